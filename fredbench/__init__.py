@@ -1,0 +1,30 @@
+"""fredbench: a robustness benchmark suite for dataset distillation.
+
+The public names below are imported on first use, so that `import fredbench` stays light and the corruption engine's
+worker processes never load torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fredbench.corruptions import corrupt as corrupt
+    from fredbench.synset import Synset as Synset
+    from fredbench.synset import load as load
+
+__version__ = "0.1.0"
+__all__ = ["Synset", "__version__", "corrupt", "load"]
+
+_LAZY = {
+    "Synset": "fredbench.synset",
+    "corrupt": "fredbench.corruptions",
+    "load": "fredbench.synset",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(_LAZY[name]), name)
+    raise AttributeError(f"module 'fredbench' has no attribute {name!r}")

@@ -1,0 +1,72 @@
+"""One tree of errors; each message says what was wrong, where, and how to mend it.
+
+The command line turns every `FredbenchError` into exit code 2 (`CheckFailedError`: 1) with the message as one line
+and the hint on the next. Library users catch the class that fits.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = [
+    "ArtefactError",
+    "BudgetError",
+    "CheckFailedError",
+    "CompatibilityError",
+    "DataError",
+    "FredbenchError",
+    "StorageError",
+    "UnknownNameError",
+    "UsageError",
+]
+
+
+class FredbenchError(Exception):
+    """Base of all errors raised on purpose; `hint` tells how to mend it."""
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(FredbenchError):
+    """A request that cannot be meant: a bad option, a contradiction, an impossible value."""
+
+
+class UnknownNameError(UsageError):
+    """A name that is not registered; the message carries the nearest names and the whole list."""
+
+    def __init__(self, kind: str, name: str, known: Iterable[str]) -> None:
+        names = sorted(known)
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(repr(n) for n in near)}? " if near else ""
+        super().__init__(f"unknown {kind} {name!r}", hint=f"{hint}known: {', '.join(names) or 'none'}")
+
+
+class DataError(FredbenchError):
+    """A dataset that is missing, truncated, altered or not of the expected form."""
+
+
+class ArtefactError(FredbenchError):
+    """A file of ours (synset, checkpoint, manifest) that cannot be read or contradicts itself."""
+
+
+class BudgetError(FredbenchError):
+    """A budget that cannot be met or would be exceeded."""
+
+
+class CompatibilityError(FredbenchError):
+    """Parts that cannot work together; says what is missing and who has it."""
+
+
+class StorageError(FredbenchError):
+    """The disk or the run store refused: full, locked, not writable."""
+
+
+class CheckFailedError(FredbenchError):
+    """A check ran and did not hold (exit code 1)."""

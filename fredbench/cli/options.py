@@ -1,0 +1,93 @@
+"""Options that several commands share, so that they read and behave alike everywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = [
+    "FORMATS",
+    "data_options",
+    "device_option",
+    "examples",
+    "format_option",
+    "set_option",
+    "store_option",
+]
+
+FORMATS = ("table", "markdown", "latex", "csv", "json")
+
+_Command = Callable[..., Any]
+
+
+def examples(*lines: str) -> str:
+    """The epilogue of a `--help`: runnable examples, one a line."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def data_options(command: _Command) -> _Command:
+    """`--data DIR` and `--offline`: where datasets lie and whether missing ones may be fetched."""
+    command = click.option(
+        "--offline",
+        is_flag=True,
+        envvar="FREDBENCH_OFFLINE",
+        help="Never try the network (also FREDBENCH_OFFLINE=1).",
+    )(command)
+    return click.option(
+        "--data",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="FREDBENCH_DATA",
+        default=None,
+        help="Folder of datasets (also FREDBENCH_DATA; default: the user's cache folder).",
+    )(command)
+
+
+def store_option(command: _Command) -> _Command:
+    """`--store DIR`: where runs lie, one folder a run."""
+    return click.option(
+        "--store",
+        type=click.Path(path_type=Path, file_okay=False),
+        envvar="FREDBENCH_STORE",
+        default=Path("runs"),
+        show_default=True,
+        help="Folder of runs (also FREDBENCH_STORE).",
+    )(command)
+
+
+def format_option(command: _Command) -> _Command:
+    """`--format`: how a table is printed; with csv and json stdout parses as such and holds nothing else."""
+    return click.option(
+        "--format",
+        "form",
+        type=click.Choice(FORMATS),
+        default="table",
+        show_default=True,
+        help="How to print the table.",
+    )(command)
+
+
+def device_option(command: _Command) -> _Command:
+    """`--device auto|cpu|cuda[:i]` and `--threads N`."""
+    command = click.option(
+        "--threads",
+        type=click.IntRange(min=1),
+        default=None,
+        help="CPU threads; part of the spec, since results are bit-equal at equal thread count only.",
+    )(command)
+    return click.option(
+        "--device", default="auto", show_default=True, metavar="auto|cpu|cuda[:i]", help="Where to compute."
+    )(command)
+
+
+def set_option(command: _Command) -> _Command:
+    """`--set KEY=VALUE`, repeatable: override one setting of the recipe."""
+    return click.option(
+        "--set",
+        "overrides",
+        multiple=True,
+        metavar="KEY=VALUE",
+        help="Override one setting, such as parameterization.k=64 or student.epochs=300 (repeatable).",
+    )(command)

@@ -1,0 +1,90 @@
+"""Settings as frozen dataclasses: read from mappings, overridden from text, unknown keys refused by name."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from fredbench.errors import UsageError
+
+C = TypeVar("C")
+
+__all__ = ["from_mapping", "parse_value", "replace_known", "to_mapping"]
+
+
+def to_mapping(config: Any) -> dict[str, Any]:
+    """A frozen dataclass of plain values as a dictionary (tuples become lists, None is left out)."""
+    plain = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if value is not None:
+            plain[field.name] = list(value) if isinstance(value, tuple) else value
+    return plain
+
+
+def from_mapping(kind: type[C], values: Mapping[str, Any], *, where: str) -> C:
+    """Build `kind` from `values`; an unknown key or a value of another type is a `UsageError` naming `where`."""
+    return replace_known(kind(), values, where=where)
+
+
+def replace_known(config: C, values: Mapping[str, Any], *, where: str) -> C:
+    """`config` with `values` put in; strings are parsed to the type of their field."""
+    known = {field.name: field for field in dataclasses.fields(typing.cast(Any, config))}
+    hints = typing.get_type_hints(type(config))
+    changes = {}
+    for key, value in values.items():
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise UsageError(f"unknown setting {key!r} of {where}", hint=f"{hint}known: {', '.join(known)}")
+        changes[key] = parse_value(value, hints[key], where=f"{where}.{key}")
+    return typing.cast(C, dataclasses.replace(typing.cast(Any, config), **changes))
+
+
+def parse_value(value: Any, kind: Any, *, where: str) -> Any:
+    """`value` as `kind` (bool, int, float, str, a tuple of them, or an optional one); text is parsed."""
+    options = typing.get_args(kind) if typing.get_origin(kind) in {typing.Union, types.UnionType} else (kind,)
+    for option in options:
+        if option is type(None):
+            if value is None or value == "none":
+                return None
+            continue
+        parsed = _as(value, option)
+        if parsed is not None:
+            return parsed
+    names = " or ".join(getattr(o, "__name__", str(o)) for o in options)
+    raise UsageError(f"{where} = {value!r} is not {names}", hint=f"give a value of type {names}")
+
+
+def _as(value: Any, kind: Any) -> Any:
+    if typing.get_origin(kind) is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        element = typing.get_args(kind)[0]
+        parsed = [_as(item, element) for item in items]
+        return None if any(item is None for item in parsed) else tuple(parsed)
+    if typing.get_origin(kind) is typing.Literal:
+        return value if value in typing.get_args(kind) else None
+    if kind is bool:
+        return {"true": True, "1": True, "false": False, "0": False}.get(str(value).lower())
+    if kind is int:
+        return _integer(value)
+    if kind is float:
+        try:
+            return float(value) if not isinstance(value, bool) else None
+        except (TypeError, ValueError):
+            return None
+    return str(value) if kind is str and isinstance(value, str) else None
+
+
+def _integer(value: Any) -> int | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+        return int(value) if isinstance(value, (int, str)) and "e" not in str(value).lower() else int(number)
+    except (TypeError, ValueError):
+        return None

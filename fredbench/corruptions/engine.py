@@ -1,0 +1,202 @@
+"""The batch engine: makes each picture's draws from its own key and hands them to the corruption's arithmetic."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from jaxtyping import Int64, Shaped, UInt8, UInt64
+
+from fredbench.corruptions import blur, digital, draws, noise, weather
+from fredbench.corruptions.indices import evenly_spaced
+from fredbench.corruptions.severities import Family, Row, family_of, parameters
+from fredbench.corruptions.spatter import spatter
+from fredbench.corruptions.textures import FrostSource, Textures, load_textures
+from fredbench.errors import UsageError
+
+__all__ = ["ARCHIVE_QUALITY", "as_pictures", "corrupt", "corrupt_into", "evenly_spaced"]
+
+ARCHIVE_QUALITY = 85
+"""JPEG quality at which the ImageNet-C archive stores every picture (corruptions.md §1)."""
+
+_SMALLEST = 32
+# Pictures are worked on a few at a time, so that draws and intermediates stay in the processor's cache.
+_BATCH_PIXELS = 32 * 32 * 32
+_ZOOM_LANES = 16
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """A few pictures with their streams' keys and everything else that decides the outcome."""
+
+    pictures: UInt8[np.ndarray, "n h w 3"]
+    keys: UInt64[np.ndarray, " n"]
+    row: Row
+    family: Family
+    frost: FrostSource
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.pictures.shape[1], self.pictures.shape[2]
+
+
+def _gaussian_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    return noise.gaussian_noise(b.pictures, b.row[0], draws.normals(b.keys, *b.size, 3))
+
+
+def _speckle_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    return noise.speckle_noise(b.pictures, b.row[0], draws.normals(b.keys, *b.size, 3))
+
+
+def _shot_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    return noise.shot_noise(draws.poisson_counts(b.keys, b.pictures, b.row[0]), b.row[0])
+
+
+def _impulse_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    return noise.impulse_noise(b.pictures, *draws.impulses(b.keys, b.row[0], *b.size, 3))
+
+
+def _glass_blur(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    reach, passes = int(b.row[1]), int(b.row[2])
+    visits = passes * blur.glass_visits(*b.size, reach)
+    return blur.glass_blur(b.pictures, b.row[0], reach, draws.offsets(b.keys, reach, visits))
+
+
+def _motion_blur(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    return blur.motion_blur(b.pictures, b.row[0], b.row[1], draws.angles(b.keys, -45.0, 45.0), b.family)
+
+
+def _snow(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    angles = draws.angles(draws.substream(b.keys, 1), -135.0, -45.0)
+    return weather.snow(b.pictures, b.row, draws.normals(b.keys, *b.size), angles, b.family)
+
+
+def _crops(
+    b: _Batch, textures: Textures
+) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
+    which = draws.choices(b.keys, np.full(len(b.keys), len(textures)))
+    rows = draws.choices(draws.substream(b.keys, 1), textures.heights[which] - b.size[0])
+    columns = draws.choices(draws.substream(b.keys, 2), textures.widths[which] - b.size[1])
+    return which, rows, columns
+
+
+def _frost(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    textures = load_textures(b.frost, b.family, *b.size)
+    return weather.frost(b.pictures, b.row[0], b.row[1], textures, *_crops(b, textures))
+
+
+def _fog(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    count = weather.fog_draws(weather.fog_side(b.family, *b.size))
+    return weather.fog(b.pictures, b.row[0], b.row[1], draws.uniforms(b.keys, count), b.family)
+
+
+def _elastic_transform(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+    moves = draws.uniforms(draws.substream(b.keys, 1), 3, 2)
+    return digital.elastic_transform(b.pictures, b.row, moves, draws.uniforms(b.keys, 2, *b.size), b.family)
+
+
+_MAKERS: dict[str, Callable[[_Batch], Any]] = {
+    "gaussian_noise": _gaussian_noise,
+    "shot_noise": _shot_noise,
+    "impulse_noise": _impulse_noise,
+    "defocus_blur": lambda b: blur.defocus_blur(b.pictures, b.row[0], b.row[1]),
+    "glass_blur": _glass_blur,
+    "motion_blur": _motion_blur,
+    "zoom_blur": lambda b: blur.zoom_blur(b.pictures, b.row[0], b.row[1], b.family),
+    "snow": _snow,
+    "frost": _frost,
+    "fog": _fog,
+    "brightness": lambda b: weather.brightness(b.pictures, b.row[0]),
+    "contrast": lambda b: digital.contrast(b.pictures, b.row[0]),
+    "elastic_transform": _elastic_transform,
+    "pixelate": lambda b: digital.pixelate(b.pictures, b.row[0], b.family),
+    "jpeg_compression": lambda b: digital.jpeg_compression(b.pictures, int(b.row[0])),
+    "speckle_noise": _speckle_noise,
+    "gaussian_blur": lambda b: blur.gaussian_blur(b.pictures, b.row[0]),
+    "spatter": lambda b: spatter(b.pictures, b.row, draws.normals(b.keys, *b.size)),
+    "saturate": lambda b: digital.saturate(b.pictures, b.row[0], b.row[1]),
+}
+
+
+def as_pictures(images: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "n h w 3"]:
+    """`images` as an RGB batch: grey is widened; UsageError for another type, shape or a side below 32."""
+    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
+        kind = getattr(images, "dtype", type(images).__name__)
+        raise UsageError(
+            f"corruptions take uint8 pictures, not {kind}", hint="scale to 0..255 and cast to uint8 first"
+        )
+    if images.ndim == 3 and images.shape[-1] != 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+        raise UsageError(
+            f"corruptions take a batch of shape (n, h, w, 3), (n, h, w, 1) or (n, h, w), not {images.shape}",
+            hint="for one picture use picture[None]",
+        )
+    if min(images.shape[1:3]) < _SMALLEST:
+        raise UsageError(
+            f"pictures of {images.shape[1]}×{images.shape[2]} pixels are too small",
+            hint=f"each side needs at least {_SMALLEST} pixels",
+        )
+    return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
+
+
+def _numbers(indices: Sequence[int] | Shaped[np.ndarray, "..."] | None, count: int) -> Int64[np.ndarray, " n"]:
+    if indices is None:
+        return np.arange(count)
+    numbers = np.asarray(indices)
+    if numbers.shape != (count,) or (count and (numbers.dtype.kind not in "iu" or numbers.min() < 0)):
+        raise UsageError(
+            f"indices must be {count} non-negative integers, one a picture, not {numbers.dtype} of shape "
+            f"{numbers.shape}",
+            hint="leave indices out to number the pictures 0, 1, 2, …",
+        )
+    return numbers.astype(np.int64)
+
+
+def _batches(count: int, name: str, pixels: int) -> Iterator[slice]:
+    size = max(1, _BATCH_PIXELS // pixels)
+    if name == "zoom_blur":
+        size = _ZOOM_LANES
+    return (slice(start, min(start + size, count)) for start in range(0, count, size))
+
+
+def corrupt_into(
+    out: UInt8[np.ndarray, "n h w 3"], pictures: UInt8[np.ndarray, "n h w 3"], name: str, severity: int, *,
+    profile: str, seed: int, numbers: Int64[np.ndarray, " n"], frost: FrostSource = "files",
+    archive_jpeg: bool = False,
+) -> None:  # fmt: skip
+    """`corrupt` for arguments already checked, writing into `out`."""
+    height, width = pictures.shape[1:3]
+    family = family_of(profile, height, width)
+    row = parameters(family, name, severity)
+    keys = draws.picture_keys(seed, name, severity, numbers)
+    for part in _batches(len(pictures), name, height * width):
+        made = _MAKERS[name](_Batch(pictures[part], keys[part], row, family, frost))
+        out[part] = digital.jpeg_compression(made, ARCHIVE_QUALITY) if archive_jpeg else made
+
+
+def corrupt(
+    images: Shaped[np.ndarray, "..."], name: str, severity: int, *, profile: str = "cifar", seed: int = 0,
+    indices: Sequence[int] | Shaped[np.ndarray, "..."] | None = None, frost: FrostSource = "files",
+    archive_jpeg: bool = False,
+) -> UInt8[np.ndarray, "n h w 3"]:  # fmt: skip
+    """Corrupted copies of uint8 pictures (n, h, w, 3); grey (n, h, w) or (n, h, w, 1) is widened.
+
+    `name` is one of NAMES or EXTRAS, `severity` 1 to 5, `profile` "cifar" (CIFAR-10-C's constants) or "imagenet"
+    (ImageNet-C's; at other sizes than 224×224 as the imagecorruptions package applies them). `indices` are the
+    pictures' numbers in their set (0, 1, 2, … if left out): a picture's outcome depends on seed, corruption,
+    severity, its number and its pixels only, never on its batch. `frost` is "files" (the installed photographs),
+    "procedural" or a folder. `archive_jpeg` adds the JPEG quality 85 at which ImageNet-C is stored.
+
+    Raises UnknownNameError, UsageError; DataError where frost textures are missing.
+    """
+    pictures = as_pictures(images)
+    parameters(family_of(profile, *pictures.shape[1:3]), name, severity)
+    out = np.empty(pictures.shape, np.uint8)
+    corrupt_into(
+        out, pictures, name, severity, profile=profile, seed=seed, numbers=_numbers(indices, len(pictures)),
+        frost=frost, archive_jpeg=archive_jpeg,
+    )  # fmt: skip
+    return out

@@ -1,0 +1,290 @@
+"""One evaluation for all tables: train k students on each set, score them on every domain.
+
+Every distilled row brings its control (a random subset of the same budget and recipe) and its start (the same
+parameterization at zero iterations); they are made where missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+import fredbench
+from fredbench import distillation
+from fredbench.budget import Budget
+from fredbench.coresets import random_subset
+from fredbench.datasets import Dataset
+from fredbench.domains import CLEAN, TestDomains
+from fredbench.errors import UnknownNameError, UsageError
+from fredbench.parameterizations.pixels import Pixels, PixelsConfig
+from fredbench.pictures import Pictures, TensorPictures
+from fredbench.progress import Progress, say
+from fredbench.published import published_row
+from fredbench.rng import Stream
+from fredbench.rows import CorruptionScore, Row
+from fredbench.spec import Spec
+from fredbench.statistics import Sample, summarise
+from fredbench.store import RunFolder, Store
+from fredbench.students import StudentPlan, predictions_on, store_predictions, stored_predictions
+from fredbench.synset import Synset, load
+from fredbench.training import TrainingRecipe
+
+__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "with_companions"]
+
+Protocol = Literal["own", "fred-literal"]
+PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
+# FreD's corruption script trains at .01 for 1,000 epochs whatever the method, and normalises test pictures by .5/.5.
+_LITERAL_NORMALIZATION = {"kind": "mean-std", "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A finished run that takes part: its folder, spec and synset."""
+
+    folder: RunFolder
+    spec: Spec
+    synset: Synset
+
+    @staticmethod
+    def of(folder: RunFolder) -> Entrant:
+        """Open a finished run; a run that is not finished is a `UsageError`."""
+        if not folder.finished:
+            raise UsageError(f"{folder.path} is not finished", hint="run its distill command again to go on")
+        return Entrant(folder, folder.spec(), load(folder.synset_file))
+
+
+def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset) -> list[Entrant]:
+    """`entrants`, each followed by its start and its control, made now where the store has none."""
+    chosen: dict[str, Entrant] = {}
+    for entrant in entrants:
+        chosen.setdefault(entrant.spec.digest(), entrant)
+        if entrant.spec.is_control or entrant.spec.iterations == 0:
+            continue
+        for companion in (entrant.spec.start(), entrant.spec.control()):
+            if companion.digest() not in chosen:
+                folder = store.folder_for(companion)
+                distillation.run(companion, dataset, folder)
+                chosen[companion.digest()] = Entrant.of(folder)
+    return list(chosen.values())
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked of all rows of one table.
+
+    networks: test networks, None for each run's own. students: how many, None for each run's own number.
+    """
+
+    dataset: Dataset
+    device: torch.device
+    threads: int
+    domains: TestDomains
+    networks: tuple[str, ...] | None = None
+    students: int | None = None
+    protocol: Protocol = "own"
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise UnknownNameError("protocol", self.protocol, PROTOCOLS)
+        if self.students is not None and self.students < 1:
+            raise UsageError(f"--students must be at least 1, not {self.students}", hint="3 or more give a spread")
+
+    def rows(self, entrants: Sequence[Entrant], names: Sequence[str]) -> list[Row]:
+        """Train what is missing, score what is missing on the domains `names`, and make one row an entrant."""
+        plans = {entrant.spec.digest(): self._plans(entrant) for entrant in entrants}
+        self._train([plan for by_network in plans.values() for group in by_network.values() for plan in group])
+        for name in self._tracked(names, entrants, plans):
+            self._score(name, entrants, plans)
+        return [self._row(entrant, plans[entrant.spec.digest()], names) for entrant in entrants]
+
+    def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
+        """How students of a run are trained: its own recipe, with the learned step size where there is one."""
+        if self.protocol == "fred-literal":
+            strategy = "none" if spec.objective == "dc" else "color_crop_cutout_flip_scale_rotate"
+            return TrainingRecipe(augmentation=strategy)
+        if synset.step_size is not None and spec.preset == "paper":
+            return dataclasses.replace(spec.student, lr=synset.step_size)
+        return spec.student
+
+    def _plans(self, entrant: Entrant) -> dict[str, list[StudentPlan]]:
+        """Students of an entrant, by network."""
+        spec, recipe = entrant.spec, self.recipe_of(entrant.spec, entrant.synset)
+        count = self.students or spec.students
+        return {
+            network: [self._plan(entrant, network, recipe, student) for student in range(count)]
+            for network in self.networks or (spec.student_network,)
+        }
+
+    def _plan(self, entrant: Entrant, network: str, recipe: TrainingRecipe, student: int) -> StudentPlan:
+        spec = entrant.spec
+        channels, height, width = entrant.synset.header["dataset"]["shape"]
+        source = entrant.synset.header["tensors_sha256"]
+        if spec.is_control:
+            source = f"random draw {student} of {spec.digest()}"
+        return StudentPlan(
+            folder=entrant.folder.cells,
+            source=source,
+            network=network,
+            recipe=recipe,
+            stream=Stream(spec.seed).child("student", student),
+            classes=len(entrant.synset.classes),
+            shape=(channels, height, width),
+            device=self.device,
+            threads=self.threads,
+            pictures=lambda: self._pictures(entrant, student),
+        )
+
+    def _pictures(self, entrant: Entrant, student: int) -> Pictures:
+        """What a student trains on: the decoded set or, for the control, the student's own random subset."""
+        spec, synset = entrant.spec, entrant.synset
+        if not spec.is_control:
+            return TensorPictures(synset.images.to(self.device), synset.labels.to(self.device))
+        real = distillation.real_pictures(spec, self.dataset, self.device)
+        budget = Budget(spec.budget, len(synset.classes), real.shape)
+        state = random_subset(real, budget, Stream(spec.seed), draw=student)
+        images, labels = Pixels(PixelsConfig()).decode(state)
+        return TensorPictures(images.detach(), labels)
+
+    def _train(self, plans: Sequence[StudentPlan]) -> None:
+        with Progress("training students", len(plans)) as progress:
+            for plan in plans:
+                plan.ensure()
+                progress.advance()
+
+    def _tracked(
+        self, names: Sequence[str], entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
+    ) -> Sequence[str]:
+        missing = [name for name in names if self._missing(name, entrants, plans)]
+        if missing:
+            pictures = len(self.domains.indices)
+            say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
+        return missing
+
+    def _missing(
+        self, name: str, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
+    ) -> list[tuple[StudentPlan, Path, Mapping[str, Any]]]:
+        """(student, cell, normalisation) of all predictions on domain `name` that are not on disk."""
+        found = []
+        for entrant in entrants:
+            normalization = self._normalization(entrant.synset)
+            for group in plans[entrant.spec.digest()].values():
+                for plan in group:
+                    cell = plan.scores_file(self._domain_key(name, normalization))
+                    if not cell.is_file():
+                        found.append((plan, cell, normalization))
+        return found
+
+    def _score(
+        self, name: str, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
+    ) -> None:
+        """Make the domain's pictures once and score every student that lacks it."""
+        missing = self._missing(name, entrants, plans)
+        severities = list(self.domains.pictures(name))
+        labels = self.domains.labels
+        with Progress(f"scoring {name}", len(missing)) as progress:
+            for plan, cell, normalization in missing:
+                found = predictions_on(plan.load(), severities, labels, normalization, self.device)
+                store_predictions(cell, found)
+                progress.advance()
+
+    def _normalization(self, synset: Synset) -> Mapping[str, Any]:
+        return _LITERAL_NORMALIZATION if self.protocol == "fred-literal" else synset.normalization
+
+    def _domain_key(self, name: str, normalization: Mapping[str, Any]) -> dict[str, Any]:
+        domains = self.domains
+        key: dict[str, Any] = {
+            "domain": name,
+            "test": domains.dataset.test_fingerprint,
+            "limit": domains.limit,
+            "normalization": dict(normalization),
+        }
+        if name != CLEAN:
+            key |= {
+                "profile": domains.suite.profile,
+                "seed": domains.suite.seed,
+                "severities": list(domains.severities),
+                "source": domains.source,
+                "engine": fredbench.__version__,
+            }
+        return key
+
+    def _accuracies(self, entrant: Entrant, group: Sequence[StudentPlan], name: str) -> list[list[float]]:
+        """Percent correct: a list a student, a value a severity."""
+        key = self._domain_key(name, self._normalization(entrant.synset))
+        labels = self.domains.labels
+        return [stored_predictions(plan.scores_file(key)).accuracy(labels) for plan in group]
+
+    def _row(self, entrant: Entrant, plans: Mapping[str, list[StudentPlan]], names: Sequence[str]) -> Row:
+        spec, ledger = entrant.spec, entrant.synset.ledger
+        first = next(iter(plans))
+        clean = {
+            network: summarise([values[0] for values in self._accuracies(entrant, group, CLEAN)])
+            for network, group in plans.items()
+        }
+        by_name = {name: self._accuracies(entrant, plans[first], name) for name in names if name != CLEAN}
+        return Row(
+            run=str(entrant.folder.path),
+            dataset=spec.dataset,
+            method=spec.method,
+            objective=spec.objective,
+            parameterization=spec.parameterization,
+            iterations=spec.iterations,
+            ipc=spec.ipc,
+            seed=spec.seed,
+            params=ledger.params,
+            params_strict=ledger.params_strict,
+            decoded=ledger.decoded,
+            students=len(plans[first]),
+            network=first,
+            scale=spec.preset,
+            recipe=_describe(spec, self.recipe_of(spec, entrant.synset)),
+            control=spec.is_control,
+            start=not spec.is_control and spec.iterations == 0,
+            protocol=self.protocol,
+            source=self.domains.source,
+            limit=self.domains.limit,
+            partial=self.dataset.partial,
+            clean=clean[first],
+            average=_average(list(by_name.values())) if by_name else None,
+            corruptions={name: _score_of(values) for name, values in by_name.items()},
+            networks=clean if self.networks else {},
+            published=self._published_row(spec),
+        )
+
+    def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
+        if spec.iterations == 0 and not spec.is_control:
+            return None
+        return published_row(
+            self.domains.suite,
+            dataset=spec.dataset,
+            method=spec.method,
+            objective=spec.objective,
+            ipc=spec.ipc,
+        )
+
+
+def _score_of(values: Sequence[Sequence[float]]) -> CorruptionScore:
+    per_student = [sum(severities) / len(severities) for severities in values]
+    by_severity = tuple(sum(column) / len(column) for column in zip(*values, strict=True))
+    return CorruptionScore(summarise(per_student), by_severity)
+
+
+def _average(by_corruption: Sequence[Sequence[Sequence[float]]]) -> Sample:
+    """Sample over students of the mean over all corruptions and severities."""
+    students = len(by_corruption[0])
+    means = []
+    for student in range(students):
+        values = [value for scores in by_corruption for value in scores[student]]
+        means.append(sum(values) / len(values))
+    return summarise(means)
+
+
+def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
+    steps = f"{spec.iterations} iterations, " if spec.iterations else ""
+    return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"
+

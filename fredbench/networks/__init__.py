@@ -1,0 +1,20 @@
+"""Students: networks that score or match a distilled set, built by name and initialised from a stream."""
+
+from __future__ import annotations
+
+from fredbench.networks.base import Builder, Network, Signature, draw_default_weights
+from fredbench.networks.catalogue import NETWORKS, build, canonical_name, initialise
+from fredbench.networks.convnet import ConvNet, ConvNetConfig
+
+__all__ = [
+    "NETWORKS",
+    "Builder",
+    "ConvNet",
+    "ConvNetConfig",
+    "Network",
+    "Signature",
+    "build",
+    "canonical_name",
+    "draw_default_weights",
+    "initialise",
+]

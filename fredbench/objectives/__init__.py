@@ -1,0 +1,9 @@
+"""What is matched between real and synthetic pictures. One file an objective; none knows how pictures are stored."""
+
+from fredbench.objectives.base import Context, Objective, Synthetic, Update
+from fredbench.registry import Registry
+
+__all__ = ["OBJECTIVES", "Context", "Objective", "Synthetic", "Update"]
+
+OBJECTIVES: Registry[type[Objective]] = Registry("objective")
+OBJECTIVES.register("dm", "fredbench.objectives.distribution:DistributionMatching", summary="mean embeddings (DM)")

@@ -1,0 +1,92 @@
+"""The protocol of an objective: an iteration is a generator of updates.
+
+An objective yields a scalar; the loop backpropagates it, steps the optimisers, projects the state, and resumes the
+objective where it stood. So one step an iteration (DM, TM), a step a class (IDC), ten rounds of step and network
+training (DC, DSA) and an open-ended inner loop (CAFE) are all the same to the loop. An objective that computes the
+pictures' gradient g itself (constant-memory TM) yields the surrogate <decode(S), g>, whose gradient is g carried
+through the parameterization. Walked through all twelve systems in docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from fredbench.optimisation import ParameterGroup
+from fredbench.pictures import RealPictures
+from fredbench.rng import Stream
+
+__all__ = ["Context", "Objective", "Synthetic", "Update"]
+
+
+class Synthetic(Protocol):
+    """The synthetic set as an objective sees it: decoded pictures and labels, never how they are stored."""
+
+    def __len__(self) -> int: ...
+
+    def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        """Pictures and labels at `index` (default: all), differentiable down to what is learned."""
+        ...
+
+
+@dataclass(frozen=True)
+class Context:
+    """What the loop hands to an objective once, before step 0."""
+
+    real: RealPictures
+    network: Callable[[Stream], nn.Module]
+    reinitialise: Callable[[nn.Module, Stream], None]
+    rng: Stream
+    device: torch.device
+
+
+@dataclass(frozen=True)
+class Update:
+    """One optimiser step: `loss` is backpropagated by the loop, `report` goes to the progress log."""
+
+    loss: Tensor
+    report: Mapping[str, float | Tensor] = field(default_factory=dict)
+
+
+class Objective(ABC):
+    """A matching loss. Subclasses set `name`, `Config` (a frozen dataclass) and `needs` (capabilities)."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+    needs: ClassVar[frozenset[str]] = frozenset({"class batches"})
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def prepare(self, context: Context) -> None:
+        """Build what is owned between steps (networks, pools, optimisers). Called once, also before a resume."""
+
+    @abstractmethod
+    def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
+        """Yield the updates of one iteration; all draws come from child streams named after `iteration`."""
+
+    def parameters(self) -> list[ParameterGroup]:
+        """Learned tensors of the objective's own that the loop optimises too (TM's step size)."""
+        return []
+
+    def project(self) -> None:  # noqa: B027 - most have no constraint, which is a real answer
+        """Bring the objective's own learned tensors back into their feasible set after a step."""
+
+    def step_size(self) -> float | None:
+        """The learned step size that students should train with, where there is one."""
+        return None
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold of the objective; nothing where every iteration starts anew."""
+        return {}
+
+    def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up again what `to_tensors` gave."""
+        if tensors:
+            raise ValueError(f"{self.name} keeps nothing between iterations, got {sorted(tensors)}")

@@ -1,0 +1,112 @@
+"""DM, distribution matching: class means of random embeddings (Zhao and Bilen, WACV 2023)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+
+from fredbench import augmentation
+from fredbench.errors import UsageError
+from fredbench.objectives.base import Context, Objective, Synthetic, Update
+from fredbench.rng import Stream
+
+__all__ = ["DMConfig", "DistributionMatching", "class_means", "distribution_loss"]
+
+# Real pictures a forward pass: on a CPU larger batches spill the cache, on a GPU they fill it (measured).
+_CHUNK = {"cpu": 64, "cuda": 4096}
+
+
+@dataclass(frozen=True)
+class DMConfig:
+    """batch_real: real pictures a class and iteration; augmentation: Siamese DSA strategy, one draw a class."""
+
+    batch_real: int = 256
+    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+
+    def __post_init__(self) -> None:
+        if self.batch_real < 1:
+            raise UsageError(f"batch_real must be at least 1, not {self.batch_real}", hint="set objective.batch_real")
+        augmentation.parse_strategy(self.augmentation)
+
+
+def class_means(features: Float[Tensor, "n d"], labels: Int64[Tensor, "n"], classes: int) -> Float[Tensor, "c d"]:
+    """Mean feature of each class present; `labels` in 0..classes - 1."""
+    one_hot = torch.nn.functional.one_hot(labels, classes).to(features.dtype)
+    return (one_hot / one_hot.sum(0)).T @ features
+
+
+def distribution_loss(real: Float[Tensor, "c d"], synthetic: Float[Tensor, "c d"]) -> Float[Tensor, ""]:
+    """sum_c || mean psi(real of c) - mean psi(synthetic of c) ||_2^2, the DM loss."""
+    return (real - synthetic).square().sum()
+
+
+class DistributionMatching(Objective):
+    """Every iteration draws a new, never trained network psi and, for each class, one augmentation shared by both."""
+
+    name: ClassVar[str] = "dm"
+    Config: ClassVar[type[DMConfig]] = DMConfig
+    config: DMConfig
+
+    def prepare(self, context: Context) -> None:
+        """Builds the one network that is re-initialised every iteration."""
+        self._context = context
+        self._strategy = augmentation.parse_strategy(self.config.augmentation)
+        self._network = context.network(context.rng.child("network"))
+        self._network.train()
+        self._network.requires_grad_(False)
+
+    def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
+        """One update on the sum over classes."""
+        context = self._context
+        rng = context.rng.child("iteration", iteration)
+        context.reinitialise(self._network, rng.child("network"))
+        target = self._real_means(rng)
+        pictures, labels = synthetic.decode(rng=rng.child("decode"))
+        augmented = self._augment_by_class(pictures, labels, rng)
+        embedding = self._embed(self._network, augmented)
+        yield_loss = distribution_loss(target, class_means(embedding, labels, context.real.classes))
+        yield Update(yield_loss, {"loss": yield_loss.detach()})
+
+    def _real_means(self, rng: Stream) -> Float[Tensor, "c d"]:
+        real = self._context.real
+        chosen = []
+        for label in range(real.classes):
+            count = min(self.config.batch_real, len(real.by_class[label]))
+            chosen.append(real.draw(label, count, rng.child("real", label)))
+        index = torch.cat(chosen)
+        labels = real.labels[index.to(real.device)]
+        with torch.no_grad():
+            pictures = self._augment_by_class(real.images(index), labels, rng)
+            parts = pictures.split(_CHUNK.get(real.device.type, 256)) if not _mixes(self._network) else (pictures,)
+            return class_means(torch.cat([self._embed(self._network, p) for p in parts]), labels, real.classes)
+
+    def _augment_by_class(self, pictures: Tensor, labels: Tensor, rng: Stream) -> Tensor:
+        """Siamese DSA: the draw of a class depends on iteration and class alone, so real and synthetic share it.
+
+        Both batches stand in class order, so that a class is one slice.
+        """
+        if not self._strategy:
+            return pictures
+        height, width = pictures.shape[2:]
+        sizes = torch.bincount(labels, minlength=self._context.real.classes).tolist()
+        parts = []
+        for label, part in enumerate(pictures.split(sizes)):
+            generator = rng.child("augment", label).torch()
+            draw = augmentation.sample(self._strategy, len(part), (height, width), generator, siamese=True)
+            parts.append(augmentation.apply(draw, part))
+        return torch.cat(parts)
+
+    @staticmethod
+    def _embed(network: nn.Module, pictures: Tensor) -> Tensor:
+        embed = network.embed
+        return embed(pictures)  # type: ignore[no-any-return, operator]
+
+
+def _mixes(network: nn.Module) -> bool:
+    """Whether a network's output for one picture depends on the others (batch norm in training mode)."""
+    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

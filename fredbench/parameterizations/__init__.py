@@ -1,0 +1,16 @@
+"""What is stored, and how it becomes pictures. One file a parameterization; none knows of losses."""
+
+from fredbench.parameterizations.base import Parameterization, State, StoredRole
+from fredbench.registry import Registry
+
+__all__ = ["PARAMETERIZATIONS", "Parameterization", "State", "StoredRole"]
+
+PARAMETERIZATIONS: Registry[type[Parameterization]] = Registry("parameterization")
+PARAMETERIZATIONS.register(
+    "pixels", "fredbench.parameterizations.pixels:Pixels", summary="whole pictures, one scalar a value"
+)
+PARAMETERIZATIONS.register(
+    "fred",
+    "fredbench.parameterizations.frequency:FreD",
+    summary="k frequency coefficients a channel, chosen per class by explained variance (FreD)",
+)

@@ -1,0 +1,96 @@
+"""The protocol of a parameterization, and the state that it hands about.
+
+Walked through all twelve systems in docs/architecture.md before it was written; a new one is a new file here.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from fredbench.budget import Budget, Ledger
+from fredbench.optimisation import ParameterGroup
+from fredbench.pictures import RealPictures
+from fredbench.rng import Stream
+
+__all__ = ["Parameterization", "State", "StoredRole", "class_ordered_labels"]
+
+# What a stored tensor counts as when a file is audited: scalars of the paper's #Params, a packed mask's bits,
+# learned labels, a learned step size, the weights of a decoder, or nothing (fixed in class order).
+StoredRole = Literal["scalars", "mask-bits", "labels", "step-size", "decoder", "free"]
+
+
+@dataclass
+class State:
+    """What a parameterization works on between `init` and `to_tensors`.
+
+    learned: tensors that optimisers move. fixed: what stays as initialised (masks, positions).
+    labels: int64 (N,) in class order, or float (N, classes) where they are soft; learned labels stand in `learned`.
+    """
+
+    learned: dict[str, Tensor]
+    fixed: dict[str, Tensor]
+    labels: Tensor
+    shape: tuple[int, int, int]
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+class Parameterization(ABC):
+    """Stored tensors and their decoding; configured once, stateless after.
+
+    Subclasses set `name`, `Config` (a frozen dataclass) and `offers` (capabilities that objectives may need).
+    """
+
+    name: ClassVar[str]
+    Config: ClassVar[type[Any]]
+    offers: ClassVar[frozenset[str]] = frozenset({"class batches"})
+
+    def __init__(self, config: Any) -> None:
+        self.config = config
+
+    @abstractmethod
+    def instances(self, budget: Budget) -> int:
+        """Decoded pictures a class that fit in `budget`; raises `BudgetError` when not even one does."""
+
+    @abstractmethod
+    def init(self, real: RealPictures, budget: Budget, rng: Stream) -> State:
+        """A state made from real pictures (or noise), within `budget`."""
+
+    @abstractmethod
+    def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        """Pictures (n, ch, H, W) in the student's input space and their labels, at `index` (default: all).
+
+        Differentiable with respect to `state.learned`. `rng` serves decoders that draw.
+        """
+
+    @abstractmethod
+    def parameters(self, state: State) -> list[ParameterGroup]:
+        """The learned tensors, grouped by optimiser settings."""
+
+    def project(self, state: State) -> None:  # noqa: B027 - most have no constraint, which is a real answer
+        """Bring the learned tensors back into their feasible set after a step (clamps)."""
+
+    @abstractmethod
+    def ledger(self, state: State) -> Ledger:
+        """What would be stored, item by item."""
+
+    @abstractmethod
+    def to_tensors(self, state: State) -> dict[str, tuple[Tensor, StoredRole]]:
+        """The tensors that a synset file holds, with what each counts as."""
+
+    @abstractmethod
+    def from_tensors(self, tensors: Mapping[str, Tensor], *, classes: int, shape: tuple[int, int, int]) -> State:
+        """The inverse of `to_tensors`; raises `ArtefactError` when shapes contradict each other."""
+
+
+def class_ordered_labels(classes: int, instances: int) -> Tensor:
+    """0, 0, .., 1, 1, ..: the fixed hard labels of `instances` pictures a class, int64 (classes * instances,)."""
+    return torch.arange(classes).repeat_interleave(instances)

@@ -1,0 +1,86 @@
+"""Plain pixels: every value of every picture is a scalar of its own (DC, DSA, DM, CAFE, TM; also chosen pictures)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from fredbench.budget import Budget, Ledger
+from fredbench.errors import ArtefactError, BudgetError
+from fredbench.optimisation import ParameterGroup
+from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
+from fredbench.pictures import RealPictures
+from fredbench.rng import Stream
+
+__all__ = ["Pixels", "PixelsConfig"]
+
+
+@dataclass(frozen=True)
+class PixelsConfig:
+    """lr, momentum: the image optimiser (SGD). init: `real` pictures or N(0, 1) `noise` (DC's and CAFE's default)."""
+
+    lr: float = 1.0
+    momentum: float = 0.5
+    init: Literal["real", "noise"] = "real"
+
+
+class Pixels(Parameterization):
+    """Pictures stored as they are, (C * n, ch, H, W), class after class."""
+
+    name: ClassVar[str] = "pixels"
+    Config: ClassVar[type[PixelsConfig]] = PixelsConfig
+    config: PixelsConfig
+
+    def instances(self, budget: Budget) -> int:
+        """Whole pictures a class."""
+        if budget.whole_pictures < 1:
+            raise BudgetError(
+                f"{budget.scalars:,} scalars hold no whole picture for each of {budget.classes} classes",
+                hint=f"give --params {budget.classes * budget.picture} or more, or --ipc 1",
+            )
+        return budget.whole_pictures
+
+    def init(self, real: RealPictures, budget: Budget, rng: Stream) -> State:
+        """`n` random real pictures a class, or noise."""
+        count = self.instances(budget)
+        if self.config.init == "noise":
+            pictures = torch.randn((budget.classes * count, *budget.shape), generator=rng.torch()).to(real.device)
+        else:
+            chosen = [real.draw(c, count, rng.child("class", c)) for c in range(budget.classes)]
+            pictures = real.images(torch.cat(chosen))
+        labels = class_ordered_labels(budget.classes, count).to(real.device)
+        return State({"pixels": pictures.requires_grad_()}, {}, labels, budget.shape)
+
+    def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        """The stored pictures themselves."""
+        pixels = state.learned["pixels"]
+        return (pixels, state.labels) if index is None else (pixels[index], state.labels[index])
+
+    def parameters(self, state: State) -> list[ParameterGroup]:
+        """One group: the pixels."""
+        return [ParameterGroup("pixels", (state.learned["pixels"],), self.config.lr, self.config.momentum)]
+
+    def ledger(self, state: State) -> Ledger:
+        """N * D scalars, N pictures."""
+        return Ledger(params=state.learned["pixels"].numel(), decoded=len(state))
+
+    def to_tensors(self, state: State) -> dict[str, tuple[Tensor, StoredRole]]:
+        """`pixels`, float32 (N, ch, H, W)."""
+        return {"pixels": (state.learned["pixels"].detach(), "scalars")}
+
+    def from_tensors(self, tensors: Mapping[str, Tensor], *, classes: int, shape: tuple[int, int, int]) -> State:
+        """Checks that the pictures have `shape` and divide evenly among `classes`."""
+        pixels = tensors["pixels"]
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != shape or len(pixels) % classes or not len(pixels):
+            raise ArtefactError(
+                f"pixels of shape {tuple(pixels.shape)} are no pictures of {shape} for {classes} classes "
+                f"({math.prod(shape)} scalars each)",
+                hint="the file was altered or cut; distill it again",
+            )
+        labels = class_ordered_labels(classes, len(pixels) // classes)
+        return State({"pixels": pixels}, {}, labels, shape)

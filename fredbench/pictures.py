@@ -1,0 +1,125 @@
+"""Pictures as networks eat them: normalised float tensors, from uint8 arrays or from a distilled set.
+
+A whole dataset of 32 x 32 pictures stays on the device as one uint8 tensor; batches are gathered and normalised
+there. At this size that, not a loader with workers, is the fast data path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from fredbench.errors import DataError
+from fredbench.rng import Stream
+
+__all__ = ["Pictures", "RealPictures", "TensorPictures", "normalise"]
+
+
+class Pictures(Protocol):
+    """What the training loop asks of its data."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches live."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """Images (n, ch, H, W) and labels, int64 (n,) or float (n, classes), at `index`.
+
+        `rng` serves sets whose decoding is random (HaBa draws a hallucinator for each sample).
+        """
+        ...
+
+
+def normalise(
+    images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"],
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | None = None,
+) -> Float[Tensor, "n c h w"]:
+    """Grey levels 0..255 to (x / 255 - mean) / std, channel by channel, in float32."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) if isinstance(images, np.ndarray) else images
+    pixels = pixels.to(device or pixels.device)
+    scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=pixels.device)
+    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32, device=pixels.device)
+    return (pixels.float() * scale[:, None, None] - shift[:, None, None]).contiguous()
+
+
+class TensorPictures:
+    """A fixed set of normalised pictures with hard or soft labels."""
+
+    def __init__(self, images: Float[Tensor, "n c h w"], labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures live."""
+        return self.images.device
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """The pictures and labels at `index`; nothing is drawn."""
+        return self.images[index], self.labels[index]
+
+
+class RealPictures:
+    """A real split on the device, as uint8, with its normalisation; samples whole classes as well as batches."""
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "n h w c"],
+        labels: Int64[np.ndarray, "n"],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        classes: int,
+        device: torch.device,
+    ) -> None:
+        self.pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.mean, self.std, self.classes = tuple(mean), tuple(std), classes
+        self.by_class = [torch.from_numpy(np.flatnonzero(labels == c)) for c in range(classes)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures live."""
+        return self.pixels.device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one picture."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """Normalised pictures and labels at `index`; nothing is drawn."""
+        return self.images(index), self.labels[index.to(self.device)]
+
+    def images(self, index: Tensor) -> Float[Tensor, "n c h w"]:
+        """Normalised pictures at `index`."""
+        return normalise(self.pixels[index.to(self.device)], self.mean, self.std)
+
+    def draw(self, label: int, count: int, rng: Stream) -> Int64[Tensor, "count"]:
+        """Positions of `count` pictures of class `label`, drawn without replacement.
+
+        Raises `DataError` when the class has fewer.
+        """
+        members = self.by_class[label]
+        if count > len(members):
+            raise DataError(
+                f"class {label} has {len(members)} training pictures, {count} were asked for",
+                hint="lower the budget or the instances a class, or bring more of the dataset",
+            )
+        return members[torch.randperm(len(members), generator=rng.torch())[:count]]

@@ -1,0 +1,81 @@
+"""The literature's numbers, as data with their source: rows of `published.csv`, beside ours where they apply.
+
+An entry applies when dataset, method, objective and IPC agree. FreD's corruption table prints neither IPC nor
+severity; both are inferred (see `inferred` in what is returned) and said to be so wherever the row is shown.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from fredbench.suites import CorruptionSuite
+
+__all__ = ["published_clean", "published_row"]
+
+SOURCE = "FreD, NeurIPS 2023"
+_DATASETS = {
+    "cifar10": "CIFAR-10", "cifar100": "CIFAR-100", "svhn": "SVHN",
+    "imagenette": "ImageNette", "imagewoof": "ImageWoof", "imagefruit": "ImageFruit",
+    "imageyellow": "ImageYellow", "imagemeow": "ImageMeow", "imagesquawk": "ImageSquawk",
+}  # fmt: skip
+_METHODS = {
+    "random": ("coreset", "Random"), "herding": ("coreset", "Herding"), "dc": ("DC", "DC"), "dsa": ("DSA", "DSA"),
+    "dm": ("DM", "DM"), "cafe": ("CAFE", "CAFE"), "cafe-dsa": ("CAFE", "CAFE+DSA"), "tm": ("TM", "TM"),
+    "kip": ("KIP", "KIP"), "frepo": ("FRePo", "FRePo"), "idc": ("IDC-native", "IDC"), "haba": ("TM", "HaBa"),
+}  # fmt: skip
+
+
+@cache
+def _entries() -> tuple[Mapping[str, str], ...]:
+    text = (files("fredbench.report") / "published.csv").read_text()
+    return tuple(csv.DictReader(text.splitlines()))
+
+
+def _names(method: str, objective: str) -> tuple[str, str] | None:
+    """(objective, method) as the tables print them."""
+    if method == "fred":
+        return (objective.upper(), "FreD")
+    return _METHODS.get(method)
+
+
+def _select(table: str, dataset: str, method: str, objective: str, ipc: int | None) -> list[Mapping[str, str]]:
+    names = _names(method, objective)
+    if table.startswith("T2") and names is not None and names[0] == names[1]:
+        names = (names[0], "Vanilla")
+    return [
+        entry
+        for entry in _entries()
+        if entry["table"] == table
+        and entry["dataset"] == dataset
+        and names is not None
+        and (entry["objective"], entry["parameterization_or_method"]) == names
+        and entry["ipc"] == ("" if ipc is None else str(ipc))
+        and entry["arch"].startswith("ConvNet")
+    ]
+
+
+def published_clean(dataset: str, method: str, objective: str, ipc: int) -> dict[str, float | None] | None:
+    """Printed clean accuracy (percent) of table 1 or, at IPC 2, 11 and 51, of table 2."""
+    for table in ("T1_main_accuracy", "T2_objective_x_parameterization"):
+        for entry in _select(table, _DATASETS.get(dataset, dataset), method, objective, ipc):
+            return {"mean": float(entry["mean"]), "std": float(entry["std"]) if entry["std"] else None}
+    return None
+
+
+def published_row(
+    suite: CorruptionSuite, *, dataset: str, method: str, objective: str, ipc: int
+) -> dict[str, Any] | None:
+    """What the literature prints for this method on this suite: clean, average, corruptions, source, inferred."""
+    clean = published_clean(dataset, method, objective, ipc)
+    # The corruption table fits IPC 1 (its FreD average lies just under the clean accuracy there).
+    entries = _select("T3_cifar10c", suite.published, method, objective, None) if suite.published and ipc == 1 else []
+    corruptions = {entry["corruption"]: float(entry["mean"]) for entry in entries}
+    average = next((corruptions.pop(key) for key in ("avg", "average") if key in corruptions), None)
+    if clean is None and not corruptions:
+        return None
+    inferred = ["ipc", "severity"] if corruptions else []
+    return {"clean": clean, "average": average, "corruptions": corruptions, "source": SOURCE, "inferred": inferred}

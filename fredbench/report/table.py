@@ -1,0 +1,202 @@
+"""Rows as text: aligned, Markdown, LaTeX, CSV or JSON."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from tabulate import tabulate
+
+from fredbench.rows import Row
+from fredbench.statistics import ahead_by_more_than_spread, spread_between
+
+__all__ = ["corruption_table", "network_table", "notes", "simple_table"]
+
+# Column heads of the literature's corruption tables.
+SHORT = {
+    "gaussian_noise": "Gauss", "shot_noise": "Shot", "impulse_noise": "Impul", "defocus_blur": "Defoc",
+    "glass_blur": "Glass", "motion_blur": "Motion", "zoom_blur": "Zoom", "snow": "Snow", "frost": "Frost",
+    "fog": "Fog", "brightness": "Brit", "contrast": "Contr", "elastic_transform": "Elast", "pixelate": "Pixel",
+    "jpeg_compression": "JPEG",
+}  # fmt: skip
+_STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
+_ABSENT = "–"
+
+
+def corruption_table(suite: str, severities: Sequence[int], rows: Sequence[Row], form: str) -> str:
+    """The cross-domain table: a row a run, clean, average, drop, every corruption in order, budget, students."""
+    if form == "json":
+        document = {"suite": suite, "severities": list(severities), "rows": [row.to_mapping() for row in rows]}
+        return json.dumps(document, indent=1, allow_nan=False)
+    names = list(rows[0].corruptions) if rows else []
+    if form == "csv":
+        return _csv([_flat(row, names) for row in rows])
+    head = ["set", *(SHORT.get(name, name) for name in names), "Avg.", "Clean", "drop %", "#Params", "strict", "n", "scale"]
+    lines = []
+    for row in rows:
+        lines.append(_cells(row, names))
+        if row.published is not None:
+            lines.append(_published_cells(row, names))
+    body = _render(head, lines, form)
+    return "\n".join([body, "", *notes(rows, severities)]) if form != "latex" else body
+
+
+def network_table(rows: Sequence[Row], form: str) -> str:
+    """Clean accuracy by test network."""
+    if form == "json":
+        return json.dumps({"rows": [row.to_mapping() for row in rows]}, indent=1, allow_nan=False)
+    names = list(dict.fromkeys(name for row in rows for name in (row.networks or {row.network: row.clean})))
+    if form == "csv":
+        return _csv(
+            [
+                {**_identity(row), **_sample_columns(name, (row.networks or {row.network: row.clean})[name])}
+                for row in rows
+                for name in names
+                if name in (row.networks or {row.network: row.clean})
+            ]
+        )
+    lines = [
+        [
+            row.label,
+            *(str((row.networks or {row.network: row.clean}).get(name, _ABSENT)) for name in names),
+            f"{row.params:,}",
+            f"{row.params_strict:,}",
+            row.students,
+            row.scale,
+        ]
+        for row in rows
+    ]
+    body = _render(["set", *names, "#Params", "strict", "n", "scale"], lines, form)
+    return "\n".join([body, "", *notes(rows, ())]) if form != "latex" else body
+
+
+def simple_table(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str) -> str:
+    """Any small table in any of the formats; JSON is a list of objects."""
+    if form == "json":
+        return json.dumps([dict(zip(head, line, strict=True)) for line in lines], indent=1)
+    if form == "csv":
+        return _csv([dict(zip(head, line, strict=True)) for line in lines])
+    return _render(head, lines, form)
+
+
+def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
+    """What must be read beside the numbers: scale, limits, partial data, spread, what is inferred."""
+    said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
+    said += [f"Scale {recipe}, network {network}." for recipe, network in _scales(rows)]
+    limits = sorted({row.limit for row in rows if row.limit is not None})
+    said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
+    partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
+    said += [f"Partial dataset ({note})." for note in sorted(partial)]
+    said += [_verdict(row, other) for row, other in _pairs(rows)]
+    if any(row.published and row.published["inferred"] for row in rows):
+        said.append("Published corruption rows print neither IPC nor severity; IPC 1 is inferred, severity is unknown.")
+    if any(row.method == "fred" and row.objective == "dm" for row in rows):
+        said.append("fred is run here with distribution matching (dm); the paper's headline numbers use tm.")
+    return said
+
+
+def _severity_note(severities: Sequence[int]) -> str:
+    if not severities:
+        return ""
+    return f"; corruptions over severit{'y' if len(severities) == 1 else 'ies'} {', '.join(map(str, severities))}"
+
+
+def _scales(rows: Sequence[Row]) -> list[tuple[str, str]]:
+    longest = max(rows, key=lambda row: row.iterations, default=None)
+    return list(dict.fromkeys((row.recipe, row.network) for row in rows if row.iterations or row is longest))
+
+
+def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
+    """Each distilled row with the start and the control that belong to it."""
+    pairs = []
+    for row in rows:
+        if row.control or row.start:
+            continue
+        for other in rows:
+            same = (other.dataset, other.ipc, other.seed, other.scale, other.protocol) == (
+                row.dataset, row.ipc, row.seed, row.scale, row.protocol,
+            )  # fmt: skip
+            own_start = other.start and other.parameterization == row.parameterization and other.method == row.method
+            if same and (other.control or own_start):
+                pairs.append((row, other))
+    return pairs
+
+
+def _verdict(row: Row, other: Row) -> str:
+    def one(what: str, ours: Any, theirs: Any) -> str:
+        spread = spread_between(ours, theirs)
+        if spread is None:
+            return f"{what} {ours.mean - theirs.mean:+.1f} (spread unknown)"
+        word = "beyond" if ahead_by_more_than_spread(ours, theirs) else "not beyond"
+        return f"{what} {ours.mean - theirs.mean:+.1f} ({word} the spread of {spread:.1f})"
+
+    parts = [one("clean", row.clean, other.clean)]
+    if row.average is not None and other.average is not None:
+        parts.append(one("average", row.average, other.average))
+    return f"{row.label} against {other.label}: {', '.join(parts)}."
+
+
+def _cells(row: Row, names: Sequence[str]) -> list[Any]:
+    return [
+        row.label,
+        *(f"{row.corruptions[name].sample.mean:.1f}" for name in names),
+        str(row.average) if row.average else _ABSENT,
+        str(row.clean),
+        _ABSENT if row.drop is None else f"{row.drop:.1f}",
+        f"{row.params:,}",
+        f"{row.params_strict:,}",
+        row.students,
+        row.scale,
+    ]
+
+
+def _published_cells(row: Row, names: Sequence[str]) -> list[Any]:
+    printed: Mapping[str, Any] = row.published or {}
+    clean, values = printed.get("clean"), printed.get("corruptions", {})
+    shown = _ABSENT if clean is None else f"{clean['mean']:g}" + (f" ± {clean['std']:g}" if clean["std"] else "")
+    average = printed.get("average")
+    return [
+        f"  {row.method}, published",
+        *(f"{values[name]:g}" if name in values else _ABSENT for name in names),
+        _ABSENT if average is None else f"{average:g}",
+        shown,
+        _ABSENT,
+        f"{row.params:,}" if row.control else _ABSENT,
+        _ABSENT,
+        _ABSENT,
+        "paper",
+    ]
+
+
+def _render(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str) -> str:
+    return str(tabulate(lines, headers=head, tablefmt=_STYLES[form], disable_numparse=True, stralign="right"))
+
+
+def _identity(row: Row) -> dict[str, Any]:
+    plain = row.to_mapping()
+    return {k: v for k, v in plain.items() if not isinstance(v, (dict, list))}
+
+
+def _sample_columns(prefix: str, sample: Any) -> dict[str, Any]:
+    return {f"{prefix}_mean": sample.mean, f"{prefix}_std": sample.std, f"{prefix}_n": sample.n}
+
+
+def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
+    flat = {**_identity(row), **_sample_columns("clean", row.clean)}
+    if row.average is not None:
+        flat |= _sample_columns("average", row.average)
+    for name in names:
+        flat |= _sample_columns(name, row.corruptions[name].sample)
+    return flat
+
+
+def _csv(records: Sequence[Mapping[str, Any]]) -> str:
+    keys = list(dict.fromkeys(key for record in records for key in record))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, keys, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(records)
+    return text.getvalue().rstrip("\n")

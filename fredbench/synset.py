@@ -1,0 +1,231 @@
+"""The artefact: a distilled set as one safetensors file that says everything a stranger needs.
+
+Tensors are what the parameterization stores, nothing decoded; the header is one JSON document under the metadata
+key `fredbench`. The budget is counted again from the tensors themselves, so a claim of #Params can be audited by
+opening the file. No time, path or host name is in it: the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from fredbench.budget import Ledger
+from fredbench.config import from_mapping
+from fredbench.errors import ArtefactError
+from fredbench.files import canonical_json, write_bytes
+from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
+
+__all__ = ["FILE_NAME", "Synset", "load", "tensors_digest"]
+
+FILE_NAME = "synset.safetensors"
+FORMAT = "fredbench-synset"
+FORMAT_VERSION = 1
+_KEY = "fredbench"
+_HINT = "the file was cut or altered; distill it again or fetch it anew"
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 over names, dtypes, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous().cpu()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+class Synset:
+    """A distilled set: stored tensors and a self-describing header.
+
+    >>> import fredbench
+    >>> synset = fredbench.load("runs/my-run")          # doctest: +SKIP
+    >>> loader = DataLoader(synset.as_dataset(), 32)    # doctest: +SKIP
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        self.tensors = dict(tensors)
+        self.header = dict(header)
+
+    @staticmethod
+    def pack(parameterization: Parameterization, state: State, description: Mapping[str, Any]) -> Synset:
+        """A synset of `state`; `description` holds what the parameterization does not know (dataset, recipe)."""
+        stored = {k: (t.cpu().contiguous(), role) for k, (t, role) in parameterization.to_tensors(state).items()}
+        tensors = {name: tensor for name, (tensor, _) in stored.items()}
+        header = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **description,
+            "tensors": {name: role for name, (_, role) in stored.items()},
+            "tensors_sha256": tensors_digest(tensors),
+            "ledger": parameterization.ledger(state).to_mapping(),
+        }
+        return Synset(tensors, header)
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically; equal synsets give equal bytes."""
+        # One metadata key only: the order of several is not fixed by the format.
+        write_bytes(path, safetensors.torch.save(self.tensors, metadata={_KEY: canonical_json(self.header)}))
+
+    @cached_property
+    def _decoder(self) -> tuple[Parameterization, State]:
+        described = self.header["parameterization"]
+        kind = PARAMETERIZATIONS.get(described["name"])
+        config = from_mapping(kind.Config, described["settings"], where=f"the header's {described['name']}")
+        channels, height, width = self.header["dataset"]["shape"]
+        try:
+            state = kind(config).from_tensors(
+                self.tensors, classes=len(self.classes), shape=(channels, height, width)
+            )
+        except KeyError as error:
+            raise ArtefactError(f"the synset lacks the tensor {error}", hint=_HINT) from error
+        return kind(config), state
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Decoded pictures, float32 (N, C, H, W), in the student's input space (see `normalization`)."""
+        parameterization, state = self._decoder
+        with torch.no_grad():
+            return parameterization.decode(state)[0].detach().float()
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,) or float (N, classes)."""
+        return self._decoder[1].labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(self.header["dataset"]["classes"])
+
+    @property
+    def normalization(self) -> dict[str, Any]:
+        """What was done to pixels of [0, 1] before distilling: kind, mean, std."""
+        return dict(self.header["normalization"])
+
+    @property
+    def step_size(self) -> float | None:
+        """The learned learning rate, where there is one."""
+        value = self.header.get("step_size")
+        return None if value is None else float(value)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The budget counted from the stored tensors, not from what the header claims."""
+        counts = {role: 0 for role in ("scalars", "mask-bits", "labels", "decoder")}
+        for name, role in self.header["tensors"].items():
+            tensor = self.tensors[name]
+            if role == "mask-bits":
+                # Only the bits that mean something: the padding of the last byte is no information.
+                _, height, width = self.header["dataset"]["shape"]
+                counts[role] += len(tensor) * height * width
+            elif role in counts:
+                counts[role] += tensor.numel()
+        return Ledger(
+            params=counts["scalars"],
+            decoded=len(self.labels),
+            mask_bits=counts["mask-bits"],
+            label_scalars=counts["labels"],
+            step_size_scalars=int(self.step_size is not None),
+            decoder_scalars=counts["decoder"],
+        )
+
+    def as_dataset(self) -> TensorDataset:
+        """(image, label) pairs, for `torch.utils.data.DataLoader`."""
+        return TensorDataset(self.images, self.labels)
+
+    def pixels(self) -> Tensor:
+        """Decoded pictures as uint8 (N, C, H, W): the normalisation undone, rounded and clipped to 0..255."""
+        mean = torch.tensor(self.normalization["mean"])[:, None, None]
+        std = torch.tensor(self.normalization["std"])[:, None, None]
+        return ((self.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def verify(self) -> None:
+        """Re-derive what the header claims; the first contradiction raises `ArtefactError`."""
+        if tensors_digest(self.tensors) != self.header["tensors_sha256"]:
+            raise ArtefactError("the tensors' checksum differs from the header's", hint=_HINT)
+        claimed, counted = self.header["ledger"], self.ledger.to_mapping()
+        if claimed != counted:
+            raise ArtefactError(f"the header claims {claimed}, the file stores {counted}", hint=_HINT)
+        if counted["params"] > self.header["budget"]:
+            raise ArtefactError(
+                f"{counted['params']:,} scalars are over the claimed budget of {self.header['budget']:,}", hint=_HINT
+            )
+        shape = tuple(self.header["dataset"]["shape"])
+        if tuple(self.images.shape) != (counted["decoded"], *shape) or not bool(self.images.isfinite().all()):
+            raise ArtefactError(f"decoding gives {tuple(self.images.shape)}, or values that are not finite", hint=_HINT)
+
+    def card(self) -> str:
+        """A page of Markdown for whoever receives the file."""
+        head, ledger = self.header, self.ledger
+        mean, std = self.normalization["mean"], self.normalization["std"]
+        partial = "; ".join(f"{k}: {v}" for k, v in head["dataset"]["partial"].items())
+        lines = [
+            f"# {head['method']} on {head['dataset']['name']}",
+            "",
+            f"- {ledger.decoded} pictures of shape {tuple(head['dataset']['shape'])}, {len(self.classes)} classes "
+            f"in this order: {', '.join(self.classes)}",
+            f"- objective {head['objective']}, parameterization {head['parameterization']['name']} "
+            f"{head['parameterization']['settings']}, {head['iterations']} iterations, preset {head['preset']}",
+            f"- budget: {ledger.params:,} scalars (paper's convention), {ledger.params_strict:,} with everything "
+            f"counted ({ledger.mask_bits:,} mask bits)",
+            f"- pixels: normalised with mean {mean} and std {std}; test pictures must be normalised alike",
+            f"- labels: {head['labels']['kind']}; students: {head['student']}",
+            f"- distilled from {head['dataset']['split']} (fingerprint {head['dataset']['fingerprint'][:16]})"
+            + (f", partial: {partial}" if partial else ""),
+            "",
+            "```python",
+            "import fredbench",
+            f'synset = fredbench.load("{FILE_NAME}")  # .images, .labels, .as_dataset()',
+            "```",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def load(path: str | Path) -> Synset:
+    """Open a synset file, or the one in a run's folder; `ArtefactError` says what is wrong with it."""
+    file = Path(path)
+    file = file / FILE_NAME if file.is_dir() else file
+    if not file.is_file():
+        raise ArtefactError(f"no synset at {file}", hint="give a run's folder or a synset.safetensors")
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(_KEY)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ArtefactError(f"{file} cannot be read: {error}", hint=_HINT) from error
+    if text is None:
+        raise ArtefactError(f"{file} is safetensors but no synset: it has no fredbench header", hint=_HINT)
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ArtefactError(f"{file} has an unreadable header: {error}", hint=_HINT) from error
+    return _checked(Synset(tensors, header), file)
+
+
+def _checked(synset: Synset, file: Path) -> Synset:
+    head = synset.header
+    if head.get("format") != FORMAT:
+        raise ArtefactError(f"{file} is no {FORMAT} file", hint=_HINT)
+    if head.get("format_version") != FORMAT_VERSION:
+        raise ArtefactError(
+            f"{file} is of format version {head.get('format_version')}, this fredbench reads {FORMAT_VERSION}",
+            hint="use the fredbench version that wrote it",
+        )
+    required = {"dataset", "method", "objective", "parameterization", "normalization", "labels", "student", "tensors"}
+    missing = sorted((required | {"ledger", "tensors_sha256", "budget", "iterations", "preset"}) - head.keys())
+    if missing:
+        raise ArtefactError(f"{file}: the header lacks {', '.join(missing)}", hint=_HINT)
+    if set(head["tensors"]) != set(synset.tensors):
+        raise ArtefactError(f"{file}: the header lists other tensors than the file holds", hint=_HINT)
+    return synset

@@ -1,0 +1,127 @@
+"""THE network-training loop: students, experts, herding features and the inner loops of objectives.
+
+The default recipe is the literature's evaluation protocol (DC, DSA, DM, MTT, FreD; reference: their public
+`evaluate_synset`): SGD with momentum .9 and weight decay 5e-4, batches of 256, E + 1 epochs, the rate times .1 once
+after epoch index E // 2 + 1, where the optimiser is made anew and so loses its momentum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fredbench import augmentation
+from fredbench.errors import UsageError
+from fredbench.pictures import Pictures
+from fredbench.rng import Stream
+
+__all__ = ["TrainingRecipe", "cross_entropy", "predict", "train"]
+
+OnEpoch = Callable[[int, torch.optim.Optimizer], None]
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a network is trained; the defaults are §0.5 of the field's shared protocol.
+
+    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt) or `constant` (E epochs).
+    augmentation: a DSA strategy string drawn independently for each picture, or `none`.
+    """
+
+    epochs: int = 1000
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch_size: int = 256
+    schedule: Literal["drop", "constant"] = "drop"
+    drop_factor: float = 0.1
+    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+
+    def __post_init__(self) -> None:
+        if self.epochs < 0 or self.batch_size < 1 or not self.lr > 0:
+            raise UsageError(
+                f"a recipe of {self.epochs} epochs, batches of {self.batch_size}, rate {self.lr} cannot be run",
+                hint="epochs must be 0 or more, the batch size at least 1 and the rate positive",
+            )
+
+    def phases(self) -> list[tuple[float, int]]:
+        """(learning rate, epochs) in order; each phase has an optimiser of its own."""
+        if self.schedule == "constant":
+            return [(self.lr, self.epochs)]
+        total = self.epochs + 1
+        first = min(self.epochs // 2 + 2, total)
+        return [(self.lr, first), (self.lr * self.drop_factor, total - first)] if first < total else [(self.lr, first)]
+
+
+def cross_entropy(logits: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, ""]:
+    """Mean cross-entropy against hard labels (int64, (n,)) or probabilities (float, (n, k))."""
+    return F.cross_entropy(logits, labels)
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    order = torch.randperm(count, generator=generator)
+    yield from order.split(size)
+
+
+def train(
+    network: nn.Module,
+    pictures: Pictures,
+    recipe: TrainingRecipe,
+    rng: Stream,
+    *,
+    on_epoch: OnEpoch | None = None,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+) -> None:
+    """Train `network` in place on `pictures` after `recipe`.
+
+    Every epoch draws from its own child stream of `rng` (order, augmentation, decoding), so that the result does
+    not depend on what was drawn elsewhere. `on_epoch(epoch, optimiser)` is called before each epoch.
+    """
+    strategy = augmentation.parse_strategy(recipe.augmentation)
+    network.train()
+    epoch = 0
+    for rate, epochs in recipe.phases():
+        optimiser = torch.optim.SGD(
+            network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+        )
+        for _ in range(epochs):
+            if on_epoch is not None:
+                on_epoch(epoch, optimiser)
+            _one_epoch(network, pictures, recipe.batch_size, strategy, optimiser, rng.child("epoch", epoch), loss)
+            epoch += 1
+
+
+def _one_epoch(
+    network: nn.Module,
+    pictures: Pictures,
+    batch_size: int,
+    strategy: tuple[str, ...],
+    optimiser: torch.optim.Optimizer,
+    rng: Stream,
+    loss: Callable[[Tensor, Tensor], Tensor],
+) -> None:
+    generator = rng.torch()
+    for number, index in enumerate(_batches(len(pictures), batch_size, generator)):
+        images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
+        if strategy:
+            height, width = images.shape[2:]
+            draw = augmentation.sample(strategy, len(images), (height, width), generator, siamese=False)
+            images = augmentation.apply(draw, images)
+        optimiser.zero_grad(set_to_none=True)
+        loss(network(images), labels).backward()
+        optimiser.step()
+
+
+@torch.no_grad()
+def predict(
+    network: nn.Module, images: Float[Tensor, "n c h w"], *, batch_size: int = 128
+) -> Float[Tensor, "n k"]:
+    """Logits in evaluation mode; small batches, because on a CPU they stay in the cache."""
+    network.eval()
+    return torch.cat([network(part) for part in images.split(batch_size)])

@@ -14,11 +14,11 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 
 @functools.cache
 def keep_freed_memory() -> bool:
-    """Have glibc keep freed blocks for reuse instead of giving them back to the kernel; true if it could be set.
+    """Have glibc keep freed blocks for reuse instead of giving them back to the kernel; true if set.
 
     By default every block of 32 MiB or more is mapped anew, and the kernel clears it page by page as it is
     touched. An activation of a student's first layer is that large (256 × 32 maps of 32×32), so a training
-    step spends half its time on page faults: 236 ms against 125 for a ConvNetD3 of width 32 on one core. The
+    step spends half its time on page faults: 230 ms against 110 for a ConvNetD3 of width 32 on one core. The
     results do not change; the process keeps its high-water mark of memory. Acts on the whole process, once;
     elsewhere than glibc it does nothing.
     """

@@ -63,6 +63,8 @@ def parse_value(value: Any, kind: Any, *, where: str) -> Any:
 def _as(value: Any, kind: Any) -> Any:
     if typing.get_origin(kind) is tuple:
         items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            return None
         element = typing.get_args(kind)[0]
         parsed = [_as(item, element) for item in items]
         return None if any(item is None for item in parsed) else tuple(parsed)
@@ -84,7 +86,14 @@ def _integer(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     try:
-        number = float(value)
-        return int(value) if isinstance(value, (int, str)) and "e" not in str(value).lower() else int(number)
+        return int(value) if isinstance(value, (int, str)) else _whole(float(value))
+    except (TypeError, ValueError):
+        pass
+    try:
+        return _whole(float(value))  # such as 2e4
     except (TypeError, ValueError):
         return None
+
+
+def _whole(number: float) -> int | None:
+    return int(number) if number.is_integer() else None

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import torch
 
+from fredbench.allocator import keep_freed_memory
 from fredbench.errors import UsageError
 
 __all__ = ["resolve_device", "use_threads"]
 
 
 def resolve_device(name: str) -> torch.device:
-    """The torch device that `name` asks for; `auto` is the first CUDA device where there is one, else the CPU."""
+    """The torch device that `name` asks for; `auto` is the first CUDA device where there is one, else the CPU.
+
+    Where that is the CPU, the allocator is told to keep what is freed (see `fredbench.allocator`).
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError as error:
@@ -21,6 +25,8 @@ def resolve_device(name: str) -> torch.device:
         raise UsageError(f"device {name!r} is not supported", hint="use auto, cpu or cuda[:i]")
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise UsageError(f"no device {name!r} here", hint=f"torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "cpu":
+        keep_freed_memory()
     return device
 
 

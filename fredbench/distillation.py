@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
+import os
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fredbench import networks
 from fredbench.budget import Budget, Ledger
@@ -23,7 +25,7 @@ from fredbench.config import from_mapping
 from fredbench.coresets import random_subset
 from fredbench.datasets import Dataset, carve_validation
 from fredbench.environment import environment, library_versions
-from fredbench.errors import ArtefactError, DataError
+from fredbench.errors import ArtefactError, DataError, UsageError
 from fredbench.files import sha256_of, storage_errors, write_bytes, write_json
 from fredbench.objectives import OBJECTIVES, Context, Objective
 from fredbench.optimisation import Optimisers
@@ -35,9 +37,10 @@ from fredbench.spec import Spec
 from fredbench.store import RunFolder
 from fredbench.synset import Synset
 
-__all__ = ["Distillation", "estimate_seconds", "real_pictures", "run"]
+__all__ = ["Distillation", "checkpoint_seconds", "estimate_seconds", "real_pictures", "run"]
 
 CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_VARIABLE = "FREDBENCH_CHECKPOINT_SECONDS"
 _LOG_EVERY = 10
 
 
@@ -95,13 +98,11 @@ class Distillation:
         groups = self.parameterization.parameters(self.state)
         self.optimisers = Optimisers([*groups, *(self.objective.parameters() if self.objective else [])])
 
-    def _prepare_objective(
-        self, dataset: Dataset, real: RealPictures, rng: Stream, device: torch.device
-    ) -> Objective:
+    def _prepare_objective(self, dataset: Dataset, real: RealPictures, rng: Stream, device: torch.device) -> Objective:
         kind = OBJECTIVES.get(self.spec.objective)
         objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
 
-        def network(stream: Stream) -> nn.Module:
+        def network(stream: Stream) -> networks.Network:
             return networks.build(
                 self.spec.network,
                 channels=dataset.channels,
@@ -166,7 +167,8 @@ class Distillation:
         step_size = self.objective.step_size() if self.objective else None
         description = {
             "dataset": {
-                "name": dataset.name,
+                # Not the name: that of a folder of pictures holds its path.
+                "name": dataset.title,
                 "fingerprint": spec.fingerprint,
                 "classes": list(dataset.classes),
                 "shape": [dataset.channels, *dataset.size],
@@ -217,7 +219,7 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
     """
     if folder.finished and not fresh:
         return False
-    began = time.monotonic()
+    began, every = time.monotonic(), checkpoint_seconds()
     distillation = Distillation(spec, dataset, torch.device(spec.device))
     with folder.lock(), storage_errors(folder.path):
         if fresh:
@@ -227,7 +229,7 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
         write_json(folder.environment_file, {**environment(spec.device, spec.threads), "data": data})
         spent = _resume(distillation, folder)
         with _log(folder, distillation.iteration) as log:
-            _iterate(distillation, folder, log, began - spent)
+            _iterate(distillation, folder, log, began - spent, every)
         distillation.synset(dataset).save(folder.synset_file)
         folder.write_result(_result(distillation, folder, time.monotonic() - began + spent))
         folder.checkpoint_file.unlink(missing_ok=True)
@@ -249,7 +251,22 @@ def _resume(distillation: Distillation, folder: RunFolder) -> float:
     return seconds
 
 
-def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: float) -> None:
+def checkpoint_seconds() -> float:
+    """Seconds between two checkpoints: FREDBENCH_CHECKPOINT_SECONDS, 0 for one after every iteration, or 5.
+
+    What a run makes does not depend on it.
+    """
+    text = os.environ.get(CHECKPOINT_VARIABLE) or str(CHECKPOINT_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UsageError(f"{CHECKPOINT_VARIABLE} = {text!r} is no time", hint="give seconds, 0 or more")
+    return seconds
+
+
+def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: float, every: float) -> None:
     total = distillation.spec.iterations
     saved = time.monotonic()
     with Progress(f"distilling {folder.path.name}", total, start=distillation.iteration) as progress:
@@ -260,7 +277,7 @@ def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: fl
                 log.write(distillation.iteration, values)
                 progress.note = " ".join(f"{name} {value:.4g}" for name, value in values.items())
             progress.advance()
-            if time.monotonic() - saved >= CHECKPOINT_SECONDS and distillation.iteration < total:
+            if time.monotonic() - saved >= every and distillation.iteration < total:
                 log.flush()
                 tensors = distillation.to_tensors()
                 tensors["seconds"] = torch.tensor(time.monotonic() - began, dtype=torch.float64)

@@ -41,15 +41,16 @@ class TestDomains:
             raise UsageError(f"severities {self.severities} are not among 1 to 5", hint="give --severity 1 .. 5")
 
     @property
-    def indices(self) -> Int64[np.ndarray, "n"]:
+    def indices(self) -> Int64[np.ndarray, " n"]:
         """Numbers, in the test split, of the pictures that are scored."""
         total = len(self.dataset.test.images)
         return evenly_spaced(total, total if self.limit is None else min(self.limit, total))
 
     @property
-    def labels(self) -> Int64[np.ndarray, "n"]:
+    def labels(self) -> Int64[np.ndarray, " n"]:
         """Their labels."""
-        return self.dataset.test.labels[self.indices]
+        labels: np.ndarray = self.dataset.test.labels[self.indices]
+        return labels
 
     @property
     def source(self) -> str:
@@ -70,9 +71,7 @@ class TestDomains:
             yield from self._read_official(name)
             return
         for severity in self.severities:
-            yield corrupt(
-                clean, name, severity, profile=self.suite.profile, seed=self.suite.seed, indices=self.indices
-            )
+            yield corrupt(clean, name, severity, profile=self.suite.profile, seed=self.suite.seed, indices=self.indices)
 
     def _read_official(self, name: str) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
         total = len(self.dataset.test.images)

@@ -287,4 +287,3 @@ def _average(by_corruption: Sequence[Sequence[Sequence[float]]]) -> Sample:
 def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
     steps = f"{spec.iterations} iterations, " if spec.iterations else ""
     return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"
-

@@ -17,6 +17,10 @@ from fredbench.errors import StorageError
 __all__ = ["atomic_path", "canonical_json", "sha256_of", "storage_errors", "write_bytes", "write_json", "write_text"]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+# Not ours to write, or not writable: a file where a folder must be (or the reverse), a name that is too long.
+_REFUSED = {
+    errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
+}  # fmt: skip
 
 
 @contextlib.contextmanager
@@ -28,7 +32,7 @@ def storage_errors(path: Path) -> Iterator[None]:
         if error.errno in _NO_SPACE:
             hint = "free some space or choose another place with --store or --out"
             raise StorageError(f"no space left to write {path}: {error.strerror}", hint=hint) from error
-        if error.errno in {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR}:
+        if error.errno in _REFUSED:
             hint = "choose a writable place with --store or --out"
             raise StorageError(f"cannot write {path}: {error.strerror}", hint=hint) from error
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fredbench.errors import ArtefactError
+from fredbench.errors import ArtefactError, UsageError
 
 __all__ = ["Optimisers", "ParameterGroup"]
 
@@ -23,6 +24,13 @@ class ParameterGroup:
     lr: float
     momentum: float = 0.5
     optimiser: Literal["sgd", "adam"] = "sgd"
+
+    def __post_init__(self) -> None:
+        if not 0 < self.lr < math.inf or not 0 <= self.momentum < 1:
+            raise UsageError(
+                f"the {self.name} cannot be optimised at rate {self.lr} with momentum {self.momentum}",
+                hint="the rate must be positive and finite, the momentum at least 0 and below 1",
+            )
 
 
 class Optimisers:

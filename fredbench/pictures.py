@@ -7,7 +7,7 @@ there. At this size that, not a loader with workers, is the fast data path.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from fredbench.rng import Stream
 __all__ = ["Pictures", "RealPictures", "TensorPictures", "normalise"]
 
 
+@runtime_checkable
 class Pictures(Protocol):
     """What the training loop asks of its data."""
 
@@ -77,7 +78,7 @@ class RealPictures:
     def __init__(
         self,
         images: UInt8[np.ndarray, "n h w c"],
-        labels: Int64[np.ndarray, "n"],
+        labels: Int64[np.ndarray, " n"],
         *,
         mean: Sequence[float],
         std: Sequence[float],
@@ -111,7 +112,7 @@ class RealPictures:
         """Normalised pictures at `index`."""
         return normalise(self.pixels[index.to(self.device)], self.mean, self.std)
 
-    def draw(self, label: int, count: int, rng: Stream) -> Int64[Tensor, "count"]:
+    def draw(self, label: int, count: int, rng: Stream) -> Int64[Tensor, " count"]:
         """Positions of `count` pictures of class `label`, drawn without replacement.
 
         Raises `DataError` when the class has fewer.

@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import TypeVar
+from typing import NoReturn
 
-T = TypeVar("T")
+from tqdm import tqdm
 
-__all__ = ["Progress", "say", "track"]
+__all__ = ["Progress", "say"]
 
 _QUIET_SECONDS = 2.0
 _LINE_EVERY_SECONDS = 10.0
-_BAR_EVERY_SECONDS = 0.2
 
 
 def say(message: str) -> None:
     """One line of log on stderr; data belongs to stdout."""
     sys.stderr.write(message + "\n")
     sys.stderr.flush()
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(int(seconds + 0.5), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 class Progress:
@@ -40,9 +32,12 @@ class Progress:
         self.done, self._first = start, start
         self.note = ""
         self._began = time.monotonic()
-        self._shown = 0.0
-        self._terminal = sys.stderr.isatty()
-        self._visible = False
+        self._shown: float | None = None
+        self._bar: tqdm[NoReturn] | None = None
+        if sys.stderr.isatty():
+            self._bar = tqdm(
+                total=total, initial=start, desc=label, unit=unit or "it", delay=_QUIET_SECONDS, dynamic_ncols=True
+            )
 
     def __enter__(self) -> Progress:
         return self
@@ -50,39 +45,28 @@ class Progress:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._visible:
-            self._show(final=True)
+        if self._bar is not None:
+            self._bar.close()
+        elif self._shown is not None:
+            self._line(time.monotonic(), final=True)
 
     def advance(self, count: int = 1, note: str | None = None) -> None:
         """`count` more units are done; `note` (such as the loss) is shown beside the count."""
         self.done += count
-        if note is not None:
-            self.note = note
+        self.note = self.note if note is None else note
+        if self._bar is not None:
+            self._bar.set_postfix_str(self.note, refresh=False)
+            self._bar.update(count)
+            return
         now = time.monotonic()
-        every = _BAR_EVERY_SECONDS if self._terminal else _LINE_EVERY_SECONDS
-        if now - self._began >= _QUIET_SECONDS and (not self._visible or now - self._shown >= every):
-            self._show()
+        due = _QUIET_SECONDS if self._shown is None else _LINE_EVERY_SECONDS
+        if now - (self._began if self._shown is None else self._shown) >= due:
+            self._line(now)
 
-    def _show(self, *, final: bool = False) -> None:
-        now = time.monotonic()
-        self._visible, self._shown = True, now
-        fresh = self.done - self._first
-        left = (now - self._began) / fresh * (self.total - self.done) if fresh > 0 else float("nan")
-        times = _clock(now - self._began) + ("" if final or left != left else f", {_clock(left)} left")
-        text = f"{self.label}: {self.done}/{self.total}{' ' + self.unit if self.unit else ''} [{times}]"
-        if self.note:
-            text += f" {self.note}"
-        if self._terminal:
-            sys.stderr.write("\r\x1b[2K" + text + ("\n" if final else ""))
-        else:
-            sys.stderr.write(text + "\n")
-        sys.stderr.flush()
-
-
-def track(items: Iterable[T], label: str, *, total: int | None = None) -> Iterator[T]:
-    """Iterate over `items`, reporting progress under `label`."""
-    known = list(items) if total is None else items
-    with Progress(label, len(known) if isinstance(known, list) else int(total or 0)) as progress:
-        for item in known:
-            yield item
-            progress.advance()
+    def _line(self, now: float, *, final: bool = False) -> None:
+        self._shown = now
+        spent, fresh = now - self._began, self.done - self._first
+        left = "" if final or not fresh else f", {tqdm.format_interval(spent / fresh * (self.total - self.done))} left"
+        unit = f" {self.unit}" if self.unit else ""
+        note = f" {self.note}" if self.note else ""
+        say(f"{self.label}: {self.done}/{self.total}{unit} [{tqdm.format_interval(spent)}{left}]{note}")

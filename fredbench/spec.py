@@ -12,9 +12,9 @@ from typing import Any, Literal
 
 import tomli_w
 
-from fredbench import augmentation
+from fredbench import augmentation, networks
 from fredbench.budget import Budget
-from fredbench.config import replace_known, to_mapping
+from fredbench.config import parse_value, replace_known, to_mapping
 from fredbench.datasets import Dataset
 from fredbench.errors import ArtefactError, BudgetError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.files import canonical_json
@@ -93,7 +93,8 @@ class Spec:
         run = {
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
-            if field.name not in {"objective_settings", "parameterization_settings", "student", "student_network", "students"}
+            if field.name
+            not in {"objective_settings", "parameterization_settings", "student", "student_network", "students"}
         }
         student = {"network": self.student_network, "students": self.students, **to_mapping(self.student)}
         return {
@@ -121,7 +122,7 @@ class Spec:
                 students=student.pop("students"),
                 student=TrainingRecipe(**student),
             )
-        except (tomllib.TOMLDecodeError, KeyError, TypeError) as error:
+        except (KeyError, TypeError, ValueError) as error:  # TOML's own errors are ValueErrors
             raise ArtefactError(f"{where} is no spec of a run: {error}", hint="delete the folder") from error
 
     def digest(self) -> str:
@@ -131,7 +132,8 @@ class Spec:
     def folder_name(self) -> str:
         """A readable name that no two specs share."""
         dataset = self.dataset.replace(":", "-").replace("/", "-").strip("-.")[-40:]
-        return f"{dataset}-{self.method}-{self.objective}-ipc{self.ipc}-{self.preset}-it{self.iterations}-s{self.seed}-{self.digest()[:8]}"
+        what = f"{dataset}-{self.method}-{self.objective}-ipc{self.ipc}-{self.preset}"
+        return f"{what}-it{self.iterations}-s{self.seed}-{self.digest()[:8]}"
 
     def start(self) -> Spec:
         """The same run at zero iterations: what the parameterization alone gives."""
@@ -180,9 +182,11 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     elif sections["objective"]:
         raise UsageError("a choice of real pictures has no objective settings", hint="drop --set objective....")
     iterations = _iterations(request, preset, objective)
-    network = request.network or f"convnet-d{_depth(dataset.size)}-w{preset.width}-in"
+    network = _network(request.network or f"convnet-d{_depth(dataset.size)}-w{preset.width}-in", dataset)
     recipe = TrainingRecipe(epochs=preset.epochs, augmentation="_".join(strategy))
-    students = int(sections["student"].pop("students", preset.students))
+    students = parse_value(sections["student"].pop("students", preset.students), int, where="student.students")
+    if students < 1:
+        raise UsageError(f"student.students must be at least 1, not {students}", hint="3 or more give a spread")
     return Spec(
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
@@ -200,7 +204,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         threads=threads,
         objective_settings=matching,
         parameterization_settings=to_mapping(config),
-        student_network=str(sections["student"].pop("network", network)),
+        student_network=_network(sections["student"].pop("network", network), dataset),
         students=students,
         student=replace_known(recipe, sections["student"], where="student"),
     )
@@ -257,6 +261,13 @@ def _iterations(request: Request, preset: Preset, objective: str) -> int:
     if request.iterations is not None:
         return request.iterations
     return preset.iterations if preset.iterations is not None else int(iterations_of(objective).value)
+
+
+def _network(name: str, dataset: Dataset) -> str:
+    """The name that `name` stands for at this size, so that two spellings of a network are one spec."""
+    return networks.canonical_name(
+        name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size
+    )
 
 
 def _depth(size: tuple[int, int]) -> int:

@@ -120,7 +120,11 @@ class RunFolder:
 
     def clear(self) -> None:
         """Forget all that was made; the folder itself and its lock stay."""
-        for item in self.path.iterdir() if self.path.is_dir() else ():
+        # The mark of a finished run goes first and the spec last: killed between, the folder is an unfinished
+        # run of its own spec, never a finished one of another.
+        order = {self.result_file.name: 0, self.spec_file.name: 2}
+        items = list(self.path.iterdir()) if self.path.is_dir() else []
+        for item in sorted(items, key=lambda item: order.get(item.name, 1)):
             if item.name == ".lock":
                 continue
             shutil.rmtree(item) if item.is_dir() else item.unlink()

@@ -41,7 +41,7 @@ class Predictions:
     confidence: Tensor
     nll: Tensor
 
-    def accuracy(self, labels: Int64[np.ndarray, "n"]) -> list[float]:
+    def accuracy(self, labels: Int64[np.ndarray, " n"]) -> list[float]:
         """Percent correct, a value a severity."""
         right = self.predicted.long() == torch.from_numpy(labels)[None, :]
         return [100 * float(row.double().mean()) for row in right]
@@ -124,7 +124,7 @@ class StudentPlan:
 def predictions_on(
     network: nn.Module,
     domain: Iterable[UInt8[np.ndarray, "n h w c"]],
-    labels: Int64[np.ndarray, "n"],
+    labels: Int64[np.ndarray, " n"],
     normalization: Mapping[str, Any],
     device: torch.device,
 ) -> Predictions:
@@ -136,7 +136,7 @@ def predictions_on(
     return Predictions(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
 
 
-def _outcomes(logits: Tensor, labels: Int64[np.ndarray, "n"]) -> tuple[Tensor, Tensor, Tensor]:
+def _outcomes(logits: Tensor, labels: Int64[np.ndarray, " n"]) -> tuple[Tensor, Tensor, Tensor]:
     log_probability = logits.float().log_softmax(dim=1).cpu()
     best = log_probability.max(dim=1)
     truth = log_probability.gather(1, torch.from_numpy(labels)[:, None])[:, 0]

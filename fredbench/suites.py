@@ -34,6 +34,11 @@ class CorruptionSuite:
     published: str = ""
     source: str = ""
 
+    @staticmethod
+    def clean_only(dataset: str) -> CorruptionSuite:
+        """A suite of no corruptions: the clean test split alone."""
+        return CorruptionSuite("clean", "clean", dataset, "cifar", ())
+
 
 def suite_names() -> list[str]:
     """Names of the suites that come with fredbench."""
@@ -53,7 +58,9 @@ def suite_named(name: str) -> CorruptionSuite:
 
 
 def _shipped() -> Any:
-    return files("fredbench.suite_files")
+    """The folder of suite files: inside an installed package or, in a checkout, beside it."""
+    packaged = files("fredbench") / "suite_files"
+    return packaged if packaged.is_dir() else Path(str(files("fredbench"))).parent / "suites"
 
 
 def _parse(text: str, *, where: str) -> CorruptionSuite:
@@ -67,8 +74,11 @@ def _parse(text: str, *, where: str) -> CorruptionSuite:
             raise UnknownNameError(f"key of suite {where}:", key, known)
     missing = {"name", "title", "dataset", "profile", "corruptions"} - values.keys()
     if missing:
-        raise UsageError(f"suite {where} lacks {', '.join(sorted(missing))}", hint="see `fredbench suite show cifar10c`")
-    suite = CorruptionSuite(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+        raise UsageError(
+            f"suite {where} lacks {', '.join(sorted(missing))}", hint="see `fredbench suite show cifar10c`"
+        )
+    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    suite = CorruptionSuite(**plain)
     if not suite.severities or not set(suite.severities) <= set(range(1, 6)):
         raise UsageError(f"suite {where} has severities {suite.severities}", hint="severities are 1 to 5")
     return suite

@@ -45,6 +45,12 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+def header_digest(header: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of the header's canonical JSON, its own digest left out."""
+    rest = {key: value for key, value in header.items() if key != "header_sha256"}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
 class Synset:
     """A distilled set: stored tensors and a self-describing header.
 
@@ -70,7 +76,7 @@ class Synset:
             "tensors_sha256": tensors_digest(tensors),
             "ledger": parameterization.ledger(state).to_mapping(),
         }
-        return Synset(tensors, header)
+        return Synset(tensors, {**header, "header_sha256": header_digest(header)})
 
     def save(self, path: Path) -> None:
         """Write the file atomically; equal synsets give equal bytes."""
@@ -84,9 +90,7 @@ class Synset:
         config = from_mapping(kind.Config, described["settings"], where=f"the header's {described['name']}")
         channels, height, width = self.header["dataset"]["shape"]
         try:
-            state = kind(config).from_tensors(
-                self.tensors, classes=len(self.classes), shape=(channels, height, width)
-            )
+            state = kind(config).from_tensors(self.tensors, classes=len(self.classes), shape=(channels, height, width))
         except KeyError as error:
             raise ArtefactError(f"the synset lacks the tensor {error}", hint=_HINT) from error
         return kind(config), state
@@ -122,7 +126,7 @@ class Synset:
     @property
     def ledger(self) -> Ledger:
         """The budget counted from the stored tensors, not from what the header claims."""
-        counts = {role: 0 for role in ("scalars", "mask-bits", "labels", "decoder")}
+        counts = dict.fromkeys(("scalars", "mask-bits", "labels", "decoder"), 0)
         for name, role in self.header["tensors"].items():
             tensor = self.tensors[name]
             if role == "mask-bits":
@@ -152,8 +156,14 @@ class Synset:
 
     def verify(self) -> None:
         """Re-derive what the header claims; the first contradiction raises `ArtefactError`."""
+        if header_digest(self.header) != self.header["header_sha256"]:
+            raise ArtefactError("the header's checksum differs from what it says of itself", hint=_HINT)
         if tensors_digest(self.tensors) != self.header["tensors_sha256"]:
             raise ArtefactError("the tensors' checksum differs from the header's", hint=_HINT)
+        parameterization, state = self._decoder
+        roles = {name: role for name, (_, role) in parameterization.to_tensors(state).items()}
+        if roles != self.header["tensors"]:
+            raise ArtefactError(f"the header says {self.header['tensors']} where {roles} is stored", hint=_HINT)
         claimed, counted = self.header["ledger"], self.ledger.to_mapping()
         if claimed != counted:
             raise ArtefactError(f"the header claims {claimed}, the file stores {counted}", hint=_HINT)
@@ -210,6 +220,8 @@ def load(path: str | Path) -> Synset:
         header = json.loads(text)
     except json.JSONDecodeError as error:
         raise ArtefactError(f"{file} has an unreadable header: {error}", hint=_HINT) from error
+    if not isinstance(header, dict):
+        raise ArtefactError(f"{file} has a header that is no JSON object", hint=_HINT)
     return _checked(Synset(tensors, header), file)
 
 
@@ -223,9 +235,36 @@ def _checked(synset: Synset, file: Path) -> Synset:
             hint="use the fredbench version that wrote it",
         )
     required = {"dataset", "method", "objective", "parameterization", "normalization", "labels", "student", "tensors"}
-    missing = sorted((required | {"ledger", "tensors_sha256", "budget", "iterations", "preset"}) - head.keys())
+    required |= {"ledger", "tensors_sha256", "header_sha256", "budget", "iterations", "preset"}
+    missing = sorted(required - head.keys())
     if missing:
         raise ArtefactError(f"{file}: the header lacks {', '.join(missing)}", hint=_HINT)
+    if not _is_well_formed(head):
+        raise ArtefactError(f"{file}: the header does not describe a set of pictures", hint=_HINT)
     if set(head["tensors"]) != set(synset.tensors):
         raise ArtefactError(f"{file}: the header lists other tensors than the file holds", hint=_HINT)
     return synset
+
+
+def _is_well_formed(head: Mapping[str, Any]) -> bool:
+    """Whether what the properties of a synset read has the form they expect."""
+    tables = [head[name] for name in ("dataset", "parameterization", "normalization", "tensors", "ledger", "student")]
+    if not all(isinstance(table, dict) for table in tables):
+        return False
+    dataset, storage, statistics, *_ = tables
+    shape, classes, mean, std = (
+        table.get(name)
+        for table, name in ((dataset, "shape"), (dataset, "classes"), (statistics, "mean"), (statistics, "std"))
+    )
+    lists = (shape, classes, mean, std)
+    return (
+        all(isinstance(values, list) for values in lists)
+        and [type(side) for side in shape] == [int] * 3
+        and all(isinstance(name, str) for name in classes)
+        and len(mean) == len(std) == shape[0]
+        and all(isinstance(value, (int, float)) for value in (*mean, *std))
+        and isinstance(storage.get("name"), str)
+        and isinstance(storage.get("settings"), dict)
+        and isinstance(head["budget"], int)
+        and isinstance(head.get("step_size"), (int, float, type(None)))
+    )

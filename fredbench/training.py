@@ -7,6 +7,7 @@ after epoch index E // 2 + 1, where the optimiser is made anew and so loses its 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -44,11 +45,14 @@ class TrainingRecipe:
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
 
     def __post_init__(self) -> None:
-        if self.epochs < 0 or self.batch_size < 1 or not self.lr > 0:
+        rates = (self.lr, self.momentum, self.weight_decay, self.drop_factor)
+        if self.epochs < 0 or self.batch_size < 1 or not self.lr > 0 or not all(0 <= r < math.inf for r in rates):
             raise UsageError(
-                f"a recipe of {self.epochs} epochs, batches of {self.batch_size}, rate {self.lr} cannot be run",
-                hint="epochs must be 0 or more, the batch size at least 1 and the rate positive",
+                f"a recipe of {self.epochs} epochs, batches of {self.batch_size}, rate {self.lr}, momentum "
+                f"{self.momentum}, weight decay {self.weight_decay}, drop by {self.drop_factor} cannot be run",
+                hint="epochs and the last three must be 0 or more, the batch size at least 1, the rate positive",
             )
+        augmentation.parse_strategy(self.augmentation)
 
     def phases(self) -> list[tuple[float, int]]:
         """(learning rate, epochs) in order; each phase has an optimiser of its own."""
@@ -119,9 +123,7 @@ def _one_epoch(
 
 
 @torch.no_grad()
-def predict(
-    network: nn.Module, images: Float[Tensor, "n c h w"], *, batch_size: int = 128
-) -> Float[Tensor, "n k"]:
+def predict(network: nn.Module, images: Float[Tensor, "n c h w"], *, batch_size: int = 128) -> Float[Tensor, "n k"]:
     """Logits in evaluation mode; small batches, because on a CPU they stay in the cache."""
     network.eval()
     return torch.cat([network(part) for part in images.split(batch_size)])

@@ -78,7 +78,9 @@ class _Cli(click.Group):
             say("interrupted; run the same command again to go on where it stopped")
             code = 130
         except click.ClickException as error:
-            _complain(_first_line(error.format_message()), _help_hint(error))
+            # Newer clicks hand the whole help over as the message when a group is called without a command.
+            bare = isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ()))
+            _complain("no command given" if bare else error.format_message(), _help_hint(error))
             code = 2
         except FredbenchError as error:
             if _debug():
@@ -89,6 +91,13 @@ class _Cli(click.Group):
             # The reader (`head`, say) went away: not an error of ours; keep the interpreter from complaining.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
+        except OSError as error:
+            # What no module foresaw: the system refused a path or a device that the user named.
+            if _debug():
+                traceback.print_exc()
+            place = f"{error.filename}: " if error.filename else ""
+            _complain(f"{place}{error.strerror or error}", "check that path, its permissions and the space left")
+            code = 2
         sys.exit(code)
 
 

@@ -6,14 +6,12 @@ from pathlib import Path
 
 import click
 
+from fredbench.api import evaluate
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
-from fredbench.datasets import data_root, load_dataset
-from fredbench.device import resolve_device, use_threads
-from fredbench.domains import TestDomains
-from fredbench.errors import CompatibilityError, UsageError
-from fredbench.evaluation import PROTOCOLS, Entrant, Evaluation, with_companions
+from fredbench.errors import UsageError
+from fredbench.evaluation import PROTOCOLS
 from fredbench.report.table import corruption_table
-from fredbench.store import Store
+from fredbench.store import RunFolder, Store
 from fredbench.suites import CorruptionSuite, suite_named
 
 __all__ = ["command"]
@@ -64,43 +62,30 @@ def command(
     """
     suite = suite_named(suite_name)
     folders = Store(store)
-    entrants = chosen_entrants(folders, suite, runs)
-    dataset = load_dataset(suite.dataset, root=data, offline=offline)
-    evaluation = Evaluation(
-        dataset=dataset,
-        device=resolve_device(device),
-        threads=use_threads(threads),
-        domains=TestDomains(
-            suite,
-            dataset,
-            severities=tuple(sorted(set(severities))) or suite.severities,
-            limit=limit,
-            official=TestDomains.official_folder(suite, data_root(data)),
-        ),
+    chosen = tuple(sorted(set(severities))) or suite.severities
+    rows = evaluate(
+        [folders.find(run) for run in runs] or finished_runs(folders, suite),
+        suite=suite,
         networks=(network,) if network else None,
         students=students,
+        severities=chosen,
+        limit=limit,
         protocol="fred-literal" if protocol == "fred-literal" else "own",
+        store=store,
+        data=data,
+        offline=offline,
+        device=device,
+        threads=threads,
     )
-    whole = with_companions(entrants, folders, dataset)
-    rows = evaluation.rows(whole, evaluation.domains.names())
-    click.echo(corruption_table(suite.name, evaluation.domains.severities, rows, form))
+    click.echo(corruption_table(suite.name, chosen, rows, form))
 
 
-def chosen_entrants(store: Store, suite: CorruptionSuite, runs: tuple[str, ...]) -> list[Entrant]:
-    """The runs named, or every finished run of the suite's dataset; none at all is an error."""
-    if not runs:
-        found = [Entrant.of(folder) for folder in store.finished(suite.dataset)]
-        if not found:
-            raise UsageError(
-                f"no finished run of {suite.dataset} in {store.root}",
-                hint=f"make one: fredbench distill {suite.dataset} --ipc 1 --preset quick",
-            )
-        return [entrant for entrant in found if entrant.spec.iterations] or found
-    entrants = [Entrant.of(store.find(run)) for run in runs]
-    for entrant in entrants:
-        if entrant.spec.dataset != suite.dataset:
-            raise CompatibilityError(
-                f"{entrant.folder.path} is a set of {entrant.spec.dataset}, suite {suite.name} tests {suite.dataset}",
-                hint="choose the suite of the run's dataset, see `fredbench suite list`",
-            )
-    return entrants
+def finished_runs(store: Store, suite: CorruptionSuite) -> list[RunFolder]:
+    """Every finished run of the suite's dataset; starts and controls alone only where there is nothing else."""
+    found = store.finished(suite.dataset)
+    if not found:
+        raise UsageError(
+            f"no finished run of {suite.dataset} in {store.root}",
+            hint=f"make one: fredbench distill {suite.dataset} --ipc 1 --preset quick",
+        )
+    return [run for run in found if run.spec().iterations] or found

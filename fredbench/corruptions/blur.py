@@ -4,26 +4,22 @@ from __future__ import annotations
 
 import functools
 
+from typing import Any, Literal, NamedTuple
+
 import cv2
 import numpy as np
-from jaxtyping import Float32, Float64, Int8, Int64, UInt8
+from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8
 
-from fredbench.corruptions.compiling import Array, compiled
-from fredbench.corruptions.filters import gaussian_blur as blurred
-from fredbench.corruptions.filters import motion_sum, motion_taps, zoom_taps
+from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.corruptions.filters import ZoomTaps, blur_levels, motion_sum, motion_taps, zoom_taps
 from fredbench.corruptions.severities import Family
 
 __all__ = ["defocus_blur", "disc_kernel", "gaussian_blur", "glass_blur", "glass_visits", "motion_blur", "zoom_blur"]
 
 
-def _truncated(values: Float64[np.ndarray, "*shape"]) -> UInt8[np.ndarray, "*shape"]:
-    """From [0, 1] to grey levels, by truncation."""
-    return np.asarray((np.clip(values, 0, 1) * 255).astype(np.uint8))
-
-
 def gaussian_blur(pictures: UInt8[np.ndarray, "n h w c"], sigma: float) -> UInt8[np.ndarray, "n h w c"]:
     """y = G(σ) x, edges replicated."""
-    return _truncated(blurred(pictures, sigma, divisor=255.0))
+    return blur_levels(pictures, sigma)
 
 
 def disc_kernel(radius: float, alias_sigma: float) -> Float32[np.ndarray, "k k"]:
@@ -54,11 +50,17 @@ def _disc_groups(
     return offsets.astype(np.int64), np.append(starts, len(order)).astype(np.int64), weights
 
 
+@inlined
+def _tap(lines: Array, y: int, places: Array, t: int, c: int, w: int) -> Array:
+    return lines[y + places[t, 0], places[t, 1] * c : (places[t, 1] + w) * c]
+
+
 @compiled
 def _defocus(pictures: Array, offsets: Array, starts: Array, weights: Array, out: Array) -> None:
     n, h, w, c = pictures.shape
     pad = np.abs(offsets).max()
     lines = np.empty((h + 2 * pad, (w + 2 * pad) * c), np.uint8)
+    places = offsets + pad
     total = np.empty(w * c)
     group = np.empty(w * c, np.uint16)
     for i in range(n):
@@ -74,11 +76,18 @@ def _defocus(pictures: Array, offsets: Array, starts: Array, weights: Array, out
             total[:] = 0.0
             for g in range(weights.size):
                 group[:] = 0
-                for t in range(starts[g], starts[g + 1]):
-                    shift = (pad + offsets[t, 1]) * c
-                    source = lines[y + pad + offsets[t, 0], shift : shift + w * c]
+                t = starts[g]
+                while t + 4 <= starts[g + 1]:
+                    one, two = _tap(lines, y, places, t, c, w), _tap(lines, y, places, t + 1, c, w)
+                    three, four = _tap(lines, y, places, t + 2, c, w), _tap(lines, y, places, t + 3, c, w)
                     for x in range(w * c):
-                        group[x] += source[x]
+                        group[x] += np.uint16(one[x]) + two[x] + three[x] + four[x]
+                    t += 4
+                while t < starts[g + 1]:
+                    one = _tap(lines, y, places, t, c, w)
+                    for x in range(w * c):
+                        group[x] += one[x]
+                    t += 1
                 weight = weights[g]
                 for x in range(w * c):
                     total[x] += weight * group[x]
@@ -125,9 +134,9 @@ def glass_blur(
     `offsets` holds (dx, dy) from -reach … reach - 1 for every visit of every pass, rows and columns descending. The
     published swap acts on views and is in effect a copy from the offset pixel; later visits see earlier copies.
     """
-    scattered = _truncated(blurred(pictures, sigma, divisor=255.0))
+    scattered = blur_levels(pictures, sigma)
     _shuffle(scattered, reach, offsets)
-    return _truncated(blurred(scattered, sigma, divisor=255.0))
+    return blur_levels(scattered, sigma)
 
 
 def motion_blur(
@@ -147,60 +156,109 @@ def motion_blur(
     return np.asarray(np.minimum(sums, 255).astype(np.uint8))
 
 
-@functools.lru_cache(maxsize=64)
-def _zoom_tables(
-    size: int, end: float, step: float, family: Family
-) -> tuple[Int64[np.ndarray, "z m"], Float32[np.ndarray, "z m"], Float32[np.ndarray, "z m"]]:
-    """For every factor, the left neighbour, the right one's weight, and 1 where the sample counts at all."""
+class _ZoomAxis(NamedTuple):
+    """For every distinct zoom and every output place: left neighbour, right one's weight, whether it counts."""
+
+    left: Int64[np.ndarray, "z m"]
+    right_weight: Float32[np.ndarray, "z m"]
+    present: Bool[np.ndarray, "z m"]
+
+
+@functools.lru_cache(maxsize=32)
+def _zoom_plan(
+    height: int, width: int, end: float, step: float, family: Family
+) -> tuple[_ZoomAxis, _ZoomAxis, Int64[np.ndarray, " z"]]:
+    """Both axes' tables of the distinct zooms, and how many factors in a row give each of them."""
     # numpy.arange, not 1 + i·step: the last bits decide to how many pixels a crop is enlarged.
     factors = [float(factor) for factor in np.arange(1, end, step)]
-    lefts, rights, present = (np.zeros((len(factors), size), kind) for kind in (np.int64, np.float32, np.float32))
-    for z, factor in enumerate(factors):
-        left, first, second = zoom_taps(size, factor, "top" if family == "imagecorruptions" else "centre")
-        lefts[z, : len(left)] = left
-        rights[z, : len(left)] = second
-        present[z, : len(left)] = (first + second) > 0
-    return lefts, rights, present
+    plans: list[list[ZoomTaps]] = []
+    repeats: list[int] = []
+    for factor in factors:
+        align: Literal["top", "centre"] = "top" if family == "imagecorruptions" else "centre"
+        taps = [zoom_taps(size, factor, align) for size in (height, width)]
+        if plans and all(np.array_equal(a, b) for old, new in zip(plans[-1], taps, strict=True)
+                         for a, b in zip(old, new, strict=True)):  # fmt: skip
+            repeats[-1] += 1
+        else:
+            plans.append(taps)
+            repeats.append(1)
+    axes = []
+    for axis, size in enumerate((height, width)):
+        table = _ZoomAxis(
+            np.zeros((len(plans), size), np.int64),
+            np.zeros((len(plans), size), np.float32),
+            np.zeros((len(plans), size), np.bool_),
+        )
+        for z, plan in enumerate(plans):
+            left, first, second = plan[axis]
+            table.left[z, : len(left)], table.right_weight[z, : len(left)] = left, second
+            table.present[z, : len(left)] = first + second > 0
+        axes.append(table)
+    return axes[0], axes[1], np.array(repeats, np.int64)
+
+
+@inlined
+def _add_lerp(near: Array, far: Array, weight: Any, times: int, target: Array) -> None:
+    # Repeated additions instead of a product: the reference adds each factor's picture by itself.
+    for k in range(target.size):
+        value = near[k] + weight * (far[k] - near[k])
+        target[k] += value
+        if times > 1:
+            target[k] += value
+        if times > 2:
+            target[k] += value
+    for _ in range(3, times):
+        for k in range(target.size):
+            target[k] += near[k] + weight * (far[k] - near[k])
 
 
 @compiled
-def _zoom_sum(lanes: Array, tables_y: Any, tables_x: Any, out: Array) -> None:
-    # lanes: (h, w, pictures·channels); the innermost loop runs over all pictures of the batch.
-    left_y, right_y, present_y = tables_y
-    left_x, right_x, present_x = tables_x
-    h, w, b = lanes.shape
-    row = np.empty((w, b), np.float32)
+def _zoom(pictures: Array, down: Any, across: Any, repeats: Array, out: Array) -> None:
+    # lanes: (h, w, pictures·channels), so that the innermost loops run over all pictures of the batch.
+    n, h, w, c = pictures.shape
+    unit = np.arange(256).astype(np.float32) / np.float32(255)
+    lanes = np.empty((h, w, n * c), np.float32)
     for y in range(h):
-        out[y] = np.float32(0)
-        for z in range(left_y.shape[0]):
-            if present_y[z, y] == 0:
-                continue
-            top, weight = left_y[z, y], right_y[z, y]
-            low = min(top + 1, h - 1)
-            for x in range(left_x[z].min(), min(left_x[z].max() + 2, w)):
-                for k in range(b):
-                    row[x, k] = lanes[top, x, k] + weight * (lanes[low, x, k] - lanes[top, x, k])
+        for i in range(n):
+            line = pictures[i, y]
             for x in range(w):
-                if present_x[z, x] == 0:
-                    continue
-                left, weight = left_x[z, x], right_x[z, x]
-                near = min(left + 1, w - 1)
-                for k in range(b):
-                    out[y, x, k] += row[left, k] + weight * (row[near, k] - row[left, k])
-
-
-_UNIT = np.arange(256, dtype=np.float32) / np.float32(255)
+                target = lanes[y, x, 3 * i : 3 * i + 3]
+                for d in range(3):
+                    target[d] = unit[line[x, d]]
+    row, total = np.empty((w, n * c), np.float32), np.empty((w, n * c), np.float32)
+    count = np.float32(repeats.sum() + 1)
+    for y in range(h):
+        total[:] = np.float32(0)
+        for z in range(repeats.size):
+            if not down.present[z, y]:
+                continue
+            top, weight = down.left[z, y], down.right_weight[z, y]
+            low = min(top + 1, h - 1)
+            for x in range(across.left[z].min(), min(across.left[z].max() + 2, w)):
+                upper, lower, target = lanes[top, x], lanes[low, x], row[x]
+                for k in range(n * c):
+                    target[k] = upper[k] + weight * (lower[k] - upper[k])
+            for x in range(w):
+                if across.present[z, x]:
+                    left = across.left[z, x]
+                    near = min(left + 1, w - 1)
+                    _add_lerp(row[left], row[near], across.right_weight[z, x], repeats[z], total[x])
+        for x in range(w):
+            for k in range(n * c):
+                total[x, k] = min((lanes[y, x, k] + total[x, k]) / count, np.float32(1)) * np.float32(255)
+        for i in range(n):
+            line_out = out[i, y]
+            for x in range(w):
+                source = total[x, 3 * i : 3 * i + 3]
+                for d in range(3):
+                    line_out[x, d] = np.uint8(source[d])
 
 
 def zoom_blur(
-    pictures: UInt8[np.ndarray, "n h w c"], end: float, step: float, family: Family
-) -> UInt8[np.ndarray, "n h w c"]:
-    """Mean of the picture and of its zooms by numpy.arange(1, end, step), in float32 (corruptions.md §3.7, §4)."""
-    n, h, w, c = pictures.shape
-    tables = [_zoom_tables(size, end, step, family) for size in (h, w)]
-    lanes = _UNIT[np.ascontiguousarray(pictures.transpose(1, 2, 0, 3)).reshape(h, w, n * c)]
-    total = np.empty_like(lanes)
-    _zoom_sum(lanes, tables[0], tables[1], total)
-    mean = (lanes + total) / np.float32(len(tables[0][0]) + 1)
-    levels = (np.clip(mean, 0, 1) * np.float32(255)).astype(np.uint8)
-    return np.ascontiguousarray(levels.reshape(h, w, n, c).transpose(2, 0, 1, 3))
+    pictures: UInt8[np.ndarray, "n h w 3"], end: float, step: float, family: Family
+) -> UInt8[np.ndarray, "n h w 3"]:
+    """Mean of the picture and its zooms by numpy.arange(1, end, step), in float32 (corruptions.md §3.7, §4)."""
+    down, across, repeats = _zoom_plan(pictures.shape[1], pictures.shape[2], end, step, family)
+    out = np.empty(pictures.shape, np.uint8)
+    _zoom(np.ascontiguousarray(pictures), down, across, repeats, out)
+    return out

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import math
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import UInt8
 

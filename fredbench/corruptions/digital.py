@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import functools
-from typing import Literal
+import math
+from typing import Any, Literal
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int32, Int64, UInt8
+from jaxtyping import Float, Float32, Float64, Int64, UInt8
 
 from fredbench.corruptions.colour import change_saturation
 from fredbench.corruptions.compiling import Array, compiled, inlined
@@ -66,70 +67,90 @@ def jpeg_compression(pictures: UInt8[np.ndarray, "n h w 3"], quality: int) -> UI
 
 
 _COEFFICIENT_BITS = 22
-BoxTable = tuple[Int64[np.ndarray, " m"], Int32[np.ndarray, "m taps"]]
+BoxTable = tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]
+"""For each output place: first source pixel, how many of them, and their common fixed-point weight."""
 
 
 @functools.lru_cache(maxsize=64)
 def _box_table(source: int, target: int) -> BoxTable:
-    """First pixel and fixed-point weights of each output pixel of Pillow's BOX filter: whole pixels, equal weights.
+    """Pillow's BOX filter along one axis: whole pixels of equal weight.
 
     A pixel counts when its centre lies within half a (target) pixel of the output's centre, open at the left.
     """
     scale = source / target
-    support = 0.5 * max(scale, 1.0)
-    firsts, rows = [], []
+    stretch = max(scale, 1.0)
+    table = np.empty((3, target), np.int64)
     for place in range(target):
         centre = (place + 0.5) * scale
-        first = max(int(centre - support + 0.5), 0)
-        last = min(int(centre + support + 0.5), source)
-        distance = (np.arange(first, last) - centre + 0.5) / max(scale, 1.0)
-        inside = ((distance > -0.5) & (distance <= 0.5)).astype(np.float64)
-        firsts.append(first)
-        rows.append(np.floor(inside / inside.sum() * (1 << _COEFFICIENT_BITS) + 0.5))
-    weights = np.zeros((target, max(len(row) for row in rows)), np.int32)
-    for place, row in enumerate(rows):
-        weights[place, : len(row)] = row
-    return np.array(firsts, np.int64), weights
+        candidates = np.arange(max(int(centre - stretch / 2 + 0.5), 0), min(int(centre + stretch / 2 + 0.5), source))
+        distance = (candidates - centre + 0.5) / stretch
+        inside = candidates[(distance > -0.5) & (distance <= 0.5)]
+        table[:, place] = inside[0], len(inside), math.floor((1 << _COEFFICIENT_BITS) / len(inside) + 0.5)
+    return table[0], table[1], table[2]
 
 
 @functools.lru_cache(maxsize=64)
 def _nearest_table(source: int, target: int) -> BoxTable:
-    """The same for nearest-neighbour enlargement: one pixel of weight 1."""
+    """The same for nearest-neighbour enlargement."""
     places = np.floor((np.arange(target) + 0.5) * (source / target)).astype(np.int64)
-    return np.minimum(places, source - 1), np.full((target, 1), 1 << _COEFFICIENT_BITS, np.int32)
+    ones = np.ones(target, np.int64)
+    return np.minimum(places, source - 1), ones, ones << _COEFFICIENT_BITS
+
+
+@inlined
+def _row_boxes(line: Array, firsts: Array, counts: Array, weights: Array, target: Array) -> None:
+    # One row of RGB pixels, (w, 3) to (m, 3), rounded to 8 bits.
+    half = 1 << 21
+    for x in range(firsts.size):
+        first, weight = firsts[x], weights[x]
+        if counts[x] == 1:
+            for d in range(3):
+                target[x, d] = line[first, d]
+        else:
+            r, g, b = 0, 0, 0
+            for k in range(first, first + counts[x]):
+                r += line[k, 0]
+                g += line[k, 1]
+                b += line[k, 2]
+            target[x, 0] = np.uint8((half + weight * r) >> 22)
+            target[x, 1] = np.uint8((half + weight * g) >> 22)
+            target[x, 2] = np.uint8((half + weight * b) >> 22)
+
+
+@inlined
+def _column_boxes(plane: Array, first: int, count: int, weight: int, sums: Array, target: Array) -> None:
+    # Rows first … first + count - 1 of a plane to one row, rounded to 8 bits.
+    if count == 1:
+        target[:] = plane[first]
+        return
+    sums[:] = np.uint32(0)
+    for k in range(first, first + count):
+        line = plane[k]
+        for x in range(sums.size):
+            sums[x] += line[x]
+    half, factor = np.uint32(1 << 21), np.uint32(weight)
+    for x in range(sums.size):
+        target[x] = np.uint8((half + factor * sums[x]) >> np.uint32(22))
 
 
 @compiled
 def _resample(pictures: Array, table_x: Any, table_y: Any, middle: Array, out: Array) -> None:
-    # Rows first, 8 bits between the passes, halves rounded up: Pillow's order.
-    first_x, weights_x = table_x
-    first_y, weights_y = table_y
+    # Along the rows first, 8 bits between the passes: Pillow's order.
     n, h, w, c = pictures.shape
-    half = np.int32(1 << 21)
-    sums = np.empty(middle.shape[1] * c, np.int32)
+    width = middle.shape[1] * c
+    sums = np.empty(width, np.uint32)
+    plane = middle.reshape(h, width)
     for i in range(n):
         for y in range(h):
-            for x in range(first_x.size):
-                for d in range(c):
-                    total = half
-                    for k in range(weights_x.shape[1]):
-                        total += weights_x[x, k] * np.int32(pictures[i, y, min(first_x[x] + k, w - 1), d])
-                    middle[y, x, d] = np.uint8(total >> 22)
-        for y in range(first_y.size):
-            sums[:] = half
-            for k in range(weights_y.shape[1]):
-                line = middle[min(first_y[y] + k, h - 1)].reshape(sums.size)
-                weight = weights_y[y, k]
-                for x in range(sums.size):
-                    sums[x] += weight * np.int32(line[x])
-            target = out[i, y].reshape(sums.size)
-            for x in range(sums.size):
-                target[x] = np.uint8(sums[x] >> 22)
+            _row_boxes(pictures[i, y], table_x[0], table_x[1], table_x[2], middle[y])
+        for y in range(table_y[0].size):
+            target = out[i, y].reshape(width)
+            _column_boxes(plane, table_y[0][y], table_y[1][y], table_y[2][y], sums, target)
 
 
 def _resized(
-    pictures: UInt8[np.ndarray, "n h w c"], height: int, width: int, kind: Literal["box", "nearest"]
-) -> UInt8[np.ndarray, "n {height} {width} c"]:
+    pictures: UInt8[np.ndarray, "n h w 3"], height: int, width: int, kind: Literal["box", "nearest"]
+) -> UInt8[np.ndarray, "n {height} {width} 3"]:
     n, h, w, c = pictures.shape
     table = _box_table if kind == "box" else _nearest_table
     out = np.empty((n, height, width, c), np.uint8)
@@ -139,8 +160,8 @@ def _resized(
 
 
 def pixelate(
-    pictures: UInt8[np.ndarray, "n h w c"], factor: float, family: Family
-) -> UInt8[np.ndarray, "n h w c"]:
+    pictures: UInt8[np.ndarray, "n h w 3"], factor: float, family: Family
+) -> UInt8[np.ndarray, "n h w 3"]:
     """Shrink by whole-pixel boxes to int(side·factor), enlarge again (corruptions.md §3.14).
 
     Enlarged by boxes too, in imagecorruptions by nearest neighbours (§4).
@@ -166,6 +187,8 @@ def _inverse_affine(
 @inlined
 def _mirror_inside(i: int, size: int) -> int:
     # ... 2 1 | 0 1 2 ...: the edge value stands once.
+    if 0 <= i < size:
+        return i
     period = 2 * size - 2
     i = abs(i) % period
     return i if i < size else period - i
@@ -174,65 +197,81 @@ def _mirror_inside(i: int, size: int) -> int:
 @inlined
 def _mirror_edge(i: int, size: int) -> int:
     # ... 1 0 | 0 1 2 ...: the edge value stands twice.
+    if 0 <= i < size:
+        return i
     i = i % (2 * size)
     return i if i < size else 2 * size - 1 - i
 
 
+@inlined
+def _corners(left: int, right: int, top: int, low: int, w: int) -> Any:
+    # Places of the four neighbours' red values; unsigned, which spares a check for negative indices.
+    return (
+        np.uint64(3 * (top * w + left)), np.uint64(3 * (top * w + right)),
+        np.uint64(3 * (low * w + left)), np.uint64(3 * (low * w + right)),
+    )  # fmt: skip
+
+
+@inlined
+def _between(source: Array, places: Any, d: Any, u: Any, v: Any) -> Any:
+    upper = source[places[0] + d] + u * (source[places[1] + d] - source[places[0] + d])
+    lower = source[places[2] + d] + u * (source[places[3] + d] - source[places[2] + d])
+    return upper + v * (lower - upper)
+
+
 @compiled
-def _warp(picture: Array, inverse: Array, out: Array) -> None:
-    h, w, c = picture.shape
+def _warp(source: Array, h: int, w: int, inverse: Array, out: Array) -> None:
     for y in range(h):
         for x in range(w):
             across = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
             down = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
-            left, top = np.int64(np.floor(across)), np.int64(np.floor(down))
+            left, top = int(math.floor(across)), int(math.floor(down))
             u, v = np.float32(across - left), np.float32(down - top)
-            right, low = _mirror_inside(left + 1, w), _mirror_inside(top + 1, h)
-            left, top = _mirror_inside(left, w), _mirror_inside(top, h)
-            for d in range(c):
-                upper = picture[top, left, d] + u * (picture[top, right, d] - picture[top, left, d])
-                lower = picture[low, left, d] + u * (picture[low, right, d] - picture[low, left, d])
-                out[y, x, d] = upper + v * (lower - upper)
+            places = _corners(
+                _mirror_inside(left, w), _mirror_inside(left + 1, w),
+                _mirror_inside(top, h), _mirror_inside(top + 1, h), w,
+            )  # fmt: skip
+            for d in range(3):
+                out[3 * (y * w + x) + d] = _between(source, places, np.uint64(d), u, v)
 
 
 @compiled
-def _sample(picture: Array, dx: Array, dy: Array, out: Array) -> None:
-    h, w, c = picture.shape
+def _sample(source: Array, dx: Array, dy: Array, reach_x: float, reach_y: float, out: Array) -> None:
+    h, w = dx.shape
     for y in range(h):
         for x in range(w):
-            across, down = x + np.float64(dx[y, x]), y + np.float64(dy[y, x])
-            left, top = np.int64(np.floor(across)), np.int64(np.floor(down))
-            u, v = across - left, down - top
-            right, low = _mirror_edge(left + 1, w), _mirror_edge(top + 1, h)
-            left, top = _mirror_edge(left, w), _mirror_edge(top, h)
-            for d in range(c):
-                upper = picture[top, left, d] + u * (picture[top, right, d] - picture[top, left, d])
-                lower = picture[low, left, d] + u * (picture[low, right, d] - picture[low, left, d])
-                value = np.float32(upper + v * (lower - upper)) * np.float32(255)
-                out[y, x, d] = np.uint8(min(max(value, np.float32(0)), np.float32(255)))
+            across = x + np.float64(np.float32(dx[y, x] * reach_x))
+            down = y + np.float64(np.float32(dy[y, x] * reach_y))
+            left, top = int(math.floor(across)), int(math.floor(down))
+            places = _corners(
+                _mirror_edge(left, w), _mirror_edge(left + 1, w), _mirror_edge(top, h), _mirror_edge(top + 1, h), w
+            )
+            for d in range(3):
+                value = np.float32(_between(source, places, np.uint64(d), across - left, down - top))
+                out[3 * (y * w + x) + d] = np.uint8(min(max(value * np.float32(255), np.float32(0)), np.float32(255)))
 
 
 @compiled
-def _elastic(pictures: Array, affine: bool, inverse: Array, dx: Array, dy: Array, out: Array) -> None:
+def _elastic(
+    pictures: Array, affine: bool, inverse: Array, fields: Array, reach_x: float, reach_y: float, out: Array
+) -> None:
     n, h, w, c = pictures.shape
-    unit = np.arange(256).astype(np.float32) / np.float32(255)
-    source, warped = np.empty((h, w, c), np.float32), np.empty((h, w, c), np.float32)
+    source, warped = np.empty(h * w * c, np.float32), np.empty(h * w * c, np.float32)
     for i in range(n):
-        for y in range(h):
-            for x in range(w):
-                for d in range(c):
-                    source[y, x, d] = unit[pictures[i, y, x, d]]
+        levels = pictures[i].reshape(h * w * c)
+        for x in range(levels.size):
+            source[x] = np.float32(levels[x]) / np.float32(255)
         if affine:
-            _warp(source, inverse[i], warped)
-            _sample(warped, dx[i], dy[i], out[i])
+            _warp(source, h, w, inverse[i], warped)
         else:
-            _sample(source, dx[i], dy[i], out[i])
+            warped, source = source, warped
+        _sample(warped, fields[i, 0], fields[i, 1], reach_x, reach_y, out[i].reshape(h * w * c))
 
 
 def elastic_transform(
-    pictures: UInt8[np.ndarray, "n h w c"], row: Row, moves: Float[np.ndarray, "n 3 2"],
+    pictures: UInt8[np.ndarray, "n h w 3"], row: Row, moves: Float[np.ndarray, "n 3 2"],
     fields: Float[np.ndarray, "n 2 h w"], family: Family,
-) -> UInt8[np.ndarray, "n h w c"]:  # fmt: skip
+) -> UInt8[np.ndarray, "n h w 3"]:  # fmt: skip
     """An affine jolt, then a smooth random displacement (corruptions.md §3.13, §4).
 
     `moves` (three anchors, x and y) and `fields` (dx, dy) are draws from [-1, 1). For the published generators `row`
@@ -240,20 +279,20 @@ def elastic_transform(
     it as (alpha in pixels, sigma per side, field amplitude per height).
     """
     n, h, w, _ = pictures.shape
-    alpha, sigma, third = (float(value) for value in row)
+    alpha, sigma, third = row
     high, wide = (ELASTIC_UNIT, ELASTIC_UNIT) if family == "imagenet" else (float(h), float(w))
-    if family == "imagecorruptions":
-        amplitude = (alpha * third * h, alpha * third * h)
-        inverse = np.zeros((n, 2, 3))
-    else:
-        amplitude = (alpha * wide, alpha * high)
-        inverse = _inverse_affine(h, w, (moves * (third * np.array([wide, high]))).astype(np.float32))
-    out = np.empty(pictures.shape, np.uint8)
-    if alpha:
-        smooth = smooth_fields(fields.reshape(2 * n, h, w), (sigma * high, sigma * wide)).reshape(fields.shape)
-        shifts = (smooth * np.array(amplitude)[:, None, None]).astype(np.float32)
-    else:
-        shifts = np.zeros(fields.shape, np.float32)
     affine = family != "imagecorruptions"
-    _elastic(np.ascontiguousarray(pictures), affine, inverse, shifts[:, 0], shifts[:, 1], out)
+    if affine:
+        reach_x, reach_y = alpha * wide, alpha * high
+        inverse = _inverse_affine(h, w, (moves * (third * np.array([wide, high]))).astype(np.float32))
+    else:
+        reach_x = reach_y = alpha * third * h
+        inverse = np.zeros((n, 2, 3))
+    if alpha:
+        smooth = smooth_fields(fields.reshape(2 * n, h, w), (sigma * high, sigma * wide))
+        shifts = smooth.reshape(n, 2, h, w)
+    else:
+        shifts = np.zeros((n, 2, h, w), np.float32)
+    out = np.empty(pictures.shape, np.uint8)
+    _elastic(np.ascontiguousarray(pictures), affine, inverse, shifts, reach_x, reach_y, out)
     return out

@@ -13,6 +13,8 @@ import functools
 import math
 from statistics import NormalDist
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, UInt32, UInt64
 
@@ -181,14 +183,18 @@ def impulses(
 def _offsets(keys: Array, reach: int, out: Array) -> None:
     count = out.shape[1]
     span = np.uint64(2 * reach)
-    low = np.int64(reach)
     for n in range(out.shape[0]):
-        key = keys[n]
-        for i in range((count + 3) // 4):
+        key, row = keys[n], out[n]
+        for i in range(count // 4):
             word = _word(key, i)
-            for part in range(min(4, count - 4 * i)):
-                cell = (word >> np.uint64(16 * part)) & np.uint64(0xFFFF)
-                out[n, 4 * i + part] = np.int8(np.int64((cell * span) >> np.uint64(16)) - low)
+            row[4 * i] = np.int64(((word & np.uint64(0xFFFF)) * span) >> np.uint64(16)) - reach
+            row[4 * i + 1] = np.int64((((word >> np.uint64(16)) & np.uint64(0xFFFF)) * span) >> np.uint64(16)) - reach
+            row[4 * i + 2] = np.int64((((word >> np.uint64(32)) & np.uint64(0xFFFF)) * span) >> np.uint64(16)) - reach
+            row[4 * i + 3] = np.int64(((word >> np.uint64(48)) * span) >> np.uint64(16)) - reach
+        word = _word(key, count // 4)
+        for i in range(count // 4 * 4, count):
+            row[i] = np.int64(((word & np.uint64(0xFFFF)) * span) >> np.uint64(16)) - reach
+            word >>= np.uint64(16)
 
 
 def offsets(keys: UInt64[np.ndarray, " n"], reach: int, count: int) -> Int8[np.ndarray, "n {count} 2"]:
@@ -196,9 +202,6 @@ def offsets(keys: UInt64[np.ndarray, " n"], reach: int, count: int) -> Int8[np.n
     out = np.empty((len(keys), 2 * count), np.int8)
     _offsets(keys, reach, out)
     return out.reshape(len(keys), count, 2)
-
-
-_ALIAS_SIZE = 512
 
 
 @inlined
@@ -250,35 +253,49 @@ def _fill_poisson(photons: float, first: Array, tables: Array) -> None:
 
 
 @functools.lru_cache(maxsize=16)
-def _poisson_tables(photons: float) -> tuple[UInt16[np.ndarray, "256"], UInt32[np.ndarray, "256 512"]]:
+def _poisson_tables(photons: float) -> tuple[UInt16[np.ndarray, "256"], UInt32[np.ndarray, "256 cells"]]:
     """First counts and alias tables of the 256 rates photons·level/255: only 256 grey levels occur.
 
-    A row spans 512 counts around its rate; below 1e-20 lies outside for rates up to 500.
+    A row spans a power of two of counts around its rate, at least nine standard deviations to either side, so that
+    small rates have tables that stay in the nearest cache.
     """
     if not 0 < photons <= 500:
-        raise UsageError(f"shot noise with {photons} photons is out of range", hint="use more than 0, at most 500")
+        raise UsageError(f"shot noise with {photons} photons is out of range", hint="use a rate in (0, 500]")
+    cells = 32
+    while cells < 18 * math.sqrt(photons) + 12:
+        cells *= 2
     first = np.empty(256, np.uint16)
-    tables = np.empty((256, _ALIAS_SIZE), np.uint32)
+    tables = np.empty((256, cells), np.uint32)
     _fill_poisson(photons, first, tables)
     return first, tables
+
+
+@inlined
+def _count(bits: Any, level: Any, first: Array, tables: Array, shift: Any) -> Any:
+    # The upper bits choose a cell, the 16 below them between the cell and its alias.
+    cell = bits >> shift
+    packed = tables[level, cell]
+    kept = ((bits >> (shift - np.uint64(16))) & np.uint64(0xFFFF)) < np.uint64(packed >> np.uint32(16))
+    return first[level] + np.uint16(cell if kept else np.uint64(packed & np.uint32(0xFFFF)))
 
 
 @compiled
 def _poisson(keys: Array, levels: Array, first: Array, tables: Array, out: Array) -> None:
     count = levels.shape[1]
+    shift = np.uint64(32)
+    cells = tables.shape[1]
+    while cells > 1:
+        cells //= 2
+        shift -= np.uint64(1)
     for n in range(levels.shape[0]):
-        key = keys[n]
-        for i in range((count + 1) // 2):
+        key, row, made = keys[n], levels[n], out[n]
+        for i in range(count // 2):
             word = _word(key, i)
-            for part in range(min(2, count - 2 * i)):
-                bits = (word >> np.uint64(32 * part)) & np.uint64(0xFFFFFFFF)
-                level = levels[n, 2 * i + part]
-                cell = bits >> np.uint64(23)
-                packed = tables[level, cell]
-                threshold = packed >> np.uint32(16)
-                alias = packed & np.uint32(0xFFFF)
-                chosen = cell if (bits >> np.uint64(7)) & np.uint64(0xFFFF) < threshold else np.uint64(alias)
-                out[n, 2 * i + part] = first[level] + np.uint16(chosen)
+            made[2 * i] = _count(word & np.uint64(0xFFFFFFFF), row[2 * i], first, tables, shift)
+            made[2 * i + 1] = _count(word >> np.uint64(32), row[2 * i + 1], first, tables, shift)
+        if count % 2:
+            word = _word(key, count // 2)
+            made[count - 1] = _count(word & np.uint64(0xFFFFFFFF), row[count - 1], first, tables, shift)
 
 
 def poisson_counts(

@@ -7,6 +7,7 @@ arithmetic here is done on the 0..255 scale, which is the same but for last bits
 from __future__ import annotations
 
 import functools
+import math
 
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
@@ -52,16 +53,25 @@ def speckle_noise(
 
 
 @functools.lru_cache(maxsize=16)
-def _photon_levels(photons: float) -> UInt8[np.ndarray, "65536"]:
-    counts = np.arange(65536)
+def _photon_levels(photons: float) -> UInt8[np.ndarray, " k"]:
+    # One count past full white: every higher count is white too.
+    counts = np.arange(math.ceil(photons) + 1)
     return np.asarray((np.clip(counts / photons, 0, 1) * 255).astype(np.uint8))
+
+
+@compiled
+def _look_up(table: Array, places: Array, out: Array) -> None:
+    for i in range(places.size):
+        out[i] = table[min(places[i], table.size - 1)]
 
 
 def shot_noise(
     counts: Integer[np.ndarray, "n h w c"], photons: float
 ) -> UInt8[np.ndarray, "n h w c"]:
     """y = counts/photons, with counts drawn from Poisson(photons·x) for each value (corruptions.md §3.2)."""
-    return np.take(_photon_levels(float(photons)), counts)
+    out = np.empty(counts.shape, np.uint8)
+    _look_up(_photon_levels(float(photons)), np.ascontiguousarray(counts).reshape(-1), out.reshape(-1))
+    return out
 
 
 def impulse_noise(

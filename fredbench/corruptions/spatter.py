@@ -42,7 +42,7 @@ def spatter(
     unit = pictures.astype(np.float32) / np.float32(255)
     if mud:
         spots = (layers > cut).astype(np.float32)[..., None]
-        cover = gaussian_blur(spots, strength).astype(np.float32)
+        cover = gaussian_blur(spots.astype(np.float64), strength).astype(np.float32)
         cover[cover < 0.8] = 0
         mixed = unit * (1 - cover) + _MUD * cover
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 
+from typing import Any
+
 import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8
 
@@ -44,22 +46,22 @@ def _flakes(
 
 
 @compiled
-def _fallen(pictures: Array, layer: Array, mix: float, out: Array) -> None:
-    n, h, w, _ = pictures.shape
-    unit = np.arange(256).astype(np.float32) / np.float32(255)
-    rest = np.float32(1.0 - mix)
-    keep = np.float32(mix)
+def _fallen(pictures: Array, layers: Array, mix: float, out: Array) -> None:
+    n, h, w, c = pictures.shape
+    full = np.float32(255)
+    keep, rest = np.float32(mix), np.float32(1.0 - mix)
     for i in range(n):
-        for y in range(h):
-            for x in range(w):
-                flake = layer[i, y, x] / 255.0 + layer[i, h - 1 - y, w - 1 - x] / 255.0
-                r, g, b = unit[pictures[i, y, x, 0]], unit[pictures[i, y, x, 1]], unit[pictures[i, y, x, 2]]
-                grey = r * np.float32(0.299) + g * np.float32(0.587) + b * np.float32(0.114)
-                pale = grey * np.float32(1.5) + np.float32(0.5)
-                for d in range(3):
-                    value = unit[pictures[i, y, x, d]]
-                    base = keep * value + rest * max(value, pale)
-                    out[i, y, x, d] = np.uint8(min(np.float64(base) + flake, 1.0) * 255.0)
+        levels, made, layer = pictures[i].reshape(h * w, c), out[i].reshape(h * w, c), layers[i].reshape(h * w)
+        for x in range(h * w):
+            flake = layer[x] / 255.0 + layer[h * w - 1 - x] / 255.0
+            r, g, b = (
+                np.float32(levels[x, 0]) / full, np.float32(levels[x, 1]) / full, np.float32(levels[x, 2]) / full,
+            )  # fmt: skip
+            pale = (r * np.float32(0.299) + g * np.float32(0.587) + b * np.float32(0.114)) * np.float32(1.5)
+            pale += np.float32(0.5)
+            made[x, 0] = np.uint8(min(np.float64(keep * r + rest * max(r, pale)) + flake, 1.0) * 255.0)
+            made[x, 1] = np.uint8(min(np.float64(keep * g + rest * max(g, pale)) + flake, 1.0) * 255.0)
+            made[x, 2] = np.uint8(min(np.float64(keep * b + rest * max(b, pale)) + flake, 1.0) * 255.0)
 
 
 def snow(

@@ -34,16 +34,10 @@ PREFIXES: Registry[Callable[[str, Mapping[str, str], Callable[[str], Family | No
 )
 
 _HERE = "fredbench.datasets"
-DATASETS.register(
-    "digits", f"{_HERE}.digits:DIGITS", summary="scanned digits, embedded: 10 classes, 32x32, 1,297/500"
-)
+DATASETS.register("digits", f"{_HERE}.digits:DIGITS", summary="scanned digits, embedded: 10 classes, 32x32, 1,297/500")
 DATASETS.register("cifar10", f"{_HERE}.cifar:CIFAR10", summary="CIFAR-10: 10 classes, 32x32, 50,000/10,000")
-DATASETS.register(
-    "cifar100", f"{_HERE}.cifar:CIFAR100", summary="CIFAR-100: 100 classes, 32x32, 50,000/10,000"
-)
-DATASETS.register(
-    "svhn", f"{_HERE}.svhn:SVHN", summary="SVHN cropped digits: 10 classes, 32x32, 73,257/26,032"
-)
+DATASETS.register("cifar100", f"{_HERE}.cifar:CIFAR100", summary="CIFAR-100: 100 classes, 32x32, 50,000/10,000")
+DATASETS.register("svhn", f"{_HERE}.svhn:SVHN", summary="SVHN cropped digits: 10 classes, 32x32, 73,257/26,032")
 for _name, _what in {
     "imagenette": "ten easy things",
     "imagewoof": "ten dogs",
@@ -57,20 +51,14 @@ for _name, _what in {
         f"{_HERE}.imagenet_subsets:{_name.upper()}",
         summary=f"ImageNet subset, {_what}: 10 classes, 128x128",
     )
-DATASETS.register(
-    "mnist", f"{_HERE}.mnist:MNIST", summary="MNIST digits: 10 classes, 28x28 grey, 60,000/10,000"
-)
+DATASETS.register("mnist", f"{_HERE}.mnist:MNIST", summary="MNIST digits: 10 classes, 28x28 grey, 60,000/10,000")
 DATASETS.register(
     "fashion-mnist",
     f"{_HERE}.mnist:FASHION_MNIST",
     summary="Fashion-MNIST clothes: 10 classes, 28x28 grey, 60,000/10,000",
 )
-PREFIXES.register(
-    "folder", f"{_HERE}.image_folder:open_folder", summary="folder:PATH, a tree of class folders"
-)
-PREFIXES.register(
-    "packed", f"{_HERE}.packed:open_packed", summary="packed:PATH, a folder written by `data pack`"
-)
+PREFIXES.register("folder", f"{_HERE}.image_folder:open_folder", summary="folder:PATH, a tree of class folders")
+PREFIXES.register("packed", f"{_HERE}.packed:open_packed", summary="packed:PATH, a folder written by `data pack`")
 
 
 def data_root(root: Path | None = None) -> Path:
@@ -114,11 +102,7 @@ def find_source(family: Family, root: Path, geometry: Geometry | None) -> Source
 
 def _missing(family: Family, root: Path) -> DataError:
     message = f"dataset {family.name!r} is not below {root}; looked for: {', '.join(family.places)}"
-    mend = (
-        f"run `fredbench data fetch {family.name}` where there is a network"
-        if family.remote
-        else family.provide
-    )
+    mend = f"run `fredbench data fetch {family.name}` where there is a network" if family.remote else family.provide
     return DataError(message, hint=f"{mend}; or name another folder with --data (FREDBENCH_DATA)")
 
 
@@ -161,9 +145,7 @@ def load_dataset(name: str, *, root: Path | None = None, offline: bool = False) 
         raise UnknownNameError("dataset", base, [*DATASETS, *(f"{prefix}:PATH" for prefix in PREFIXES)])
     family = DATASETS.get(base)
     if options and family.geometry is None:
-        raise UsageError(
-            f"{base} has one size only and takes no options, as in {name!r}", hint=f"use {base!r}"
-        )
+        raise UsageError(f"{base} has one size only and takes no options, as in {name!r}", hint=f"use {base!r}")
     geometry = geometry_from(options, family.geometry, where=name)
     where = data_root(root)
     source = find_source(family, where, geometry)

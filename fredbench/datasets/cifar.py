@@ -94,9 +94,7 @@ def _parse_batch(data: bytes, where: str, key: str, mend: str) -> Split:
     """One pickle to pictures, uint8 (n, 32, 32, 3), and labels, int64 (n,)."""
     batch = restricted_loads(data, where)
     if "data" not in batch or key not in batch:
-        raise DataError(
-            f"{where} has the keys {', '.join(sorted(batch))}; data and {key} are needed", hint=mend
-        )
+        raise DataError(f"{where} has the keys {', '.join(sorted(batch))}; data and {key} are needed", hint=mend)
     rows = batch["data"]
     try:
         labels = np.asarray(batch[key], dtype=np.int64)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
@@ -72,9 +71,7 @@ def share_of(count: int, fraction: float) -> int:
     return int(count * fraction + 0.5)
 
 
-def _last_of_each_class(
-    labels: Int64[np.ndarray, " n"], fraction: float
-) -> Bool[np.ndarray, " n"]:
+def _last_of_each_class(labels: Int64[np.ndarray, " n"], fraction: float) -> Bool[np.ndarray, " n"]:
     """Mask of the last `fraction` of each class in file order; every class keeps one picture on each side."""
     last = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
@@ -96,9 +93,7 @@ def carve_validation(split: Split, fraction: float = 0.1) -> tuple[Split, Split]
     `UsageError` for a fraction outside (0, 1), `DataError` for a class of a single picture.
     """
     if not 0 < fraction < 1:
-        raise UsageError(
-            f"a validation fraction of {fraction} is not between 0 and 1", hint="0.1 is the rule"
-        )
+        raise UsageError(f"a validation fraction of {fraction} is not between 0 and 1", hint="0.1 is the rule")
     last = _last_of_each_class(split.labels, fraction)
     return split.take(np.flatnonzero(~last)), split.take(np.flatnonzero(last))
 
@@ -114,9 +109,7 @@ def hold_out(labels: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " a"], 
     cut = total - count
     if np.array_equal(np.unique(labels[:cut]), present) and np.array_equal(np.unique(labels[cut:]), present):
         order = np.arange(total)
-        note = (
-            f"no test split here: the last 25 % in file order ({count} of {total}) are held out for testing"
-        )
+        note = f"no test split here: the last 25 % in file order ({count} of {total}) are held out for testing"
         return order[:cut], order[cut:], note
     last = _last_of_each_class(labels, HELD_OUT_SHARE)
     note = (
@@ -188,14 +181,10 @@ class Dataset:
     known_fingerprints: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_splits(
-        cls, name: str, train: Split, test: Split, classes: Sequence[str], *, flip: bool = True
-    ) -> Dataset:
+    def from_splits(cls, name: str, train: Split, test: Split, classes: Sequence[str], *, flip: bool = True) -> Dataset:
         """A dataset of arrays that are in memory already."""
         height, width, channels = (int(side) for side in train.images.shape[1:])
-        source = Source(
-            "arrays", None, {"train": lambda: train, "test": lambda: test}, stored_size=(height, width)
-        )
+        source = Source("arrays", None, {"train": lambda: train, "test": lambda: test}, stored_size=(height, width))
         return cls(name, name, tuple(classes), channels, (height, width), flip, source)
 
     @cached_property

@@ -45,14 +45,10 @@ def _bytes_of(name: str) -> bytes:
     try:
         return Path(name).read_bytes()
     except OSError as error:
-        raise DataError(
-            f"cannot read {name}: {error.strerror}", hint="restore the file, or remove it"
-        ) from error
+        raise DataError(f"cannot read {name}: {error.strerror}", hint="restore the file, or remove it") from error
 
 
-def read_pictures(
-    files: Sequence[Path], labels: Sequence[int], geometry: Geometry | None, label: str
-) -> Split:
+def read_pictures(files: Sequence[Path], labels: Sequence[int], geometry: Geometry | None, label: str) -> Split:
     """The pictures in `files`, brought to one size by `geometry`, as a split."""
     names = [str(path) for path in files]
     images = decode_all(names, _bytes_of, str, geometry, label=f"reading {label}")
@@ -94,15 +90,11 @@ def _listed(folder: Path, classes: Sequence[str] | None) -> tuple[list[str], lis
         files += inside
         labels += [names.index(path.name)] * len(inside)
     if not files:
-        raise DataError(
-            f"{folder} has no class folders", hint="lay the pictures out as <class>/picture.png in it"
-        )
+        raise DataError(f"{folder} has no class folders", hint="lay the pictures out as <class>/picture.png in it")
     return names, files, labels
 
 
-def _tree_source(
-    base: Path, geometry: Geometry | None, size: tuple[int, int], label: str
-) -> tuple[list[str], Source]:
+def _tree_source(base: Path, geometry: Geometry | None, size: tuple[int, int], label: str) -> tuple[list[str], Source]:
     """Class names and lazily read splits of the tree at `base`; `size` is (height, width) as stored."""
     tests = [name for name in TEST_FOLDERS if (base / name).is_dir()]
     whole = not (base / "train").is_dir()
@@ -140,9 +132,7 @@ def open_folder(path: str, options: Mapping[str, str], families: Callable[[str],
     if not base.is_dir():
         raise DataError(f"{base} is not a folder", hint="write folder:PATH with a folder of class folders")
     if (base / MANIFEST).is_file():
-        raise DataError(
-            f"{base} is a packed dataset, not a tree of pictures", hint=f"load it as packed:{path}"
-        )
+        raise DataError(f"{base} is a packed dataset, not a tree of pictures", hint=f"load it as packed:{path}")
     flip = options.get("flip", "yes")
     if flip not in {"yes", "no"}:
         raise UsageError(f"{name} does not understand flip={flip}", hint="write flip=yes or flip=no")

@@ -106,9 +106,7 @@ def _tree_notes(train: _Listing, test: _Listing | None) -> tuple[dict[str, str],
     partial_, notes = {}, []
     fewest = int(np.bincount(train[1]).min())
     if fewest < _LEAST_TRAIN:
-        partial_["train"] = (
-            f"{len(train[0])} pictures, {fewest} in the smallest class (ILSVRC-2012: 732 to 1,300)"
-        )
+        partial_["train"] = f"{len(train[0])} pictures, {fewest} in the smallest class (ILSVRC-2012: 732 to 1,300)"
     if test is not None:
         official = all(path.name.startswith(_VALIDATION_PREFIX) for path in test[0])
         if not official or set(np.bincount(test[1]).tolist()) != {_VALIDATION}:
@@ -121,9 +119,7 @@ def _tree_notes(train: _Listing, test: _Listing | None) -> tuple[dict[str, str],
 
 def find_tree(family: Family, root: Path, geometry: Geometry | None) -> Source | None:
     """A tree by WordNet id below `root`, in ILSVRC's, Kaggle's or fastai's layout."""
-    base = next(
-        (b for b in _bases(family, root) if any((b / "train" / w).is_dir() for w in family.wnids)), None
-    )
+    base = next((b for b in _bases(family, root) if any((b / "train" / w).is_dir() for w in family.wnids)), None)
     if base is None:
         return None
     train, test = _by_class(base / "train", family.wnids), _test_listing(base, family.wnids)

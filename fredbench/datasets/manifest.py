@@ -68,17 +68,13 @@ class _Reader:
 
     def wrong(self, what: str) -> DataError:
         place = f"{self.path}{f' ({self.at})' if self.at else ''}"
-        return DataError(
-            f"{place} {what}", hint="restore the packed folder from its source, or pack the dataset again"
-        )
+        return DataError(f"{place} {what}", hint="restore the packed folder from its source, or pack the dataset again")
 
     def get(self, key: str, kind: type | tuple[type, ...], default: Any = ...) -> Any:
         value = self.values.get(key, default)
         if value is ...:
             raise self.wrong(f"lacks the key {key!r}")
-        if value is not default and (
-            not isinstance(value, kind) or (isinstance(value, bool) and kind is int)
-        ):
+        if value is not default and (not isinstance(value, kind) or (isinstance(value, bool) and kind is int)):
             raise self.wrong(f"has {key} = {value!r}, of another type than expected")
         return value
 
@@ -141,9 +137,7 @@ def read_manifest(folder: Path) -> Manifest:
             hint="name a folder that `fredbench data pack` wrote, or use folder:PATH for a tree of pictures",
         ) from error
     except (OSError, ValueError) as error:
-        raise DataError(
-            f"cannot read {path}: {error}", hint="restore it from its source, or pack again"
-        ) from error
+        raise DataError(f"cannot read {path}: {error}", hint="restore it from its source, or pack again") from error
     reader = _Reader(path, values)
     if reader.get("format", int) != FORMAT:
         raise reader.wrong(f"is of format {values['format']}, this version reads {FORMAT}")

@@ -38,9 +38,7 @@ def parse_idx(data: bytes, dimensions: int, where: str, mend: str) -> UInt8[np.n
     shape = tuple(int(size) for size in np.frombuffer(data[4:head], ">u4"))
     expected = int(np.prod(shape, dtype=np.int64))
     if len(data) - head != expected:
-        raise DataError(
-            f"{where} holds {len(data) - head} bytes, its header says {expected}: it is cut off", hint=mend
-        )
+        raise DataError(f"{where} holds {len(data) - head} bytes, its header says {expected}: it is cut off", hint=mend)
     return np.frombuffer(data, np.uint8, offset=head).reshape(shape)
 
 
@@ -82,12 +80,8 @@ def find_idx(family: Family, root: Path, geometry: Geometry | None) -> Source | 
                 if name not in present:
                     raise DataError(f"{base} lacks {name}(.gz), which belongs to its other files", hint=mend)
         md5 = {file.name: file.md5 for file in family.remote}
-        files = tuple(
-            FileRecord(path, "md5", md5[path.name]) for path in present.values() if path.name in md5
-        )
-        readers = {
-            part: partial(_read, mend, *(present[name] for name in names)) for part, names in _FILES.items()
-        }
+        files = tuple(FileRecord(path, "md5", md5[path.name]) for path in present.values() if path.name in md5)
+        readers = {part: partial(_read, mend, *(present[name] for name in names)) for part, names in _FILES.items()}
         return Source("IDX files", base, readers, stored_size=family.size, files=files)
     return None
 

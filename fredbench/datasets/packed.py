@@ -67,9 +67,7 @@ def packed_labels(folder: Path, record: SplitRecord) -> Int64[np.ndarray, " n"]:
 def _read_sheets(manifest: Manifest, record: SplitRecord) -> UInt8[np.ndarray, "n h w c"]:
     """Contact sheets, `grid` rows x columns row-major, to (n, h, w, c); the last may be filled in part."""
     if manifest.picture is None or record.grid is None:
-        raise DataError(
-            f"{manifest.folder / MANIFEST} lacks the picture size or the grid of its sheets", hint=_MEND
-        )
+        raise DataError(f"{manifest.folder / MANIFEST} lacks the picture size or the grid of its sheets", hint=_MEND)
     (height, width, channels), (rows, columns) = manifest.picture, record.grid
     each = rows * columns
     if len(record.files) != -(-record.count // each) or channels not in {1, 3}:
@@ -85,9 +83,7 @@ def _read_sheets(manifest: Manifest, record: SplitRecord) -> UInt8[np.ndarray, "
         path = manifest.folder / name
         sheet = np.asarray(rgb_picture(_checked_bytes(manifest.folder, name, record.sha256), str(path)))
         if sheet.shape != (rows * height, columns * width, 3):
-            raise DataError(
-                f"{path} is {sheet.shape[1]}x{sheet.shape[0]}, not a {rows}x{columns} sheet", hint=_MEND
-            )
+            raise DataError(f"{path} is {sheet.shape[1]}x{sheet.shape[0]}, not a {rows}x{columns} sheet", hint=_MEND)
         pictures = sheet.reshape(rows, height, columns, width, 3).swapaxes(1, 2)[..., :channels]
         part = images[number * each : (number + 1) * each]
         part[:] = pictures.reshape(each, height, width, channels)[: len(part)]
@@ -99,9 +95,7 @@ def _read_sheets(manifest: Manifest, record: SplitRecord) -> UInt8[np.ndarray, "
     return images
 
 
-def _read_zips(
-    manifest: Manifest, record: SplitRecord, geometry: Geometry | None
-) -> UInt8[np.ndarray, "n h w 3"]:
+def _read_zips(manifest: Manifest, record: SplitRecord, geometry: Geometry | None) -> UInt8[np.ndarray, "n h w 3"]:
     """JPEGs in ZIPs, in the order of the archives' own listing."""
     archives: list[zipfile.ZipFile] = []
     place: dict[str, tuple[zipfile.ZipFile, str]] = {}
@@ -127,9 +121,7 @@ def _read_zips(
             label=f"reading {manifest.name} {record.name}",
         )
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise DataError(
-            f"cannot read the {record.name} archives of {manifest.folder}: {error}", hint=_MEND
-        ) from error
+        raise DataError(f"cannot read the {record.name} archives of {manifest.folder}: {error}", hint=_MEND) from error
     finally:
         for archive in archives:
             archive.close()
@@ -193,9 +185,7 @@ def packed_source(
             partial.setdefault(name, f"{record.count} of {total}")
     stored = manifest.source_picture or (manifest.picture[:2] if manifest.picture else None)
     used = [manifest.splits[name] for name in ("train", test) if name]
-    files = tuple(
-        FileRecord(manifest.folder / f, "sha256", digest) for r in used for f, digest in r.sha256.items()
-    )
+    files = tuple(FileRecord(manifest.folder / f, "sha256", digest) for r in used for f, digest in r.sha256.items())
     return Source("packed", manifest.folder, readers, partial, tuple(notes), stored, files)
 
 
@@ -248,9 +238,7 @@ def open_packed(path: str, options: Mapping[str, str], families: Callable[[str],
     geometry = geometry_from(options, family.geometry if family else None, where=name)
     if family is not None:
         if geometry is not None and family.geometry is None:
-            raise UsageError(
-                f"{family.name} has one size only; {name} cannot change it", hint="leave out the options"
-            )
+            raise UsageError(f"{family.name} has one size only; {name} cannot change it", hint="leave out the options")
         return family.dataset(family_source(family, manifest, geometry), name=name, geometry=geometry)
     if geometry is None and manifest.picture is None:
         raise DataError(

@@ -48,9 +48,7 @@ def _read(path: Path) -> Split:
     if pixels is None or labels is None:
         raise DataError(f"{path} lacks X or y: it is cut off or another file", hint=_MEND)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[:3] != (32, 32, 3):
-        raise DataError(
-            f"{path} has X of {pixels.dtype} {pixels.shape}, not uint8 (32, 32, 3, n)", hint=_MEND
-        )
+        raise DataError(f"{path} has X of {pixels.dtype} {pixels.shape}, not uint8 (32, 32, 3, n)", hint=_MEND)
     if labels.size != pixels.shape[3] or not np.isin(labels, np.arange(11)).all():
         raise DataError(f"{path} has y of shape {labels.shape} for {pixels.shape[3]} pictures", hint=_MEND)
     digits = labels.reshape(-1).astype(np.int64) % 10

@@ -33,7 +33,7 @@ def _dtype(code: Any, *_: Any) -> np.dtype[Any]:
     return np.dtype(_text(code), copy=True)
 
 
-def _reconstruct(kind: Any, *_: Any) -> UInt8[np.ndarray, "0"]:
+def _reconstruct(kind: Any, *_: Any) -> UInt8[np.ndarray, " 0"]:
     if kind is not _ARRAY:
         raise pickle.UnpicklingError("only plain arrays are expected here")
     # An empty array, filled by the state that follows in the stream.
@@ -76,9 +76,7 @@ class _Unpickler(pickle.Unpickler):
         try:
             return _ALLOWED[module, name]
         except KeyError:
-            raise pickle.UnpicklingError(
-                f"it asks for {module}.{name}, which such a file does not need"
-            ) from None
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which such a file does not need") from None
 
 
 def restricted_loads(data: bytes, where: str) -> dict[str, Any]:
@@ -107,7 +105,5 @@ def restricted_loads(data: bytes, where: str) -> dict[str, Any]:
             hint="fetch the archive again and unpack it anew",
         ) from error
     if not isinstance(value, dict):
-        raise DataError(
-            f"{where} holds a {type(value).__name__}, not a dictionary", hint="fetch the archive again"
-        )
+        raise DataError(f"{where} holds a {type(value).__name__}, not a dictionary", hint="fetch the archive again")
     return {_text(key): item for key, item in value.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fredbench.networks.base import Builder, Network, Signature, draw_default_weights
-from fredbench.networks.catalogue import NETWORKS, build, canonical_name, initialise
+from fredbench.networks.catalogue import NETWORKS, build, canonical_name, initialise, outline
 from fredbench.networks.convnet import ConvNet, ConvNetConfig
 
 __all__ = [
@@ -17,4 +17,5 @@ __all__ = [
     "canonical_name",
     "draw_default_weights",
     "initialise",
+    "outline",
 ]

@@ -16,7 +16,7 @@ from fredbench.networks.timm_bridge import TimmNetwork
 from fredbench.registry import Registry
 from fredbench.rng import Stream
 
-__all__ = ["NETWORKS", "build", "canonical_name", "initialise"]
+__all__ = ["NETWORKS", "build", "canonical_name", "initialise", "outline"]
 
 NETWORKS: Registry[Builder] = Registry("network")
 """Students by name; `convnet-...` and `timm:...` are read by pattern, every other name must be here."""
@@ -43,7 +43,7 @@ def _register() -> None:
     NETWORKS.register(
         _CONVNET,
         _convnet,
-        summary="such as convnet-d3-w128-in; NORM in|bn|ln|gn|none, then -sigmoid|-leakyrelu|-swish, -max|-nopool",
+        summary="such as convnet-d3-w128-in; NORM in|bn|ln|gn|none, then -sigmoid|-swish|-max|...",
     )
     NETWORKS.register("mlp", Perceptron, summary="two hidden layers of 128")
     NETWORKS.register("lenet", LeNet, summary="LeNet, 32 px")
@@ -97,6 +97,18 @@ def _signature(channels: int, classes: int, size: int | tuple[int, int]) -> Sign
     return Signature(channels, classes, (height, width))
 
 
+def outline(name: str, *, channels: int = 3, classes: int, size: int | tuple[int, int]) -> Network:
+    """The student `name` without weights, on the meta device: enough to count parameters and follow shapes.
+
+    Models of timm are the exception: several compute while being made, so theirs lie on the CPU.
+    Raises `UnknownNameError` for a name, `UsageError` for a picture size that the network cannot take; the
+    message says which it can.
+    """
+    builder = _builder(name)
+    with torch.device("meta"):
+        return builder(_signature(channels, classes, size))
+
+
 def build(
     name: str,
     *,
@@ -104,17 +116,14 @@ def build(
     classes: int,
     size: int | tuple[int, int],
     rng: Stream,
-    device: str = "cpu",
+    device: str | torch.device = "cpu",
 ) -> Network:
     """The student `name` for `channels` × `size` pictures and `classes` classes, weights drawn from `rng`.
 
-    No draw touches a global generator: the modules are made on the meta device, given memory on `device`, and
-    initialised. Weights do not depend on `device`. Raises `UnknownNameError` for a name, `UsageError` for a
-    picture size that the network cannot take; the message says which it can.
+    No draw touches a global generator: the modules are made on the meta device, given memory on `device`,
+    and initialised. Weights do not depend on `device`. Raises as `outline` does.
     """
-    builder = _builder(name)
-    with torch.device("meta"):
-        network = builder(_signature(channels, classes, size))
+    network = outline(name, channels=channels, classes=classes, size=size)
     network.to_empty(device=device)
     initialise(network, rng)
     return network
@@ -127,9 +136,5 @@ def initialise(network: Network, rng: Stream) -> None:
 
 
 def canonical_name(name: str, *, channels: int = 3, classes: int, size: int | tuple[int, int]) -> str:
-    """What `name` stands for at this size, for artefacts: `convnet` at 32 px is `convnet-d3-w128-in`.
-
-    Builds no weights; raises as `build` does.
-    """
-    with torch.device("meta"):
-        return _builder(name)(_signature(channels, classes, size)).name
+    """What `name` stands for at this size, for artefacts: `convnet` at 32 px is `convnet-d3-w128-in`."""
+    return outline(name, channels=channels, classes=classes, size=size).name

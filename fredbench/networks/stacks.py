@@ -84,7 +84,7 @@ class Vgg11(Network):
         if not (large or signature.size == (32, 32) or signature.is_small_grey):
             raise UsageError(
                 f"network {self.name!r} cannot take {signature}",
-                hint="it takes 32×32, 128×128 and one-channel 28×28; convnet, alexnet and resnet18 take others",
+                hint="it takes 32×32, 128×128 and one-channel 28×28; convnet, alexnet, resnet18 take others",
             )
         self.features = nn.Sequential(*_stack(_VGG11, signature, norm))
         self.pool = nn.AdaptiveMaxPool2d(7) if large else nn.Identity()

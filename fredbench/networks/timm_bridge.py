@@ -64,7 +64,7 @@ class TimmNetwork(Network):
     def draw_weights(self, rng: Stream) -> None:
         """Anew from `rng`, in place: a fresh model is made and its state copied."""
         with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.manual_seed(rng.integer())
+            torch.default_generator.manual_seed(rng.integer())
             fresh = _create(self.model_name, self.signature)
         self.model.load_state_dict(fresh.state_dict())
         # Tables that are no part of a state dict (relative positions) are computed, not drawn.

@@ -12,11 +12,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
+from fredbench.networks import Network
 from fredbench.optimisation import ParameterGroup
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
@@ -24,6 +25,7 @@ from fredbench.rng import Stream
 __all__ = ["Context", "Objective", "Synthetic", "Update"]
 
 
+@runtime_checkable
 class Synthetic(Protocol):
     """The synthetic set as an objective sees it: decoded pictures and labels, never how they are stored."""
 
@@ -39,8 +41,8 @@ class Context:
     """What the loop hands to an objective once, before step 0."""
 
     real: RealPictures
-    network: Callable[[Stream], nn.Module]
-    reinitialise: Callable[[nn.Module, Stream], None]
+    network: Callable[[Stream], Network]
+    reinitialise: Callable[[Network, Stream], None]
     rng: Stream
     device: torch.device
 

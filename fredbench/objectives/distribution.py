@@ -34,7 +34,7 @@ class DMConfig:
         augmentation.parse_strategy(self.augmentation)
 
 
-def class_means(features: Float[Tensor, "n d"], labels: Int64[Tensor, "n"], classes: int) -> Float[Tensor, "c d"]:
+def class_means(features: Float[Tensor, "n d"], labels: Int64[Tensor, " n"], classes: int) -> Float[Tensor, "c d"]:
     """Mean feature of each class present; `labels` in 0..classes - 1."""
     one_hot = torch.nn.functional.one_hot(labels, classes).to(features.dtype)
     return (one_hot / one_hot.sum(0)).T @ features
@@ -68,9 +68,9 @@ class DistributionMatching(Objective):
         target = self._real_means(rng)
         pictures, labels = synthetic.decode(rng=rng.child("decode"))
         augmented = self._augment_by_class(pictures, labels, rng)
-        embedding = self._embed(self._network, augmented)
-        yield_loss = distribution_loss(target, class_means(embedding, labels, context.real.classes))
-        yield Update(yield_loss, {"loss": yield_loss.detach()})
+        embedding = self._network.embed(augmented)
+        loss = distribution_loss(target, class_means(embedding, labels, context.real.classes))
+        yield Update(loss, {"loss": loss.detach()})
 
     def _real_means(self, rng: Stream) -> Float[Tensor, "c d"]:
         real = self._context.real
@@ -83,7 +83,7 @@ class DistributionMatching(Objective):
         with torch.no_grad():
             pictures = self._augment_by_class(real.images(index), labels, rng)
             parts = pictures.split(_CHUNK.get(real.device.type, 256)) if not _mixes(self._network) else (pictures,)
-            return class_means(torch.cat([self._embed(self._network, p) for p in parts]), labels, real.classes)
+            return class_means(torch.cat([self._network.embed(p) for p in parts]), labels, real.classes)
 
     def _augment_by_class(self, pictures: Tensor, labels: Tensor, rng: Stream) -> Tensor:
         """Siamese DSA: the draw of a class depends on iteration and class alone, so real and synthetic share it.
@@ -100,11 +100,6 @@ class DistributionMatching(Objective):
             draw = augmentation.sample(self._strategy, len(part), (height, width), generator, siamese=True)
             parts.append(augmentation.apply(draw, part))
         return torch.cat(parts)
-
-    @staticmethod
-    def _embed(network: nn.Module, pictures: Tensor) -> Tensor:
-        embed = network.embed
-        return embed(pictures)  # type: ignore[no-any-return, operator]
 
 
 def _mixes(network: nn.Module) -> bool:

@@ -55,7 +55,7 @@ def explained_variance(coefficients: Float[Tensor, "n c h w"]) -> Float[Tensor, 
     return variance / variance.sum()
 
 
-def top_positions(ratio: Float[Tensor, "h w"], k: int) -> Int64[Tensor, "k"]:
+def top_positions(ratio: Float[Tensor, "h w"], k: int) -> Int64[Tensor, " k"]:
     """Flat positions h * W + w of the k largest ratios, in descending order; equal ratios keep reading order."""
     return torch.argsort(ratio.flatten(), descending=True, stable=True)[:k]
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import pandas
 from tabulate import tabulate
 
 from fredbench.rows import Row
 from fredbench.statistics import ahead_by_more_than_spread, spread_between
 
-__all__ = ["corruption_table", "network_table", "notes", "simple_table"]
+__all__ = ["corruption_table", "frame", "network_table", "notes", "simple_table", "verdicts"]
 
 # Column heads of the literature's corruption tables.
 SHORT = {
@@ -33,8 +32,18 @@ def corruption_table(suite: str, severities: Sequence[int], rows: Sequence[Row],
         return json.dumps(document, indent=1, allow_nan=False)
     names = list(rows[0].corruptions) if rows else []
     if form == "csv":
-        return _csv([_flat(row, names) for row in rows])
-    head = ["set", *(SHORT.get(name, name) for name in names), "Avg.", "Clean", "drop %", "#Params", "strict", "n", "scale"]
+        return str(frame(rows).to_csv(index=False)).rstrip("\n")
+    head = [
+        "set",
+        *(SHORT.get(name, name) for name in names),
+        "Avg.",
+        "Clean",
+        "drop %",
+        "#Params",
+        "strict",
+        "n",
+        "scale",
+    ]
     lines = []
     for row in rows:
         lines.append(_cells(row, names))
@@ -82,6 +91,11 @@ def simple_table(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str)
     return _render(head, lines, form)
 
 
+def frame(rows: Sequence[Row]) -> pandas.DataFrame:
+    """One line a row, one column a number: budgets, and mean, std and n of clean, average and each corruption."""
+    return pandas.DataFrame.from_records([_flat(row, list(row.corruptions)) for row in rows])
+
+
 def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     """What must be read beside the numbers: scale, limits, partial data, spread, what is inferred."""
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
@@ -90,12 +104,17 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
     said += [f"Partial dataset ({note})." for note in sorted(partial)]
-    said += [_verdict(row, other) for row, other in _pairs(rows)]
+    said += verdicts(rows)
     if any(row.published and row.published["inferred"] for row in rows):
         said.append("Published corruption rows print neither IPC nor severity; IPC 1 is inferred, severity is unknown.")
     if any(row.method == "fred" and row.objective == "dm" for row in rows):
         said.append("fred is run here with distribution matching (dm); the paper's headline numbers use tm.")
     return said
+
+
+def verdicts(rows: Sequence[Row]) -> list[str]:
+    """Each distilled row against its start and its control, a sentence a pair."""
+    return [_verdict(row, other) for row, other in _pairs(rows)]
 
 
 def _severity_note(severities: Sequence[int]) -> str:
@@ -194,9 +213,4 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
 
 
 def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    keys = list(dict.fromkeys(key for record in records for key in record))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, keys, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(records)
-    return text.getvalue().rstrip("\n")
+    return str(pandas.DataFrame.from_records(records).to_csv(index=False)).rstrip("\n")

@@ -1,4 +1,4 @@
-"""Writers of the official forms, so that the readers are tested on files made by other code than their own."""
+"""Writers of the official forms, so that readers are tested on files that other code made."""
 
 from __future__ import annotations
 
@@ -58,9 +58,7 @@ def planes(images: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(images.transpose(0, 3, 1, 2)).reshape(len(images), -1)
 
 
-def cifar10_batches(
-    train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]
-) -> dict[str, bytes]:
+def cifar10_batches(train: tuple[np.ndarray, np.ndarray], test: tuple[np.ndarray, np.ndarray]) -> dict[str, bytes]:
     """The six official batches of pictures and labels."""
     files = {
         f"data_batch_{i + 1}": python2_batch(planes(x), y, "labels")
@@ -70,11 +68,11 @@ def cifar10_batches(
     return files
 
 
-def write_archive(path: Path, folder: str, files: dict[str, bytes]) -> None:
+def write_archive(path: Path, folder: str, files: dict[str, bytes], level: int = 1) -> None:
     """A gzipped tar with `files` in `folder`."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with (
-        gzip.open(path, "wb", compresslevel=1) as stream,
+        gzip.open(path, "wb", compresslevel=level) as stream,
         tarfile.open(fileobj=stream, mode="w|") as archive,
     ):
         for name, data in files.items():
@@ -102,8 +100,6 @@ def write_picture(path: Path, pixels: np.ndarray, **options: object) -> None:
     Image.fromarray(pixels).save(path, **options)
 
 
-def random_pictures(
-    count: int, size: tuple[int, int] = (32, 32), channels: int = 3, seed: int = 0
-) -> np.ndarray:
+def random_pictures(count: int, size: tuple[int, int] = (32, 32), channels: int = 3, seed: int = 0) -> np.ndarray:
     """Pixels without structure, uint8 (count, height, width, channels)."""
     return np.random.default_rng(seed).integers(0, 256, (count, *size, channels), dtype=np.uint8)

@@ -82,7 +82,7 @@ def test_validation_is_the_last_share_of_each_class(counts: list[int], fraction:
 
 
 def test_validation_refuses_what_cannot_be() -> None:
-    with pytest.raises(UsageError, match="1.5"):
+    with pytest.raises(UsageError, match=r"1.5"):
         carve_validation(split_of([0, 0]), 1.5)
     with pytest.raises(DataError, match="class 1 has one picture"):
         carve_validation(split_of([0, 0, 1]))
@@ -134,8 +134,8 @@ def test_labels_outside_the_classes_are_refused() -> None:
 
 def test_every_registered_set_is_complete_and_said_in_one_line() -> None:
     assert list(DATASETS) == [
-        "digits", "cifar10", "cifar100", "svhn", "imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow",
-        "imagesquawk", "mnist", "fashion-mnist",
+        "digits", "cifar10", "cifar100", "svhn", "imagenette", "imagewoof", "imagefruit", "imageyellow",
+        "imagemeow", "imagesquawk", "mnist", "fashion-mnist",
     ]  # fmt: skip
     assert list(PREFIXES) == ["folder", "packed"]
     for name in DATASETS:

@@ -14,14 +14,10 @@ from fredbench.errors import UsageError
 @pytest.mark.parametrize(
     ("source", "target"), [((8, 8), (32, 32)), ((50, 37), (16, 20)), ((5, 9), (9, 5)), ((1, 1), (3, 3))]
 )
-def test_bilinear_agrees_with_torch_without_antialiasing(
-    source: tuple[int, int], target: tuple[int, int]
-) -> None:
+def test_bilinear_agrees_with_torch_without_antialiasing(source: tuple[int, int], target: tuple[int, int]) -> None:
     images = random_pictures(3, source, seed=1)
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2).double()
-    theirs = torch.nn.functional.interpolate(
-        pixels, size=target, mode="bilinear", align_corners=False, antialias=False
-    )
+    theirs = torch.nn.functional.interpolate(pixels, size=target, mode="bilinear", align_corners=False, antialias=False)
     ours = bilinear(images, target)
     assert ours.dtype == np.uint8 and ours.shape == (3, *target, 3)
     # Rounding to the nearest grey level is all that may differ.
@@ -57,9 +53,7 @@ def test_arrays_of_one_channel_stay_so() -> None:
 def test_options_change_the_default() -> None:
     default = Geometry(128)
     assert geometry_from({}, default, where="x") is default
-    assert geometry_from({"geometry": "crop", "antialias": "no"}, default, where="x") == Geometry(
-        128, "crop", False
-    )
+    assert geometry_from({"geometry": "crop", "antialias": "no"}, default, where="x") == Geometry(128, "crop", False)
     assert geometry_from({"size": "64"}, None, where="x") == Geometry(64)
     assert geometry_from({}, None, where="x") is None
 

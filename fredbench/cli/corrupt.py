@@ -1,0 +1,128 @@
+"""`fredbench corrupt`: write a corrupted test set, or draw the grid of one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fredbench.cli.options import data_options, examples
+from fredbench.corruptions import NAMES, PROFILES
+from fredbench.corruptions.jobs import EngineName
+from fredbench.corruptions.textures import FrostSource
+from fredbench.datasets import Dataset, load_dataset
+from fredbench.errors import UsageError
+from fredbench.progress import say
+
+__all__ = ["command"]
+
+
+def _frost_source(text: str) -> FrostSource:
+    if text in ("files", "procedural"):
+        return "files" if text == "files" else "procedural"
+    folder = Path(text)
+    if not folder.is_dir():
+        raise UsageError(
+            f"--frost {text} is no folder", hint="use files, procedural, or a folder of the five photographs"
+        )
+    return folder
+
+
+def _describe(dataset: Dataset) -> dict[str, Any]:
+    return {
+        "dataset": dataset.title,
+        "split": "test",
+        "pictures": len(dataset.test),
+        "fingerprint": dataset.test.fingerprint,
+        "partial": {key: value for key, value in dataset.partial.items() if key == "test"},
+    }
+
+
+def _write(
+    dataset: Dataset, out: Path, limit: int | None, engine: EngineName, profile: str, names: tuple[str, ...],
+    severities: tuple[int, ...], seed: int, workers: int | None, frost: FrostSource, archive_jpeg: bool,
+) -> None:  # fmt: skip
+    from fredbench.corruptions import evenly_spaced, write_set
+    from fredbench.corruptions.reference import check_request, limitations
+
+    if engine == "imagecorruptions":
+        check_request(profile)
+        for sentence in limitations(names):
+            say(f"note: {sentence}")
+    total = len(dataset.test)
+    chosen = evenly_spaced(total, total if limit is None else limit)
+    write_set(
+        dataset.test.images[chosen], dataset.test.labels[chosen], out, profile=profile, seed=seed,
+        corruptions=names, severities=severities, workers=workers, indices=chosen, frost=frost,
+        archive_jpeg=archive_jpeg, engine=engine, source=_describe(dataset),
+    )  # fmt: skip
+
+
+@click.command(
+    "corrupt",
+    epilog=examples(
+        "fredbench corrupt digits --preview grid.png",
+        "fredbench corrupt cifar10 --out cifar10c --corruption fog --corruption snow --limit 1000",
+    ),
+)
+@click.argument("dataset")
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write the set to.")
+@click.option(
+    "--preview", "sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+    help="Draw one picture under every corruption and severity instead.",
+)  # fmt: skip
+@click.option(
+    "--profile", type=click.Choice(PROFILES), default="cifar", show_default=True,
+    help="Whose constants: CIFAR-10-C's, or ImageNet-C's (made for 224 pixels).",
+)  # fmt: skip
+@click.option(
+    "--corruption", "names", multiple=True, metavar="NAME",
+    help="Only this one (repeatable; see `fredbench list corruptions`).  [default: all 15]",
+)  # fmt: skip
+@click.option("--severity", "severities", type=int, multiple=True, help="Only this one (repeatable).  [default: 1-5]")
+@click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures, evenly spaced.")
+@click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor]")
+@click.option(
+    "--engine", type=click.Choice(("fredbench", "imagecorruptions")), default="fredbench", show_default=True,
+    help="The latter runs that package itself, for cross-checks.",
+)  # fmt: skip
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
+@click.option(
+    "--frost", default="files", show_default=True, metavar="files|procedural|DIR",
+    help="Frost photographs: the installed ones, or a folder of them; procedural ones are not the reference.",
+)  # fmt: skip
+@click.option("--archive-jpeg", is_flag=True, help="Add the JPEG quality 85 at which ImageNet-C is stored.")
+@click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the one to draw.")
+@data_options
+def command(
+    dataset: str, out: Path | None, sheet: Path | None, profile: str, names: tuple[str, ...],
+    severities: tuple[int, ...], limit: int | None, workers: int | None, engine: EngineName, seed: int, frost: str,
+    archive_jpeg: bool, picture: int, data: Path | None, offline: bool,
+) -> None:  # fmt: skip
+    """Write DATASET's test split under 15 corruptions and 5 severities, in the layout of CIFAR-10-C.
+
+    Prints the folder (or the drawn file). A rerun keeps finished files and goes on where it was; the bytes depend on
+    the seed and the pictures only, not on the number of workers.
+    """
+    if (out is None) == (sheet is None):
+        raise UsageError("give --out DIR to write a set, or --preview FILE.png to draw one picture")
+    names, severities, source = names or NAMES, severities or (1, 2, 3, 4, 5), _frost_source(frost)
+    pictures = load_dataset(dataset, root=data, offline=offline)
+    if out is not None:
+        _write(pictures, out, limit, engine, profile, names, severities, seed, workers, source, archive_jpeg)
+        click.echo(out)
+        return
+    if engine != "fredbench":
+        raise UsageError("--preview draws with the fredbench engine only", hint="leave --engine out")
+    total = len(pictures.test)
+    if picture >= total:
+        raise UsageError(f"{dataset} has no test picture {picture}", hint=f"choose --picture 0 to {total - 1}")
+    from fredbench.corruptions import preview
+
+    click.echo(
+        preview(
+            pictures.test.images[picture], Path(str(sheet)), profile=profile, seed=seed, number=picture,
+            corruptions=names, severities=severities, frost=source,
+        )
+    )  # fmt: skip

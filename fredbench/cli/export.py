@@ -1,0 +1,46 @@
+"""`fredbench export`: take a synset elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from fredbench.cli.options import examples, store_option
+from fredbench.cli.show import opened
+from fredbench.errors import UsageError
+from fredbench.exporting import FORMS, export, rounding_loss
+from fredbench.progress import say
+from fredbench.store import Store
+
+__all__ = ["command"]
+
+
+@click.command(
+    "export",
+    epilog=examples(
+        "fredbench export runs/my-run --to npz --out my-run.npz",
+        "fredbench export my-run --to imagefolder --out my-pictures",
+    ),
+)
+@click.argument("run")
+@click.option("--to", "form", type=click.Choice(list(FORMS)), required=True, help="The form to write.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder to write; must not exist.")
+@store_option
+def command(run: str, form: str, out: Path, store: Path) -> None:
+    """Write RUN's decoded pictures and labels in a form that other tools read. Prints where they lie.
+
+    imagefolder holds 8-bit PNGs, which is lossy; npz and safetensors hold the exact float32 values in the space
+    that students are trained in, with the normalisation beside them.
+    """
+    _, synset = opened(run, Store(store))
+    if synset is None:
+        raise UsageError(f"{run} has no synset yet", hint="run its distill command again to go on")
+    export(synset, form, out)
+    if form == "imagefolder":
+        rms, clipped = rounding_loss(synset)
+        say(
+            f"note: 8 bits are lossy: values moved by {rms:.2f} of 255 levels (RMS), {100 * clipped:.1f} % were clipped; "
+            "npz and safetensors keep the exact values"
+        )
+    click.echo(str(out))

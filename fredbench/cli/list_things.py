@@ -1,0 +1,108 @@
+"""`fredbench list`: what there is, one line each. Imports only what the kind asked for needs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fredbench.cli.options import examples, format_option, store_option
+from fredbench.errors import ArtefactError
+from fredbench.registry import Registry
+from fredbench.report.table import simple_table
+
+__all__ = ["command"]
+
+_Table = tuple[Sequence[str], list[Sequence[Any]]]
+
+
+def _registered(registry: Registry[Any]) -> list[Sequence[Any]]:
+    return [(name, registry.summary(name)) for name in registry]
+
+
+def _datasets(store: Path) -> _Table:
+    from fredbench.datasets import DATASETS, PREFIXES
+
+    prefixes = [(f"{name}:PATH", PREFIXES.summary(name)) for name in PREFIXES]
+    return ("dataset", "what"), [*_registered(DATASETS), *prefixes]
+
+
+def _methods(store: Path) -> _Table:
+    from fredbench.methods import METHODS
+
+    lines = [(m.name, m.objective, m.parameterization, m.paper, m.verified, m.note) for m in METHODS.values()]
+    return ("method", "objective", "parameterization", "published", "checked", "note"), list(lines)
+
+
+def _objectives(store: Path) -> _Table:
+    from fredbench.objectives import OBJECTIVES
+
+    return ("objective", "what"), _registered(OBJECTIVES)
+
+
+def _parameterizations(store: Path) -> _Table:
+    from fredbench.parameterizations import PARAMETERIZATIONS
+
+    return ("parameterization", "what"), _registered(PARAMETERIZATIONS)
+
+
+def _networks(store: Path) -> _Table:
+    from fredbench.networks import NETWORKS
+
+    return ("network", "what"), _registered(NETWORKS)
+
+
+def _corruptions(store: Path) -> _Table:
+    from fredbench.corruptions import ALL, EXTRAS, STOCHASTIC
+
+    lines = [(n, "held out" if n in EXTRAS else "common", "draws" if n in STOCHASTIC else "fixed") for n in ALL]
+    return ("corruption", "kind", "randomness"), list(lines)
+
+
+def _suites(store: Path) -> _Table:
+    from fredbench.cli.suite import SUITE_HEAD, suite_lines
+
+    return SUITE_HEAD, suite_lines()
+
+
+def _runs(store: Path) -> _Table:
+    from fredbench.store import Store
+
+    head = ("run", "dataset", "method", "objective", "parameterization", "ipc", "iterations", "preset", "seed", "state")
+    lines: list[Sequence[Any]] = []
+    for run in Store(store).runs():
+        try:
+            spec = run.spec()
+        except ArtefactError:
+            lines.append((run.path.name, *[""] * 8, "unreadable"))
+            continue
+        state = "finished" if run.finished else "unfinished"
+        lines.append(
+            (run.path.name, spec.dataset, spec.method, spec.objective, spec.parameterization, spec.ipc,
+             spec.iterations, spec.preset, spec.seed, state)
+        )  # fmt: skip
+    return head, lines
+
+
+_KINDS: dict[str, Callable[[Path], _Table]] = {
+    "datasets": _datasets,
+    "methods": _methods,
+    "objectives": _objectives,
+    "parameterizations": _parameterizations,
+    "networks": _networks,
+    "corruptions": _corruptions,
+    "suites": _suites,
+    "runs": _runs,
+}
+
+
+@click.command("list", epilog=examples("fredbench list methods", "fredbench list runs --format json"))
+@click.argument("kind", metavar="|".join(_KINDS), type=click.Choice(list(_KINDS)))
+@format_option
+@store_option
+def command(kind: str, form: str, store: Path) -> None:
+    """Say what there is of a kind, one line each."""
+    head, lines = _KINDS[kind](store)
+    click.echo(simple_table(head, lines, form))

@@ -1,0 +1,132 @@
+"""`fredbench show`: what a run holds."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fredbench.cli.options import examples, format_option, store_option
+from fredbench.errors import UsageError
+from fredbench.files import write_bytes
+from fredbench.progress import say
+from fredbench.report.table import simple_table
+from fredbench.store import RunFolder, Store
+from fredbench.synset import Synset, load
+
+__all__ = ["command", "opened"]
+
+_LEDGER = (
+    ("params", "#Params, the literature's convention"),
+    ("params_strict", "everything counted (strict)"),
+    ("mask_bits", "mask bits (32 count as one scalar in strict)"),
+    ("label_scalars", "learned labels"),
+    ("step_size_scalars", "learned step size"),
+    ("decoder_scalars", "decoder weights"),
+    ("decoded", "pictures they become"),
+)
+
+
+@click.command(
+    "show",
+    epilog=examples(
+        "fredbench show runs/my-run",
+        "fredbench show my-run --pictures my-run.png",
+    ),
+)
+@click.argument("run")
+@click.option(
+    "--pictures", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Also draw the set, as PNG."
+)
+@format_option
+@store_option
+def command(run: str, pictures: Path | None, form: str, store: Path) -> None:
+    """Say what RUN (a run's folder, its name in the store, or a synset file) holds: card, budget, progress."""
+    folder, synset = opened(run, Store(store))
+    if pictures is not None:
+        _draw(synset, pictures)
+    facts = _facts(folder, synset)
+    if form == "json":
+        click.echo(json.dumps(facts, indent=1, allow_nan=False))
+        return
+    if form in {"csv", "latex"} or synset is None:
+        lines = [(section, key, _text(value)) for section, values in facts.items() for key, value in values.items()]
+        click.echo(simple_table(("section", "item", "value"), lines, form))
+        return
+    click.echo(synset.card())
+    ledger = facts["budget"]
+    lines = [(what, f"{ledger[key]:,}") for key, what in _LEDGER]
+    click.echo(simple_table(("budget", "count"), [("may store, at most", f"{ledger['budget']:,}"), *lines], form))
+    if folder is not None:
+        click.echo()
+        click.echo(simple_table(("progress", ""), [(k, _text(v)) for k, v in facts["progress"].items()], form))
+
+
+def opened(run: str, store: Store) -> tuple[RunFolder | None, Synset | None]:
+    """The run's folder (None for a bare synset file) and its synset (None while there is none yet)."""
+    if Path(run).is_file():
+        return None, load(run)
+    folder = store.find(run)
+    return folder, load(folder.synset_file) if folder.synset_file.is_file() else None
+
+
+def _draw(synset: Synset | None, file: Path) -> None:
+    from fredbench.report.pictures import picture_sheet
+
+    if synset is None:
+        raise UsageError("this run has no pictures yet", hint="run its distill command again to go on")
+    if file.suffix.lower() != ".png":
+        raise UsageError(f"--pictures {file} is no PNG file name", hint="end it in .png")
+    write_bytes(file, picture_sheet(synset))
+    say(f"pictures in {file}")
+
+
+def _facts(folder: RunFolder | None, synset: Synset | None) -> dict[str, dict[str, Any]]:
+    """What is known, by section; values are plain."""
+    facts: dict[str, dict[str, Any]] = {}
+    if folder is not None:
+        facts["run"] = {"folder": str(folder.path), **folder.spec().to_mapping()["run"]}
+    if synset is not None:
+        plain = {key: value for key, value in synset.header.items() if key not in {"ledger", "tensors"}}
+        facts["header"] = plain
+        facts["budget"] = {"budget": synset.header["budget"], **synset.ledger.to_mapping()}
+    if folder is not None:
+        facts["progress"] = _progress(folder)
+    return facts
+
+
+def _progress(folder: RunFolder) -> dict[str, Any]:
+    """How far the run is, and the first and last values that it logged."""
+    total = folder.spec().iterations
+    logged = _logged(folder)
+    state = "finished" if folder.finished else "unfinished: its distill command goes on with it"
+    found: dict[str, Any] = {"state": state, "iterations": total}
+    if logged:
+        first, last = logged[0], logged[-1]
+        found["last logged iteration"] = last["iteration"]
+        for name in sorted(last.keys() - {"iteration"}):
+            found[f"{name}, first and last logged"] = [first.get(name), last[name]]
+    if folder.finished:
+        found["seconds"] = folder.result().get("seconds")
+    found["trained students"] = len(list(folder.cells.glob("student-*.safetensors")))
+    return found
+
+
+def _logged(folder: RunFolder) -> list[Mapping[str, Any]]:
+    """Whole lines of progress.jsonl; the last one of a killed run may be cut and is left out."""
+    lines = []
+    for line in folder.progress_file.read_text().splitlines() if folder.progress_file.is_file() else ():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return lines
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2 and all(isinstance(item, float) for item in value):
+        return " → ".join(f"{item:.4g}" for item in value)
+    return value if isinstance(value, str) else json.dumps(value)

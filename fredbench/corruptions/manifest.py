@@ -1,0 +1,216 @@
+"""What a corrupted set says of itself, and how finished files are told from others.
+
+While a set is being made every finished file has a record in `.records/`; at the end the records become the entries
+of `manifest.json`. Entry and record are the same: the file's SHA-256 and a digest of everything that decides its
+bytes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from filelock import FileLock, Timeout
+from jaxtyping import Shaped, UInt8
+
+from fredbench import __version__
+from fredbench.corruptions.jobs import EngineName
+from fredbench.corruptions.severities import ALL, Family, family_of
+from fredbench.errors import ArtefactError, StorageError, UsageError
+from fredbench.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json
+
+__all__ = ["Request", "claim_folder", "finish_set", "intact_files", "write_record"]
+
+_FORMAT = "fredbench corrupted set 1"
+_RECORDS = ".records"
+
+
+def _array_digest(array: Shaped[np.ndarray, "..."]) -> str:
+    head = f"{array.dtype.str}{array.shape}".encode()
+    return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
+
+
+def _versions(engine: EngineName) -> dict[str, str]:
+    """Everything whose version may move a grey level."""
+    found = {
+        "fredbench": __version__, "python": platform.python_version(), "numpy": np.__version__,
+        "opencv": str(cv2.__version__), "numba": version("numba"),
+    }  # fmt: skip
+    if engine == "imagecorruptions":
+        from fredbench.corruptions.reference import installed_version
+
+        found["imagecorruptions"] = installed_version()
+    return found
+
+
+@dataclass(frozen=True)
+class Request:
+    """Everything that decides a set's bytes, apart from the corruptions' names."""
+
+    profile: str
+    family: Family
+    engine: EngineName
+    seed: int
+    severities: tuple[int, ...]
+    archive_jpeg: bool
+    pictures: int
+    size: tuple[int, int]
+    pictures_sha256: str
+    numbers: tuple[int, ...] | None
+    """The pictures' numbers in their set, or None for 0, 1, 2, …"""
+    frost: str | None
+    """Where frost's textures come from, with a digest."""
+    versions: Mapping[str, str]
+
+    @staticmethod
+    def of(
+        pictures: UInt8[np.ndarray, "n h w 3"], numbers: Shaped[np.ndarray, " n"], *, profile: str, seed: int,
+        severities: Sequence[int], archive_jpeg: bool, engine: EngineName, frost: str | None,
+    ) -> Request:  # fmt: skip
+        """The request for these pictures."""
+        n, h, w, _ = pictures.shape
+        plain = np.array_equal(numbers, np.arange(n))
+        return Request(
+            profile=profile, family=family_of(profile, h, w), engine=engine, seed=seed,
+            severities=tuple(severities), archive_jpeg=archive_jpeg, pictures=n, size=(h, w),
+            pictures_sha256=_array_digest(pictures),
+            numbers=None if plain else tuple(int(number) for number in numbers),
+            frost=frost, versions=_versions(engine),
+        )  # fmt: skip
+
+    def fingerprint(self, name: str, frost: str | None) -> str:
+        """Digest of what decides the file of corruption `name`."""
+        decisive = {**dataclasses.asdict(self), "frost": frost if name == "frost" else None, "name": name}
+        return hashlib.sha256(canonical_json(decisive).encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def claim_folder(out: Path) -> Iterator[None]:
+    """Make folder `out` this process's own while a set is written, cleared of what killed runs left behind.
+
+    UsageError if it holds corrupted sets that did not come from here; StorageError if another process writes there.
+    """
+    with storage_errors(out):
+        out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / ".lock")
+    try:
+        with storage_errors(out):
+            lock.acquire(timeout=0)
+    except Timeout as error:
+        raise StorageError(
+            f"another process is writing a corrupted set to {out}", hint="wait for it, or choose another --out"
+        ) from error
+    try:
+        foreign = [name for name in ALL if (out / f"{name}.npy").exists()]
+        if foreign and not (out / "manifest.json").exists() and not (out / _RECORDS).is_dir():
+            raise UsageError(
+                f"{out} holds {foreign[0]}.npy, which fredbench did not write",
+                hint="choose an empty folder for --out",
+            )
+        with storage_errors(out):
+            for left_over in out.glob(".*.part"):
+                left_over.unlink()
+            (out / _RECORDS).mkdir(exist_ok=True)
+        yield
+    finally:
+        lock.release()
+        (out / ".lock").unlink(missing_ok=True)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        # An unreadable record vouches for nothing: its file counts as unfinished.
+        return None
+
+
+def _entries(out: Path) -> dict[str, dict[str, Any]]:
+    """Entries of the manifest and, newer, of the records, by corruption."""
+    found: dict[str, dict[str, Any]] = {}
+    manifest = _read_json(out / "manifest.json")
+    if isinstance(manifest, dict) and isinstance(manifest.get("files"), dict):
+        for file, entry in manifest["files"].items():
+            if isinstance(entry, dict) and "fingerprint" in entry:
+                found[Path(file).stem] = entry
+    for name in ALL:
+        entry = _read_json(out / _RECORDS / f"{name}.json")
+        if isinstance(entry, dict) and "fingerprint" in entry:
+            found[name] = entry
+    return found
+
+
+def _is_intact(path: Path, entry: Mapping[str, Any]) -> bool:
+    return path.is_file() and path.stat().st_size == entry.get("bytes") and sha256_of(path) == entry.get("sha256")
+
+
+def intact_files(out: Path, request: Request, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Entries of the finished files in `out` that are exactly what `request` asks for.
+
+    UsageError if `out` holds a corruption of another request that `names` would not replace: the two must not mix.
+    """
+    kept: dict[str, dict[str, Any]] = {}
+    entries = _entries(out)
+    for name in ALL:
+        path = out / f"{name}.npy"
+        if not path.exists():
+            continue
+        entry = entries.get(name, {})
+        frost = request.frost if name in names else entry.get("frost")
+        if entry.get("fingerprint") == request.fingerprint(name, frost) and _is_intact(path, entry):
+            kept[name] = entry
+        elif name not in names:
+            raise UsageError(
+                f"{out} holds {name}.npy of another set (other pictures, profile, seed, severities or versions)",
+                hint="choose another --out, or name that corruption too, to have it written anew",
+            )
+    return kept
+
+
+def write_record(out: Path, request: Request, name: str, digest: str) -> None:
+    """Vouch for the finished file of corruption `name`."""
+    frost = request.frost if name == "frost" else None
+    entry = {
+        "sha256": digest, "bytes": (out / f"{name}.npy").stat().st_size,
+        "fingerprint": request.fingerprint(name, frost),
+    }  # fmt: skip
+    if frost is not None:
+        entry["frost"] = frost
+    write_json(out / _RECORDS / f"{name}.json", entry)
+
+
+def finish_set(
+    out: Path, request: Request, labels: Shaped[np.ndarray, " rows"], source: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Write labels.npy and manifest.json, drop the records, and return the manifest."""
+    with atomic_path(out / "labels.npy") as temporary, open(temporary, "wb") as file:
+        np.save(file, labels)
+    entries = _entries(out)
+    present = [name for name in ALL if name in entries and (out / f"{name}.npy").exists()]
+    if not present:
+        raise ArtefactError(f"{out} lost its files while they were written", hint="run the same command again")
+    manifest: dict[str, Any] = {"format": _FORMAT, **dataclasses.asdict(request)}
+    del manifest["frost"]
+    manifest |= {
+        "corruptions": present,
+        "rows": int(labels.size),
+        "layout": "severity-major: the pictures of the lowest severity first",
+        "frost": entries["frost"].get("frost") if "frost" in present else None,
+        "source": dict(source),
+        "files": {f"{name}.npy": entries[name] for name in present},
+    }
+    manifest["files"]["labels.npy"] = {"sha256": sha256_of(out / "labels.npy")}
+    write_json(out / "manifest.json", manifest)
+    shutil.rmtree(out / _RECORDS)
+    return manifest

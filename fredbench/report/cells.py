@@ -1,0 +1,137 @@
+"""The cross-domain table as cells for the page: what stands in each, and which are the best of their column."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fredbench.report.table import SHORT
+from fredbench.rows import Row
+from fredbench.statistics import Sample, spread_between
+
+__all__ = ["accuracy_lines", "heads", "leaders"]
+
+_ABSENT = "–"
+
+
+def leaders(samples: Sequence[Sample]) -> frozenset[int]:
+    """Positions of the best mean and of all that it does not beat by more than the spread.
+
+    Where the spread is unknown (one student) only equal means share the lead. Nobody leads where nobody falls
+    behind, and no sample leads alone against none.
+    """
+    if not samples:
+        return frozenset()
+    best = max(samples, key=lambda sample: sample.mean)
+    level = {
+        position
+        for position, sample in enumerate(samples)
+        if best.mean - sample.mean <= (spread_between(best, sample) or 0.0)
+    }
+    return frozenset(level) if len(level) < len(samples) else frozenset()
+
+
+def heads(names: Sequence[str]) -> list[dict[str, Any]]:
+    """The column heads after the set's name, in the literature's order."""
+    titled = [(SHORT.get(name, name), name.replace("_", " "), False) for name in names]
+    if names:
+        titled.append(("Avg.", "mean over corruptions and severities", True))
+    titled.append(("Clean", "clean test pictures", not names))
+    if names:
+        titled.append(("drop %", "share of the clean accuracy lost: 1 − average / clean", False))
+    titled += [
+        ("#Params", "stored scalars, the literature's convention", True),
+        ("strict", "everything counted", False),
+        ("n", "students", False),
+        ("scale", "preset", False),
+    ]
+    return [{"text": text, "title": title, "rule": rule} for text, title, rule in titled]
+
+
+def accuracy_lines(rows: Sequence[Row], labels: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
+    """A line a row, each followed by the published row where there is one."""
+    best = _best(rows, names)
+    lines = []
+    for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
+        lines.append(
+            {
+                "label": label,
+                "chip": "partial data" if row.partial else "",
+                "kind": "companion" if row.control or row.start else "",
+                "cells": _cells(row, names, best[number]),
+            }
+        )
+        if row.published is not None:
+            lines.append(
+                {
+                    "label": f"{row.method}, published in {row.published['source']}",
+                    "chip": "",
+                    "kind": "published",
+                    "cells": _published_cells(row.published, names),
+                }
+            )
+    return lines
+
+
+def _columns(row: Row, names: Sequence[str]) -> dict[str, Sample]:
+    """Samples of the accuracy columns by column; a column that the row lacks is left out."""
+    columns = {name: row.corruptions[name].sample for name in names if name in row.corruptions}
+    if row.average is not None:
+        columns["average"] = row.average
+    return {**columns, "clean": row.clean}
+
+
+def _best(rows: Sequence[Row], names: Sequence[str]) -> list[set[str]]:
+    """For each row, the columns in which it is among the best of its dataset, IPC and protocol."""
+    found: list[set[str]] = [set() for _ in rows]
+    groups: dict[tuple[Any, ...], list[int]] = {}
+    for number, row in enumerate(rows):
+        groups.setdefault((row.dataset, row.ipc, row.protocol), []).append(number)
+    for members in groups.values():
+        for column in ("clean", "average", *names):
+            having = [n for n in members if column in _columns(rows[n], names)]
+            for position in leaders([_columns(rows[n], names)[column] for n in having]):
+                found[having[position]].add(column)
+    return found
+
+
+def _cells(row: Row, names: Sequence[str], best: set[str]) -> list[dict[str, Any]]:
+    columns = _columns(row, names)
+    cells = []
+    for name in names:
+        title = ""
+        if name in row.corruptions:
+            by_severity = ", ".join(f"{value:.1f}" for value in row.corruptions[name].by_severity)
+            title = f"{name.replace('_', ' ')}, by severity: {by_severity}"
+        cells.append(_sample_cell(columns.get(name), best=name in best, title=title))
+    if names:
+        cells.append({**_sample_cell(columns.get("average"), best="average" in best), "rule": True})
+    cells.append({**_sample_cell(row.clean, best="clean" in best), "rule": not names})
+    if names:
+        cells.append(_cell(_ABSENT if row.drop is None else f"{row.drop:.1f}"))
+    cells.append(_cell(f"{row.params:,}", rule=True))
+    return [*cells, _cell(f"{row.params_strict:,}"), _cell(str(row.students)), _cell(row.scale)]
+
+
+def _published_cells(published: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+    values, clean, average = published["corruptions"], published["clean"], published["average"]
+    inferred = "inferred: " + ", ".join(published["inferred"]) if published["inferred"] else ""
+    cells = [_cell(f"{values[name]:g}" if name in values else _ABSENT, title=inferred) for name in names]
+    if names:
+        cells.append(_cell(_ABSENT if average is None else f"{average:g}", rule=True, title=inferred))
+    small = f"± {clean['std']:g}" if clean and clean["std"] is not None else ""
+    cells.append(_cell(f"{clean['mean']:g}" if clean else _ABSENT, small=small, rule=not names))
+    if names:
+        cells.append(_cell(_ABSENT))
+    return [*cells, _cell(_ABSENT, rule=True), _cell(_ABSENT), _cell(_ABSENT), _cell("paper")]
+
+
+def _sample_cell(sample: Sample | None, *, best: bool = False, title: str = "") -> dict[str, Any]:
+    if sample is None:
+        return _cell(_ABSENT)
+    small = "" if sample.std is None else f"± {sample.std:.1f}"
+    return _cell(f"{sample.mean:.1f}", small=small, best=best, title=title)
+
+
+def _cell(text: str, *, small: str = "", best: bool = False, rule: bool = False, title: str = "") -> dict[str, Any]:
+    return {"text": text, "small": small, "best": best, "rule": rule, "title": title}

@@ -1,0 +1,245 @@
+"""One self-contained HTML page: the table, what to read from it, pictures, charts, budget, environment, commands.
+
+No request leaves the page: pictures and charts are data URIs, the style stands inside. The same input gives the
+same bytes.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+import fredbench
+from fredbench.files import write_text
+from fredbench.report.cells import accuracy_lines, heads
+from fredbench.report.figures import corruption_figure, distinct_labels, panel_figure, severity_figure
+from fredbench.report.pictures import class_pictures, frequency_masks, mask_png, pictures_per_class, strip_png
+from fredbench.report.table import notes, verdicts
+from fredbench.rows import Row
+from fredbench.suites import CorruptionSuite
+from fredbench.synset import Synset
+
+__all__ = ["Section", "render", "write_page", "write_sections"]
+
+_SHOWN_PIXELS = 64
+_TABLE_NOTE = (
+    "Accuracy in %: mean, and below it the std over students. Shaded: the best of its column among sets of one "
+    "dataset and IPC, with all that it does not beat by more than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂); a column in "
+    "which no set falls behind has no shade. Avg. is the mean over all corruptions and severities; drop is the share "
+    "of the clean accuracy that is lost."
+)
+
+
+@dataclass(frozen=True)
+class Section:
+    """One table's worth of a page: rows of one suite (None: clean only) and their sets, by distinct label."""
+
+    title: str
+    rows: Sequence[Row]
+    severities: Sequence[int]
+    suite: CorruptionSuite | None
+    synsets: Mapping[str, Synset]
+
+
+def write_page(
+    path: Path,
+    *,
+    title: str,
+    rows: Sequence[Row],
+    severities: Sequence[int],
+    suite: CorruptionSuite | None,
+    synsets: Mapping[str, Synset],
+    environment: Mapping[str, Any],
+    commands: Sequence[str],
+) -> None:
+    """Write the page of one table to `path`, atomically.
+
+    synsets: the sets to show, by `distinct_labels(rows)` (a row's own label, unless two rows share one).
+    """
+    section = Section(title, rows, severities, suite, synsets)
+    write_sections(path, title=title, sections=[section], environment=environment, commands=commands)
+
+
+def write_sections(
+    path: Path,
+    *,
+    title: str,
+    sections: Sequence[Section],
+    environment: Mapping[str, Any],
+    commands: Sequence[str],
+) -> None:
+    """Write a page of several tables to `path`, atomically."""
+    write_text(path, render(title=title, sections=sections, environment=environment, commands=commands))
+
+
+def render(*, title: str, sections: Sequence[Section], environment: Mapping[str, Any], commands: Sequence[str]) -> str:
+    """The page as text."""
+    template = jinja2.Environment(
+        loader=jinja2.PackageLoader("fredbench", "report"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    ).get_template("page.html.j2")
+    return template.render(
+        title=title,
+        version=fredbench.__version__,
+        environment={"commit": None, **environment},
+        sections=[_section(section) for section in sections],
+        keys=_flat(environment),
+        commands=list(commands),
+        data=[_data(section) for section in sections],
+    )
+
+
+def _section(section: Section) -> dict[str, Any]:
+    labels, said = distinct_labels(section.rows), verdicts(section.rows)
+    names = list(section.rows[0].corruptions) if section.rows else []
+    sets = [_set(label, row, section.synsets[label]) for label, row in _with_sets(section, labels)]
+    return {
+        "title": section.title,
+        "suite": section.suite,
+        "tiles": [_tile(label, row) for label, row in zip(labels, section.rows, strict=True)],
+        "verdicts": said,
+        "notes": [note for note in notes(section.rows, section.severities) if note not in said],
+        "heads": heads(names),
+        "lines": accuracy_lines(section.rows, labels, names),
+        "table_note": _TABLE_NOTE,
+        "charts": _charts(section) if names else None,
+        "sets": sets,
+        "any_masks": any(item["mask"] for shown in sets for item in shown["classes"]),
+        "budget": _budget(section, labels),
+    }
+
+
+def _with_sets(section: Section, labels: Sequence[str]) -> list[tuple[str, Row]]:
+    return [(label, row) for label, row in zip(labels, section.rows, strict=True) if label in section.synsets]
+
+
+def _data(section: Section) -> dict[str, Any]:
+    return {
+        "suite": None if section.suite is None else section.suite.name,
+        "severities": list(section.severities),
+        "rows": [row.to_mapping() for row in section.rows],
+    }
+
+
+def _tile(label: str, row: Row) -> dict[str, Any]:
+    figures = [("clean", str(row.clean))]
+    if row.average is not None:
+        figures.append(("corrupted, average", str(row.average)))
+    return {"label": label, "companion": row.control or row.start, "figures": figures}
+
+
+def _charts(section: Section) -> dict[str, Any]:
+    rows, severities = section.rows, section.severities
+    charts = {
+        "severity": _both_themes(lambda theme: severity_figure(rows, severities, theme)),
+        "corruption": _both_themes(lambda theme: corruption_figure(rows, theme)),
+        "panels": None,
+    }
+    if len(severities) > 1:
+        charts["panels"] = _both_themes(lambda theme: panel_figure(rows, severities, theme))
+    return charts
+
+
+def _both_themes(draw: Any) -> dict[str, str]:
+    return {theme: _uri(draw(theme).encode(), "image/svg+xml") for theme in ("light", "dark")}
+
+
+def _set(label: str, row: Row, synset: Synset) -> dict[str, Any]:
+    """One set's pictures, class by class."""
+    _, height, width = synset.header["dataset"]["shape"]
+    scale = max(1, round(_SHOWN_PIXELS / height))
+    most, masks = pictures_per_class(synset), frequency_masks(synset)
+    groups = class_pictures(synset)
+    classes = []
+    for number, (name, group) in enumerate(zip(synset.classes, groups, strict=True)):
+        shown = group[:most]
+        strip_width = len(shown) * (width + 2) - 2
+        classes.append(
+            {
+                "name": name,
+                "strip": _uri(strip_png(shown), "image/png") if len(shown) else "",
+                "width": strip_width * scale,
+                "height": height * scale,
+                "mask": "" if masks is None else _uri(mask_png(masks[number]), "image/png"),
+            }
+        )
+    return {
+        "label": label,
+        "note": _set_note(row, synset, groups, most),
+        "classes": classes,
+        "mask_width": width * scale,
+        "mask_height": height * scale,
+    }
+
+
+def _set_note(row: Row, synset: Synset, groups: Sequence[Any], most: int) -> str:
+    largest = max(len(group) for group in groups)
+    masks = frequency_masks(synset)
+    parts = [
+        f"{synset.ledger.decoded:,} pictures, {largest} a class"
+        + (f", of which the first {most} are shown" if largest > most else "")
+    ]
+    if masks is not None:
+        _, height, width = synset.header["dataset"]["shape"]
+        parts.append(f"each class keeps {int(masks[0].sum()):,} of {height * width:,} frequencies a channel")
+    if row.control:
+        parts.append(
+            f"the first of {row.students} random subsets: each student trains on its own, "
+            "so that the spread includes the draw"
+            if row.students > 1
+            else "a random subset of the training pictures"
+        )
+    if row.start:
+        parts.append("zero iterations: what the parameterization alone gives")
+    return "; ".join(parts) + "."
+
+
+def _budget(section: Section, labels: Sequence[str]) -> dict[str, Any]:
+    head = [
+        "budget",
+        "#Params",
+        "strict",
+        "mask bits",
+        "labels",
+        "step size",
+        "decoder",
+        "decoded pictures",
+        "bytes stored",
+    ]
+    lines = []
+    for label, row in zip(labels, section.rows, strict=True):
+        synset = section.synsets.get(label)
+        if synset is None:
+            cells: list[Any] = ["–", row.params, row.params_strict, "–", "–", "–", "–", row.decoded, "–"]
+        else:
+            ledger = synset.ledger
+            stored = sum(tensor.numel() * tensor.element_size() for tensor in synset.tensors.values())
+            cells = [
+                synset.header["budget"], ledger.params, ledger.params_strict, ledger.mask_bits, ledger.label_scalars,
+                ledger.step_size_scalars, ledger.decoder_scalars, ledger.decoded, stored,
+            ]  # fmt: skip
+        lines.append((label, [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]))
+    return {"heads": head, "lines": lines}
+
+
+def _flat(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Key and value pairs; a mapping inside becomes one line."""
+    pairs = []
+    for key, value in environment.items():
+        if isinstance(value, Mapping):
+            text = ", ".join(f"{name} {inner}" for name, inner in value.items())
+        else:
+            text = "unknown" if value is None else str(value)
+        pairs.append((key.replace("_", " "), text))
+    return pairs
+
+
+def _uri(data: bytes, kind: str) -> str:
+    return f"data:{kind};base64,{base64.b64encode(data).decode()}"

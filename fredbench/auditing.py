@@ -9,7 +9,7 @@ from typing import Any
 from fredbench.errors import ArtefactError
 from fredbench.files import sha256_of
 from fredbench.store import RunFolder
-from fredbench.synset import FILE_NAME, Synset, load, tensors_digest
+from fredbench.synset import FILE_NAME, Synset, header_digest, load, tensors_digest
 
 __all__ = ["Check", "audit", "audit_run", "audit_synset"]
 
@@ -45,6 +45,7 @@ def audit_synset(synset: Synset) -> list[Check]:
     """Checksum, budget item by item, decoding, and all that `Synset.verify` holds against the header."""
     try:
         return [
+            _equal("header's checksum", synset.header["header_sha256"], header_digest(synset.header)),
             _equal("tensors' checksum", synset.header["tensors_sha256"], tensors_digest(synset.tensors)),
             *_ledger_checks(synset),
             _within_budget(synset),

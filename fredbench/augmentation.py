@@ -97,9 +97,7 @@ def parse_strategy(text: str) -> tuple[str, ...]:
         if name not in OPERATIONS:
             raise UnknownNameError("augmentation", name, (*OPERATIONS, "none"))
     if len(set(names)) != len(names):
-        raise UsageError(
-            f"augmentation strategy {text!r} names an operation twice", hint="name each one once"
-        )
+        raise UsageError(f"augmentation strategy {text!r} names an operation twice", hint="name each one once")
     return names
 
 
@@ -146,9 +144,7 @@ def sample(
     raise UnknownNameError("augmentation", operation, OPERATIONS)
 
 
-def apply(
-    draw: Draw, images: Float[Tensor, "n c h w"], constants: Constants = DSA
-) -> Float[Tensor, "n c h w"]:
+def apply(draw: Draw, images: Float[Tensor, "n c h w"], constants: Constants = DSA) -> Float[Tensor, "n c h w"]:
     """`images` under `draw`: the same pictures each time, differentiable twice with respect to `images`.
 
     Raises `UsageError` where the draw was made for another number or another size of pictures.
@@ -191,10 +187,7 @@ def apply_each(
             hint="one draw a group, and groups that add up to the batch",
         )
     return torch.cat(
-        [
-            apply(draw, part, constants)
-            for draw, part in zip(draws, torch.split(images, list(counts)), strict=True)
-        ]
+        [apply(draw, part, constants) for draw, part in zip(draws, torch.split(images, list(counts)), strict=True)]
     )
 
 
@@ -216,9 +209,7 @@ def contrast(
     images: Float[Tensor, "n c h w"], u: Float[Tensor, " m"], constants: Constants = DSA
 ) -> Float[Tensor, "n c h w"]:
     """(x - m)·(u + ½) + m, with m the mean over the picture."""
-    return torch.lerp(
-        images.mean((1, 2, 3), keepdim=True), images, _per_image(u + constants.contrast, images)
-    )
+    return torch.lerp(images.mean((1, 2, 3), keepdim=True), images, _per_image(u + constants.contrast, images))
 
 
 def crop(

@@ -120,11 +120,11 @@ def _space(store: Path, data: Path) -> Iterator[Finding]:
         "writing to the store", refusal or "allowed", "broken" if refusal else "ok",
         "name a writable folder with --store (FREDBENCH_STORE)" if refusal else "",
     )  # fmt: skip
-    free = _free_memory()
-    if free is not None:
-        tight = free < _LEAST_MEMORY
+    memory = _free_memory()
+    if memory is not None:
+        tight = memory < _LEAST_MEMORY
         yield Finding(
-            "memory", f"{_size(free)} free", "warning" if tight else "ok", "close other programs" if tight else ""
+            "memory", f"{_size(memory)} free", "warning" if tight else "ok", "close other programs" if tight else ""
         )
 
 

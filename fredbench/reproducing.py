@@ -53,8 +53,8 @@ def request_of(spec: Spec, dataset: Dataset) -> Request:
         params=None if by_ipc else spec.budget,
         preset=spec.preset,
         seed=spec.seed,
-        **_parts(spec),
     )
+    asked = dataclasses.replace(asked, **_parts(spec))
     plain = resolve(asked, dataset, device=spec.device, threads=spec.threads)
     asked = dataclasses.replace(
         asked,
@@ -65,7 +65,7 @@ def request_of(spec: Spec, dataset: Dataset) -> Request:
     return dataclasses.replace(asked, overrides=tuple(_differences(spec.to_mapping(), plain.to_mapping())))
 
 
-def _parts(spec: Spec) -> dict[str, str]:
+def _parts(spec: Spec) -> dict[str, Any]:
     known = METHODS.get(spec.method)
     if known is None or known.parameterization != spec.parameterization:
         return {"objective": spec.objective, "parameterization": spec.parameterization}

@@ -9,15 +9,12 @@ from pathlib import Path
 import click
 
 from fredbench import networks
+from fredbench.api import evaluate
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.datasets import Dataset, load_dataset
-from fredbench.device import resolve_device, use_threads
-from fredbench.domains import CLEAN, TestDomains
-from fredbench.evaluation import Entrant, Evaluation, with_companions
 from fredbench.report.table import network_table
 from fredbench.rows import Row
-from fredbench.store import Store
-from fredbench.suites import CorruptionSuite
+from fredbench.store import RunFolder, Store
 
 __all__ = ["command"]
 
@@ -30,7 +27,7 @@ __all__ = ["command"]
     ),
 )
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
-@click.option("--network", "test_networks", multiple=True, help="Test network (repeatable).  [default: the run's own]")
+@click.option("--network", "asked", multiple=True, help="Test network (repeatable).  [default: the run's own]")
 @click.option("--students", type=int, help="Students a set and network.  [default: the run's own number]")
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
 @format_option
@@ -39,7 +36,7 @@ __all__ = ["command"]
 @data_options
 def command(
     runs: tuple[str, ...],
-    test_networks: tuple[str, ...],
+    asked: tuple[str, ...],
     students: int | None,
     limit: int | None,
     form: str,
@@ -54,28 +51,29 @@ def command(
     Each distilled row comes with its control and its start; they are made when missing.
     """
     folders = Store(store)
-    torch_device, torch_threads = resolve_device(device), use_threads(threads)
-    asked = tuple(dict.fromkeys(test_networks))
+    test_networks = tuple(dict.fromkeys(asked))
     rows: list[Row] = []
-    for name, entrants in _by_dataset([Entrant.of(folders.find(run)) for run in runs]).items():
+    for name, group in _by_dataset([folders.find(run) for run in runs]).items():
         dataset = load_dataset(name, root=data, offline=offline)
-        _check_networks(asked, dataset)
-        evaluation = Evaluation(
-            dataset,
-            torch_device,
-            torch_threads,
-            TestDomains(_clean_suite(name), dataset, severities=(1,), limit=limit),
-            networks=asked or None,
+        _check_networks(test_networks, dataset)
+        rows += evaluate(
+            group,
+            networks=test_networks,
             students=students,
+            limit=limit,
+            store=store,
+            data=data,
+            device=device,
+            threads=threads,
+            dataset=dataset,
         )
-        rows += evaluation.rows(with_companions(entrants, folders, dataset), (CLEAN,))
     click.echo(network_table([_with_networks(row) for row in rows], form))
 
 
-def _by_dataset(entrants: Sequence[Entrant]) -> dict[str, list[Entrant]]:
-    groups: dict[str, list[Entrant]] = {}
-    for entrant in entrants:
-        groups.setdefault(entrant.spec.dataset, []).append(entrant)
+def _by_dataset(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
+    groups: dict[str, list[RunFolder]] = {}
+    for run in runs:
+        groups.setdefault(run.spec().dataset, []).append(run)
     return groups
 
 
@@ -83,10 +81,6 @@ def _check_networks(names: Sequence[str], dataset: Dataset) -> None:
     """An unknown or unfit network is refused before anything is trained."""
     for name in names:
         networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
-
-
-def _clean_suite(dataset: str) -> CorruptionSuite:
-    return CorruptionSuite(f"{dataset} clean", f"{dataset}, clean test pictures", dataset, "cifar", ())
 
 
 def _with_networks(row: Row) -> Row:

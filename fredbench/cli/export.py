@@ -40,7 +40,7 @@ def command(run: str, form: str, out: Path, store: Path) -> None:
     if form == "imagefolder":
         rms, clipped = rounding_loss(synset)
         say(
-            f"note: 8 bits are lossy: values moved by {rms:.2f} of 255 levels (RMS), {100 * clipped:.1f} % were clipped; "
-            "npz and safetensors keep the exact values"
+            f"note: 8 bits are lossy: values moved by {rms:.2f} of 255 levels (RMS), {100 * clipped:.1f} % were "
+            "clipped; npz and safetensors keep the exact values"
         )
     click.echo(str(out))

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import click
 
-from fredbench.cli.corrupt_eval import chosen_entrants
+from fredbench.api import evaluate
+from fredbench.cli.corrupt_eval import finished_runs
 from fredbench.cli.options import data_options, device_option, examples, store_option
-from fredbench.datasets import data_root, load_dataset
+from fredbench.datasets import load_dataset
 from fredbench.device import resolve_device, use_threads
-from fredbench.domains import TestDomains
 from fredbench.environment import environment
 from fredbench.errors import UsageError
-from fredbench.evaluation import Entrant, Evaluation, with_companions
 from fredbench.report.figures import distinct_labels
 from fredbench.report.html import Section, write_sections
 from fredbench.reproducing import distill_command
-from fredbench.store import Store
+from fredbench.store import RunFolder, Store
 from fredbench.suites import CorruptionSuite, suite_named, suite_names
+from fredbench.synset import load
 
 __all__ = ["command"]
 
@@ -32,7 +33,7 @@ class _Part:
     """The runs that share one table."""
 
     suite: CorruptionSuite
-    entrants: list[Entrant] = field(default_factory=list)
+    runs: list[RunFolder] = field(default_factory=list)
 
 
 @click.command(
@@ -72,33 +73,25 @@ def command(
     Tables, what they say, pictures, charts, budget, environment, commands. Scores that are in the store already,
     with the same --limit, --severity and --students, are not made again. Prints the page's path.
     """
-    folders = Store(store)
-    parts = _parts(folders, what)
-    torch_device, torch_threads = resolve_device(device), use_threads(threads)
     sections, commands = [], []
-    for part in parts:
-        dataset = load_dataset(part.suite.dataset, root=data, offline=offline)
-        domains = TestDomains(
-            part.suite,
-            dataset,
-            severities=tuple(sorted(set(scoring["severities"]))) or part.suite.severities,
-            limit=scoring["limit"],
-            official=TestDomains.official_folder(part.suite, data_root(data)),
+    for part in _parts(Store(store), what):
+        suite = part.suite
+        dataset = load_dataset(suite.dataset, root=data, offline=offline)
+        rows = evaluate(
+            part.runs, suite=suite, store=store, data=data, device=device, threads=threads, dataset=dataset, **scoring
         )
-        evaluation = Evaluation(dataset, torch_device, torch_threads, domains, students=scoring["students"])
-        entrants = with_companions(part.entrants, folders, dataset)
-        rows = evaluation.rows(entrants, domains.names())
-        labels = distinct_labels(rows)
-        synsets = {label: entrant.synset for label, entrant in zip(labels, entrants, strict=True)}
-        clean_only = not part.suite.corruptions
-        severities = () if clean_only else domains.severities
-        sections.append(Section(part.suite.title, rows, severities, None if clean_only else part.suite, synsets))
-        commands += [distill_command(entrant.spec, dataset) for entrant in part.entrants]
+        synsets = {label: load(row.run) for label, row in zip(distinct_labels(rows), rows, strict=True)}
+        severities = tuple(sorted(set(scoring["severities"]))) or suite.severities
+        if suite.corruptions:
+            sections.append(Section(suite.title, rows, severities, suite, synsets))
+        else:
+            sections.append(Section(suite.title, rows, (), None, synsets))
+        commands += [distill_command(run.spec(), dataset) for run in part.runs]
     write_sections(
         out,
         title=title or "; ".join(section.title for section in sections),
         sections=sections,
-        environment=environment(str(torch_device), torch_threads),
+        environment=environment(str(resolve_device(device)), use_threads(threads)),
         commands=[*commands, _own_command(what, out, scoring)],
     )
     click.echo(str(out))
@@ -107,25 +100,26 @@ def command(
 def _parts(store: Store, what: Sequence[str]) -> list[_Part]:
     """The runs asked for, one part a suite (runs of a dataset without a suite: clean test pictures only)."""
     parts: dict[str, _Part] = {}
-    if not what:
-        runs = [str(run.path) for run in store.runs() if run.finished]
-        whole = [
-            run for run, entrant in ((run, Entrant.of(store.find(run))) for run in runs) if entrant.spec.iterations
-        ]
-        what = whole or runs
-    if not what:
+    for name in what or _default(store):
+        if name in suite_names() or name.endswith(".toml"):
+            suite = suite_named(name)
+            runs = finished_runs(store, suite)
+        else:
+            runs = [store.find(name)]
+            suite = _suite_of(runs[0].spec().dataset)
+        chosen = parts.setdefault(f"{suite.name} of {suite.dataset}", _Part(suite)).runs
+        chosen += [run for run in runs if run not in chosen]
+    return list(parts.values())
+
+
+def _default(store: Store) -> list[str]:
+    """Every finished run; starts and controls alone only where there is nothing else."""
+    finished = [run for run in store.runs() if run.finished]
+    if not finished:
         raise UsageError(
             f"no finished run in {store.root}", hint="make one: fredbench distill digits --ipc 1 --preset quick"
         )
-    for name in what:
-        if name in suite_names() or name.endswith(".toml"):
-            suite = suite_named(name)
-            found = chosen_entrants(store, suite, ())
-        else:
-            found = [Entrant.of(store.find(name))]
-            suite = _suite_of(found[0].spec.dataset)
-        parts.setdefault(suite.name, _Part(suite)).entrants += found
-    return list(parts.values())
+    return [str(run.path) for run in finished if run.spec().iterations] or [str(run.path) for run in finished]
 
 
 def _suite_of(dataset: str) -> CorruptionSuite:
@@ -133,10 +127,10 @@ def _suite_of(dataset: str) -> CorruptionSuite:
     for suite in map(suite_named, suite_names()):
         if suite.dataset == dataset:
             return suite
-    return CorruptionSuite(f"{dataset} clean", f"{dataset}, clean test pictures", dataset, "cifar", ())
+    return dataclasses.replace(CorruptionSuite.clean_only(dataset), title=f"{dataset}, clean test pictures")
 
 
-def _own_command(what: Sequence[str], out: Path, scoring: dict[str, Any]) -> str:
+def _own_command(what: Sequence[str], out: Path, scoring: Mapping[str, Any]) -> str:
     words = ["fredbench", "report", *(Path(name).name if Path(name).is_dir() else name for name in what)]
     for severity in scoring["severities"]:
         words += ["--severity", str(severity)]

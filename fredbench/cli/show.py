@@ -58,8 +58,8 @@ def command(run: str, pictures: Path | None, form: str, store: Path) -> None:
         return
     click.echo(synset.card())
     ledger = facts["budget"]
-    lines = [(what, f"{ledger[key]:,}") for key, what in _LEDGER]
-    click.echo(simple_table(("budget", "count"), [("may store, at most", f"{ledger['budget']:,}"), *lines], form))
+    counts = [("may store, at most", f"{ledger['budget']:,}"), *((what, f"{ledger[key]:,}") for key, what in _LEDGER)]
+    click.echo(simple_table(("budget", "count"), counts, form))
     if folder is not None:
         click.echo()
         click.echo(simple_table(("progress", ""), [(k, _text(v)) for k, v in facts["progress"].items()], form))

@@ -184,6 +184,10 @@ def _inverse_affine(
     return np.ascontiguousarray(solved.transpose(0, 2, 1))
 
 
+# A pixel is padded to four values: one vector register.
+_LANES = 4
+
+
 @inlined
 def _mirror_inside(i: int, size: int) -> int:
     # ... 2 1 | 0 1 2 ...: the edge value stands once.
@@ -203,69 +207,59 @@ def _mirror_edge(i: int, size: int) -> int:
     return i if i < size else 2 * size - 1 - i
 
 
-@inlined
-def _corners(left: int, right: int, top: int, low: int, w: int) -> Any:
-    # Places of the four neighbours' red values; unsigned, which spares a check for negative indices.
-    return (
-        np.uint64(3 * (top * w + left)), np.uint64(3 * (top * w + right)),
-        np.uint64(3 * (low * w + left)), np.uint64(3 * (low * w + right)),
-    )  # fmt: skip
-
-
-@inlined
-def _between(source: Array, places: Any, d: Any, u: Any, v: Any) -> Any:
-    upper = source[places[0] + d] + u * (source[places[1] + d] - source[places[0] + d])
-    lower = source[places[2] + d] + u * (source[places[3] + d] - source[places[2] + d])
-    return upper + v * (lower - upper)
-
-
 @compiled
-def _warp(source: Array, h: int, w: int, inverse: Array, out: Array) -> None:
+def _warp(source: Array, inverse: Array, out: Array) -> None:
+    h, w, _ = source.shape
     for y in range(h):
         for x in range(w):
             across = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
             down = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
-            left, top = int(math.floor(across)), int(math.floor(down))
+            left, top = np.int64(np.floor(across)), np.int64(np.floor(down))
             u, v = np.float32(across - left), np.float32(down - top)
-            places = _corners(
-                _mirror_inside(left, w), _mirror_inside(left + 1, w),
-                _mirror_inside(top, h), _mirror_inside(top + 1, h), w,
-            )  # fmt: skip
-            for d in range(3):
-                out[3 * (y * w + x) + d] = _between(source, places, np.uint64(d), u, v)
+            upper, lower = source[_mirror_inside(top, h)], source[_mirror_inside(top + 1, h)]
+            a, b = upper[_mirror_inside(left, w)], upper[_mirror_inside(left + 1, w)]
+            c, e, target = lower[_mirror_inside(left, w)], lower[_mirror_inside(left + 1, w)], out[y, x]
+            for d in range(_LANES):
+                high = a[d] + u * (b[d] - a[d])
+                target[d] = high + v * (c[d] + u * (e[d] - c[d]) - high)
 
 
 @compiled
-def _sample(source: Array, dx: Array, dy: Array, reach_x: float, reach_y: float, out: Array) -> None:
-    h, w = dx.shape
+def _sample(source: Array, dx: Array, dy: Array, reach_x: float, reach_y: float, row: Array, out: Array) -> None:
+    h, w, _ = source.shape
     for y in range(h):
         for x in range(w):
             across = x + np.float64(np.float32(dx[y, x] * reach_x))
             down = y + np.float64(np.float32(dy[y, x] * reach_y))
-            left, top = int(math.floor(across)), int(math.floor(down))
-            places = _corners(
-                _mirror_edge(left, w), _mirror_edge(left + 1, w), _mirror_edge(top, h), _mirror_edge(top + 1, h), w
-            )
+            left, top = np.int64(np.floor(across)), np.int64(np.floor(down))
+            u, v = across - left, down - top
+            upper, lower = source[_mirror_edge(top, h)], source[_mirror_edge(top + 1, h)]
+            a, b = upper[_mirror_edge(left, w)], upper[_mirror_edge(left + 1, w)]
+            c, e, target = lower[_mirror_edge(left, w)], lower[_mirror_edge(left + 1, w)], row[x]
+            for d in range(_LANES):
+                high = a[d] + u * (b[d] - a[d])
+                target[d] = np.float32(high + v * (c[d] + u * (e[d] - c[d]) - high)) * np.float32(255)
+        for x in range(w):
             for d in range(3):
-                value = np.float32(_between(source, places, np.uint64(d), across - left, down - top))
-                out[3 * (y * w + x) + d] = np.uint8(min(max(value * np.float32(255), np.float32(0)), np.float32(255)))
+                out[y, x, d] = np.uint8(min(max(row[x, d], np.float32(0)), np.float32(255)))
 
 
 @compiled
 def _elastic(
     pictures: Array, affine: bool, inverse: Array, fields: Array, reach_x: float, reach_y: float, out: Array
 ) -> None:
-    n, h, w, c = pictures.shape
-    source, warped = np.empty(h * w * c, np.float32), np.empty(h * w * c, np.float32)
+    n, h, w, _ = pictures.shape
+    unit = np.arange(256).astype(np.float32) / np.float32(255)
+    source, warped = np.zeros((h, w, _LANES), np.float32), np.zeros((h, w, _LANES), np.float32)
+    row = np.empty((w, _LANES), np.float32)
     for i in range(n):
-        levels = pictures[i].reshape(h * w * c)
-        for x in range(levels.size):
-            source[x] = np.float32(levels[x]) / np.float32(255)
+        for y in range(h):
+            for x in range(w):
+                for d in range(3):
+                    source[y, x, d] = unit[pictures[i, y, x, d]]
         if affine:
-            _warp(source, h, w, inverse[i], warped)
-        else:
-            warped, source = source, warped
-        _sample(warped, fields[i, 0], fields[i, 1], reach_x, reach_y, out[i].reshape(h * w * c))
+            _warp(source, inverse[i], warped)
+        _sample(warped if affine else source, fields[i, 0], fields[i, 1], reach_x, reach_y, row, out[i])
 
 
 def elastic_transform(

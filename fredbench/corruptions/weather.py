@@ -48,15 +48,13 @@ def _flakes(
 @compiled
 def _fallen(pictures: Array, layers: Array, mix: float, out: Array) -> None:
     n, h, w, c = pictures.shape
-    full = np.float32(255)
+    unit = np.arange(256).astype(np.float32) / np.float32(255)
     keep, rest = np.float32(mix), np.float32(1.0 - mix)
     for i in range(n):
         levels, made, layer = pictures[i].reshape(h * w, c), out[i].reshape(h * w, c), layers[i].reshape(h * w)
         for x in range(h * w):
             flake = layer[x] / 255.0 + layer[h * w - 1 - x] / 255.0
-            r, g, b = (
-                np.float32(levels[x, 0]) / full, np.float32(levels[x, 1]) / full, np.float32(levels[x, 2]) / full,
-            )  # fmt: skip
+            r, g, b = unit[levels[x, 0]], unit[levels[x, 1]], unit[levels[x, 2]]
             pale = (r * np.float32(0.299) + g * np.float32(0.587) + b * np.float32(0.114)) * np.float32(1.5)
             pale += np.float32(0.5)
             made[x, 0] = np.uint8(min(np.float64(keep * r + rest * max(r, pale)) + flake, 1.0) * 255.0)

@@ -37,9 +37,7 @@ def _resnet(signature: Signature, config: ResNetConfig) -> Network:
 
 
 def _register() -> None:
-    NETWORKS.register(
-        "convnet", _convnet, summary="ConvNet-IN of width 128; D3 to 32 px, D4 to 64, D5 to 128"
-    )
+    NETWORKS.register("convnet", _convnet, summary="ConvNet-IN of width 128; D3 to 32 px, D4 to 64, D5 to 128")
     NETWORKS.register(
         _CONVNET,
         _convnet,
@@ -50,9 +48,7 @@ def _register() -> None:
     NETWORKS.register("alexnet", AlexNet, summary="AlexNet for small pictures, no norm")
     NETWORKS.register("alexnet-bn", functools.partial(AlexNet, norm="bn"), summary="AlexNet with batch norm")
     NETWORKS.register("vgg11", Vgg11, summary="VGG11, instance norm; 32 and 128 px")
-    NETWORKS.register(
-        "vgg11-bn", functools.partial(Vgg11, norm="bn"), summary="VGG11, batch norm; 32 and 128 px"
-    )
+    NETWORKS.register("vgg11-bn", functools.partial(Vgg11, norm="bn"), summary="VGG11, batch norm; 32 and 128 px")
     resnets = (
         (ResNetConfig("resnet18"), "ResNet18, instance norm"),
         (ResNetConfig("resnet18-bn", norm="bn"), "ResNet18, batch norm"),
@@ -69,9 +65,7 @@ def _register() -> None:
     )
     for config, summary in resnets:
         NETWORKS.register(config.name, functools.partial(_resnet, config=config), summary=summary)
-    NETWORKS.register(
-        _TIMM, _timm, summary="any timm classifier by its name, untrained, such as timm:resnet18"
-    )
+    NETWORKS.register(_TIMM, _timm, summary="any timm classifier by its name, untrained, such as timm:resnet18")
 
 
 _register()

@@ -144,9 +144,7 @@ def _blocks(config: ConvNetConfig, signature: Signature) -> tuple[nn.Sequential,
         channels = config.width
         norm = norm_layer(config.norm, channels, (height, width))
         pooling = pooling_layer(config.pooling)
-        layers += [
-            layer for layer in (norm, activation_layer(config.activation), pooling) if layer is not None
-        ]
+        layers += [layer for layer in (norm, activation_layer(config.activation), pooling) if layer is not None]
         if pooling is not None:
             height, width = height // 2, width // 2
     return nn.Sequential(*layers), (height, width)

@@ -83,9 +83,7 @@ class ResNet(Network):
             for block in range(blocks):
                 halve = stage > 0 and block == 0
                 layers.append(
-                    BasicBlock(
-                        channels, width, halve=halve, norm=config.norm, average_pooling=config.average_pooling
-                    )
+                    BasicBlock(channels, width, halve=halve, norm=config.norm, average_pooling=config.average_pooling)
                 )
                 channels = width
             stages.append(nn.Sequential(*layers))

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import matplotlib as mpl
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from fredbench.rows import Row
@@ -129,7 +130,7 @@ def panel_figure(rows: Sequence[Row], severities: Sequence[int], theme: Theme = 
     names = list(shown[0][1].corruptions)
     columns = min(5, len(names))
     lines = -(-len(names) // columns)
-    with _figure(theme, (13.2, 2.15 * lines + 0.9)) as figure:
+    with _figure(theme, (13.2, 2.15 * lines + 0.9), gap=0.1) as figure:
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
         styles = _styles([row for _, row in shown], theme)
         for number, axes in enumerate(grid.flat):
@@ -141,7 +142,6 @@ def panel_figure(rows: Sequence[Row], severities: Sequence[int], theme: Theme = 
                 axes.plot([0, *severities], values, **{**_line(style, theme), "markersize": 3.5}, label=label)
             axes.set_title(names[number].replace("_", " "), fontsize=10)
             axes.set_xticks([0, *severities], ["clean", *map(str, severities)])
-        figure.get_layout_engine().set(h_pad=0.1)
         figure.supylabel("accuracy in %", fontsize=10)
         figure.supxlabel("severity", fontsize=10)
         return _svg(figure, f"panels {theme}")
@@ -207,16 +207,16 @@ def _legend_above(figure: Figure, axes: Any, count: int) -> None:
 
 
 @contextmanager
-def _figure(theme: Theme, size: tuple[float, float]) -> Iterator[Figure]:
+def _figure(theme: Theme, size: tuple[float, float], gap: float = 0.04) -> Iterator[Figure]:
     ink, grid = _INK[theme], _GRID[theme]
-    settings = {
+    settings: dict[Any, Any] = {
         "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": grid, "xtick.color": ink, "ytick.color": ink,
         "grid.color": grid, "grid.linewidth": 0.7, "axes.grid": True, "axes.axisbelow": True,
         "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none",
         "font.family": "DejaVu Sans", "font.size": 10, "svg.fonttype": "path",
     }  # fmt: skip
     with mpl.rc_context(settings):
-        yield Figure(figsize=size, layout="constrained")
+        yield Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=gap))
 
 
 def _svg(figure: Figure, salt: str) -> str:

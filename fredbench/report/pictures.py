@@ -6,7 +6,6 @@ Made of the stored bytes alone and without metadata, so the same synset gives th
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
@@ -36,7 +35,8 @@ _GAP = 2
 def pictures_per_class(synset: Synset, *, pixels: int = _PIXELS_A_SET) -> int:
     """How many pictures a class to show: at most 16, and at most `pixels` pixels over all classes (at least 1)."""
     _, height, width = synset.header["dataset"]["shape"]
-    return max(1, min(MOST_PER_CLASS, pixels // (len(synset.classes) * height * width)))
+    fitting: int = pixels // (len(synset.classes) * height * width)
+    return max(1, min(MOST_PER_CLASS, fitting))
 
 
 def hard_labels(synset: Synset) -> Int64[np.ndarray, " n"]:

@@ -116,9 +116,7 @@ def relative_error(got: Tensor, expected: np.ndarray) -> float:
 
 def test_no_model_is_left_out(vectors: dict[str, np.ndarray], meta: dict[str, Any]) -> None:
     assert set(meta) == set(MODELS) | set(FACTORY)
-    promised = {f"{model}.logits" for model in MODELS} | {
-        f"{model}.embed" for model in set(MODELS) - WITHOUT_EMBED
-    }
+    promised = {f"{model}.logits" for model in MODELS} | {f"{model}.embed" for model in set(MODELS) - WITHOUT_EMBED}
     assert {key for key in vectors if "." in key} == promised
 
 

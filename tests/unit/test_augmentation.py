@@ -34,9 +34,7 @@ def pictures(count: int, size: tuple[int, int] = SIZE, name: str = "pictures") -
     return torch.randn(count, 3, *size, dtype=torch.float64, generator=Stream(5).child(name).torch())
 
 
-def draw_of(
-    operation: str, count: int, *, siamese: bool, size: tuple[int, int] = SIZE, seed: int = 0
-) -> Draw:
+def draw_of(operation: str, count: int, *, siamese: bool, size: tuple[int, int] = SIZE, seed: int = 0) -> Draw:
     generator = Stream(seed).child(operation).torch()
     return sample((operation,), count, size, generator, siamese=siamese)
 
@@ -90,9 +88,7 @@ def test_the_global_generator_is_neither_read_nor_moved() -> None:
     for seed in (0, 1):
         torch.manual_seed(seed)
         state = torch.get_rng_state()
-        draws = [
-            sample(OPERATIONS, 4, SIZE, Stream(3).child(i).torch(), siamese=i % 2 == 0) for i in range(20)
-        ]
+        draws = [sample(OPERATIONS, 4, SIZE, Stream(3).child(i).torch(), siamese=i % 2 == 0) for i in range(20)]
         outcomes.append(torch.stack([apply(draw, pictures(4)) for draw in draws]))
         assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(*outcomes)

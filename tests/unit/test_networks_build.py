@@ -69,9 +69,7 @@ def test_parameter_counts_of_the_published_tables(
     assert network(images).shape == (2, classes)
 
 
-@pytest.mark.parametrize(
-    ("name", "size"), [(name, 32) for name in FIXED] + [("alexnet", 128), ("vgg11", 128)]
-)
+@pytest.mark.parametrize(("name", "size"), [(name, 32) for name in FIXED] + [("alexnet", 128), ("vgg11", 128)])
 def test_embedding_is_what_the_head_is_fed(name: str, size: int) -> None:
     network = build(name, classes=7, size=size, rng=Stream(0)).eval()
     images = torch.randn(2, 3, size, size, generator=Stream(1).torch())

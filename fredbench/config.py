@@ -13,15 +13,25 @@ from fredbench.errors import UsageError
 
 C = TypeVar("C")
 
-__all__ = ["from_mapping", "parse_value", "replace_known", "to_mapping"]
+__all__ = ["from_mapping", "late", "parse_value", "replace_known", "to_mapping"]
+
+_LATE = "left out at its default"
+
+
+def late(default: Any) -> Any:
+    """A field that came after artefacts had been written: `to_mapping` leaves it out while it has its default.
+
+    So a spec, a header or a student's cell that does not use it keeps its digest, its name and its bytes.
+    """
+    return dataclasses.field(default=default, metadata={_LATE: True})
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
-    """A frozen dataclass of plain values as a dictionary (tuples become lists, None is left out)."""
+    """A frozen dataclass of plain values as a dictionary (tuples become lists, None is left out; see `late`)."""
     plain = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if value is not None:
+        if value is not None and not (_LATE in field.metadata and value == field.default):
             plain[field.name] = list(value) if isinstance(value, tuple) else value
     return plain
 

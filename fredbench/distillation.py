@@ -29,7 +29,7 @@ from fredbench.errors import ArtefactError, DataError, UsageError
 from fredbench.files import sha256_of, storage_errors, write_bytes, write_json
 from fredbench.objectives import OBJECTIVES, Context, Objective
 from fredbench.optimisation import Optimisers
-from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
+from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
 from fredbench.pictures import RealPictures
 from fredbench.progress import Progress
 from fredbench.rng import Stream
@@ -87,7 +87,8 @@ class Distillation:
         budget = Budget(spec.budget, len(dataset.classes), real.shape)
         kind = PARAMETERIZATIONS.get(spec.parameterization)
         config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
-        self.parameterization = kind(config)
+        labels = from_mapping(LabelConfig, spec.label_settings, where="labels")
+        self.parameterization = labelled(kind(config), labels)
         self.state = (
             random_subset(real, budget, rng)
             if spec.is_control
@@ -124,6 +125,7 @@ class Distillation:
         if self.objective is None:
             raise ValueError("a run of zero iterations has no steps")
         report: dict[str, float | Tensor] = {}
+        self.optimisers.at(self.iteration / self.spec.iterations)
         for update in self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state)):
             self.optimisers.zero_grad()
             update.loss.backward()
@@ -187,13 +189,22 @@ class Distillation:
             "seed": spec.seed,
             "normalization": {"kind": "mean-std", "mean": list(dataset.mean), "std": list(dataset.std)},
             "pixel_space": "normalized",
-            "labels": {"kind": "hard", "learned": False, "order": "class"},
+            "labels": _labels(spec),
             "step_size": step_size,
             "student": spec.to_mapping()["student"],
             "spec_sha256": spec.digest(),
             "versions": library_versions(("torch", "numpy", "safetensors")),
         }
         return Synset.pack(self.parameterization, self.state, description)
+
+
+def _labels(spec: Spec) -> dict[str, Any]:
+    """What the header says of labels; a set of hard ones says what it always said."""
+    settings = dict(spec.label_settings)
+    if not settings:
+        return {"kind": "hard", "learned": False, "order": "class"}
+    config = from_mapping(LabelConfig, settings, where="labels")
+    return {"kind": config.form, "learned": config.learned, "order": "class", "settings": settings}
 
 
 def estimate_seconds(spec: Spec, dataset: Dataset, device: torch.device) -> float:

@@ -106,7 +106,7 @@ class Evaluation:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
         if self.protocol == "fred-literal":
             strategy = "none" if spec.objective == "dc" else "color_crop_cutout_flip_scale_rotate"
-            return TrainingRecipe(augmentation=strategy)
+            return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
         if synset.step_size is not None and spec.preset == "paper":
             return dataclasses.replace(spec.student, lr=synset.step_size)
         return spec.student

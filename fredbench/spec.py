@@ -18,9 +18,18 @@ from fredbench.config import parse_value, replace_known, to_mapping
 from fredbench.datasets import Dataset
 from fredbench.errors import ArtefactError, BudgetError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.files import canonical_json
-from fredbench.methods import iterations_of, method_named, settings_of
+from fredbench.methods import (
+    Setting,
+    iterations_of,
+    label_settings_of,
+    matching_settings_of,
+    method_named,
+    network_of,
+    settings_of,
+    student_settings_of,
+)
 from fredbench.objectives import OBJECTIVES
-from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
 from fredbench.training import TrainingRecipe
 
 __all__ = ["PRESETS", "Preset", "Request", "Spec", "resolve"]
@@ -87,6 +96,7 @@ class Spec:
     student_network: str
     students: int
     student: TrainingRecipe
+    label_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_mapping(self) -> dict[str, Any]:
         """Sections `run`, `objective`, `parameterization` and `student`, as in spec.toml."""
@@ -94,13 +104,18 @@ class Spec:
             field.name: getattr(self, field.name)
             for field in dataclasses.fields(self)
             if field.name
-            not in {"objective_settings", "parameterization_settings", "student", "student_network", "students"}
+            not in {
+                *("objective_settings", "parameterization_settings", "label_settings"),
+                *("student", "student_network", "students"),
+            }
         }
+        labels = {"labels": dict(self.label_settings)} if self.label_settings else {}
         student = {"network": self.student_network, "students": self.students, **to_mapping(self.student)}
         return {
             "run": run,
             "objective": dict(self.objective_settings),
             "parameterization": dict(self.parameterization_settings),
+            **labels,
             "student": student,
         }
 
@@ -118,6 +133,7 @@ class Spec:
                 **sections["run"],
                 objective_settings=sections["objective"],
                 parameterization_settings=sections["parameterization"],
+                label_settings=sections.get("labels", {}),
                 student_network=student.pop("network"),
                 students=student.pop("students"),
                 student=TrainingRecipe(**student),
@@ -149,6 +165,7 @@ class Spec:
             iterations=0,
             objective_settings={},
             parameterization_settings=to_mapping(PARAMETERIZATIONS.get("pixels").Config()),
+            label_settings={},
         )
 
     @property
@@ -168,8 +185,12 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     method, objective, parameterization = _parts(request)
     sections = _split_overrides(request.overrides)
     strategy = augmentation.strategy_for(dataset.flip)
-    settings = settings_of(objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size)
-    storage = {name: setting.value for name, setting in settings.items()}
+    iterations = _iterations(request, preset, objective)
+    storage = _values(
+        settings_of(
+            objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size, iterations=iterations
+        )
+    )
     kind = PARAMETERIZATIONS.get(parameterization)
     config = replace_known(kind.Config(), {**storage, **sections["parameterization"]}, where="parameterization")
     matching: dict[str, Any] = {}
@@ -178,15 +199,23 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         _check_compatible(objective_kind, kind)
         defaults = objective_kind.Config()
         given = {"augmentation": "_".join(strategy)} if hasattr(defaults, "augmentation") else {}
+        given |= _values(
+            matching_settings_of(objective, dataset=dataset.name, ipc=ipc, flip=dataset.flip, preset=preset.name)
+        )
         matching = to_mapping(replace_known(defaults, {**given, **sections["objective"]}, where="objective"))
     elif sections["objective"]:
         raise UsageError("a choice of real pictures has no objective settings", hint="drop --set objective....")
-    iterations = _iterations(request, preset, objective)
-    network = _network(request.network or f"convnet-d{_depth(dataset.size)}-w{preset.width}-in", dataset)
-    recipe = TrainingRecipe(epochs=preset.epochs, augmentation="_".join(strategy))
     students = parse_value(sections["student"].pop("students", preset.students), int, where="student.students")
     if students < 1:
         raise UsageError(f"student.students must be at least 1, not {students}", hint="3 or more give a spread")
+    labels = _labels(objective, len(dataset.classes), iterations, sections["labels"])
+    usual = f"convnet-d{_depth(dataset.size)}-w{preset.width}-in"
+    network = _network(request.network or network_of(objective, preset.width) or usual, dataset)
+    decoded = kind(config).instances(budget) * len(dataset.classes)
+    own = _values(student_settings_of(objective, preset.name, pictures=decoded, classes=len(dataset.classes)))
+    student_network = sections["student"].pop("network", own.pop("network", request.network or usual))
+    recipe = replace_known(TrainingRecipe(epochs=preset.epochs, augmentation="_".join(strategy)), own, where="student")
+    recipe = _student(recipe, labels, sections["student"])
     return Spec(
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
@@ -204,10 +233,47 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         threads=threads,
         objective_settings=matching,
         parameterization_settings=to_mapping(config),
-        student_network=_network(sections["student"].pop("network", network), dataset),
+        student_network=_network(student_network, dataset),
         students=students,
-        student=replace_known(recipe, sections["student"], where="student"),
+        student=recipe,
+        label_settings={} if labels.form == "hard" else to_mapping(labels),
     )
+
+
+def _values(settings: Mapping[str, Setting]) -> dict[str, Any]:
+    return {name: setting.value for name, setting in settings.items()}
+
+
+def _labels(objective: str, classes: int, iterations: int, overrides: Mapping[str, str]) -> LabelConfig:
+    """The labels of a run, refused where the objective cannot match or move them."""
+    published = _values(label_settings_of(objective, classes=classes, iterations=iterations))
+    if overrides.get("form") == "hard":
+        published["learned"] = False
+    labels = replace_known(LabelConfig(), {**published, **overrides}, where="labels")
+    if objective == "none":
+        if labels.form != "hard":
+            raise CompatibilityError("a choice of real pictures has hard labels", hint="drop --set labels....")
+        return labels
+    kind = OBJECTIVES.get(objective)
+    if labels.form not in kind.label_forms:
+        raise CompatibilityError(
+            f"objective {objective!r} cannot match {labels.form} labels",
+            hint=f"set labels.form to {' or '.join(sorted(kind.label_forms))}",
+        )
+    if labels.learned and kind.learns_labels == "never":
+        raise CompatibilityError(f"objective {objective!r} does not learn labels", hint="set labels.learned=false")
+    if not labels.learned and kind.learns_labels == "must":
+        raise CompatibilityError(f"objective {objective!r} learns labels only", hint="set labels.learned=true")
+    return labels
+
+
+def _student(recipe: TrainingRecipe, labels: LabelConfig, overrides: Mapping[str, str]) -> TrainingRecipe:
+    """The students' recipe; centred labels are regressed on, since no cross-entropy is defined for them."""
+    loss = {"loss": "mse"} if labels.form == "centred" else {}
+    found = replace_known(recipe, {**loss, **overrides}, where="student")
+    if labels.form == "centred" and found.loss != "mse":
+        raise CompatibilityError("centred labels are no probabilities", hint="set student.loss=mse")
+    return found
 
 
 def _budget(request: Request, classes: int, shape: tuple[int, int, int]) -> Budget:
@@ -265,9 +331,7 @@ def _iterations(request: Request, preset: Preset, objective: str) -> int:
 
 def _network(name: str, dataset: Dataset) -> str:
     """The name that `name` stands for at this size, so that two spellings of a network are one spec."""
-    return networks.canonical_name(
-        name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size
-    )
+    return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
 
 
 def _depth(size: tuple[int, int]) -> int:
@@ -275,7 +339,7 @@ def _depth(size: tuple[int, int]) -> int:
     return max(1, round(math.log2(max(size) / 4)))
 
 
-_SECTIONS = ("objective", "parameterization", "student")
+_SECTIONS = ("objective", "parameterization", "labels", "student")
 
 
 def _split_overrides(overrides: Sequence[str]) -> dict[str, dict[str, str]]:

@@ -7,3 +7,6 @@ __all__ = ["OBJECTIVES", "Context", "Objective", "Synthetic", "Update"]
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 OBJECTIVES.register("dm", "fredbench.objectives.distribution:DistributionMatching", summary="mean embeddings (DM)")
+OBJECTIVES.register("kip", "fredbench.objectives.kip:KernelInducingPoints", summary="regression on an NTK (KIP)")
+OBJECTIVES.register("label-solve", "fredbench.objectives.kip:LabelSolve", summary="the best labels of fixed pictures")
+OBJECTIVES.register("frepo", "fredbench.objectives.frepo:FRePo", summary="regression on a pool's features (FRePo)")

@@ -12,8 +12,8 @@ from jaxtyping import Float, Float32, Float64, Int32, Int64, Num, UInt8
 from fredbench.corruptions.compiling import Array, compiled, inlined
 
 __all__ = [
-    "MotionTaps", "ZoomTaps", "blur_levels", "gaussian_blur", "gaussian_weights", "motion_sum", "motion_taps", "reflected_gaussian",
-    "smooth_fields", "zoom_taps",
+    "MotionTaps", "ZoomTaps", "blur_levels", "gaussian_blur", "gaussian_weights", "motion_sum", "motion_taps",
+    "reflected_gaussian", "smooth_fields", "zoom_taps",
 ]  # fmt: skip
 
 

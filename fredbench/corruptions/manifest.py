@@ -36,7 +36,7 @@ _FORMAT = "fredbench corrupted set 1"
 _RECORDS = ".records"
 
 
-def _array_digest(array: Shaped[np.ndarray, "..."]) -> str:
+def _array_digest(array: Shaped[np.ndarray, ...]) -> str:
     head = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
 

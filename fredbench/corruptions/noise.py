@@ -79,4 +79,5 @@ def impulse_noise(
 ) -> UInt8[np.ndarray, "n h w c"]:
     """Values that are `hit` become 255 where `salt`, 0 elsewhere; values, not pixels (corruptions.md §3.3)."""
     mask = hit.view(np.uint8) * np.uint8(255)
-    return (pictures & ~mask) | (mask & (salt.view(np.uint8) * np.uint8(255)))
+    made: np.ndarray = (pictures & ~mask) | (mask & (salt.view(np.uint8) * np.uint8(255)))
+    return made

@@ -31,7 +31,7 @@ def _enlarged(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
 
 
 def preview(
-    image: Shaped[np.ndarray, "..."], path: Path, *, profile: str = "cifar", seed: int = 0, number: int = 0,
+    image: Shaped[np.ndarray, ...], path: Path, *, profile: str = "cifar", seed: int = 0, number: int = 0,
     corruptions: Iterable[str] = NAMES, severities: Iterable[int] = (1, 2, 3, 4, 5),
     frost: FrostSource = "files",
 ) -> Path:  # fmt: skip

@@ -92,7 +92,7 @@ def corrupt_with_package(
             # It prints complaints about sizes it handles.
             with contextlib.redirect_stdout(io.StringIO()):
                 made = package.corrupt(
-                    picture, severity=severity, corruption_name=name, **{key: own for key in extra}
+                    picture, severity=severity, corruption_name=name, **dict.fromkeys(extra, own)
                 )
             target[:] = made
     except (AttributeError, TypeError, ValueError) as error:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-
 from typing import Any
 
 import numpy as np
@@ -91,8 +90,9 @@ def snow(
 
 @compiled
 def _frosted(
-    pictures: Array, keep: float, weight: float, pixels: Array, starts: Array, widths: Array, rows: Array, columns: Array, out: Array
-) -> None:
+    pictures: Array, keep: float, weight: float, pixels: Array, starts: Array, widths: Array, rows: Array,
+    columns: Array, out: Array,
+) -> None:  # fmt: skip
     n, h, w, c = pictures.shape
     for i in range(n):
         for y in range(h):

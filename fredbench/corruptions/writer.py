@@ -47,7 +47,7 @@ def _ordered(names: Iterable[str], severities: Iterable[int], profile: str) -> t
     return [name for name in ALL if name in wanted], sorted(levels)
 
 
-def _checked_labels(labels: Shaped[np.ndarray, "..."], count: int) -> Shaped[np.ndarray, " n"]:
+def _checked_labels(labels: Shaped[np.ndarray, ...], count: int) -> Shaped[np.ndarray, " n"]:
     """Labels as uint8, the archive's type, where they fit."""
     labels = np.asarray(labels)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
@@ -107,7 +107,7 @@ def _open_file(
 
 
 @contextlib.contextmanager
-def _shared(out: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> Iterator[dict[str, str]]:
+def _shared(out: Path, arrays: Mapping[str, Shaped[np.ndarray, ...]]) -> Iterator[dict[str, str]]:
     """Arrays as temporary .npy files that worker processes map: their pages are shared, not copied."""
     paths: dict[str, Path] = {}
     try:
@@ -159,9 +159,9 @@ def _write_files(
 
 
 def write_set(
-    images: Shaped[np.ndarray, "..."], labels: Shaped[np.ndarray, "..."], out: Path, *, profile: str = "cifar",
+    images: Shaped[np.ndarray, ...], labels: Shaped[np.ndarray, ...], out: Path, *, profile: str = "cifar",
     seed: int = 0, corruptions: Iterable[str] = NAMES, severities: Iterable[int] = (1, 2, 3, 4, 5),
-    workers: int | None = None, indices: Shaped[np.ndarray, "..."] | Sequence[int] | None = None,
+    workers: int | None = None, indices: Shaped[np.ndarray, ...] | Sequence[int] | None = None,
     frost: FrostSource = "files", archive_jpeg: bool = False, engine: EngineName = "fredbench",
     source: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip

@@ -44,7 +44,9 @@ def distilled(spec: Spec) -> Distillation:
 def test_fresh_processes_make_the_same_bytes(tmp_path: Path) -> None:
     command = (*DISTILL, "--iterations", "6", "--store")
     fresh = interpret(*command, tmp_path / "a", env={"PYTHONHASHSEED": "1", "HOSTNAME": "here"})
-    other = run_in_child(tmp_path / "log", *command, tmp_path / "b" / "deep", env={"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo"})
+    other = run_in_child(
+        tmp_path / "log", *command, tmp_path / "b" / "deep", env={"PYTHONHASHSEED": "2", "TZ": "Asia/Tokyo"}
+    )
     third = invoke(*command, tmp_path / "c")
     folders = [outcome.folder for outcome in (fresh, other, third) if outcome.code == 0]
     assert len(folders) == 3, (fresh, other, third)

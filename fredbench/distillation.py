@@ -11,8 +11,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import safetensors.torch
@@ -25,9 +25,12 @@ from fredbench.config import from_mapping
 from fredbench.coresets import random_subset
 from fredbench.datasets import Dataset, carve_validation
 from fredbench.environment import environment, library_versions
-from fredbench.errors import ArtefactError, DataError, UsageError
+from fredbench.errors import ArtefactError, DataError, ResourceError, UsageError
+from fredbench.experts import FOLDER as EXPERTS
+from fredbench.experts import ExpertStore
 from fredbench.files import sha256_of, storage_errors, write_bytes, write_json
-from fredbench.objectives import OBJECTIVES, Context, Objective
+from fredbench.memory import exhaustion_told
+from fredbench.objectives import OBJECTIVES, Context, ExpertSource, Objective
 from fredbench.optimisation import Optimisers
 from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
 from fredbench.pictures import RealPictures
@@ -36,8 +39,12 @@ from fredbench.rng import Stream
 from fredbench.spec import Spec
 from fredbench.store import RunFolder
 from fredbench.synset import Synset
+from fredbench.training import TrainingRecipe
+from fredbench.trajectories import ExpertSpec
 
-__all__ = ["Distillation", "checkpoint_seconds", "estimate_seconds", "real_pictures", "run"]
+__all__ = ["Distillation", "checkpoint_seconds", "expert_spec", "real_pictures", "run"]
+
+ExpertsFor = Callable[[RealPictures], ExpertSource]
 
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_VARIABLE = "FREDBENCH_CHECKPOINT_SECONDS"
@@ -63,6 +70,22 @@ def real_pictures(spec: Spec, dataset: Dataset, device: torch.device) -> RealPic
     )
 
 
+def expert_spec(spec: Spec, dataset: Dataset) -> ExpertSpec:
+    """The experts that `spec` trains and reads; recipe and seed are its objective's to say."""
+    return ExpertSpec(
+        dataset=dataset.title,
+        fingerprint=spec.fingerprint,
+        split=spec.split,
+        network=spec.network,
+        classes=len(dataset.classes),
+        shape=(dataset.channels, *dataset.size),
+        recipe=TrainingRecipe(),
+        seed=spec.seed,
+        device=torch.device(spec.device).type,
+        threads=spec.threads,
+    )
+
+
 @dataclass
 class _Synthetic:
     """The synthetic set as objectives see it."""
@@ -80,10 +103,13 @@ class _Synthetic:
 class Distillation:
     """One run in memory: the parts that `spec` names, at some iteration."""
 
-    def __init__(self, spec: Spec, dataset: Dataset, device: torch.device) -> None:
+    def __init__(
+        self, spec: Spec, dataset: Dataset, device: torch.device, experts: ExpertsFor | None = None
+    ) -> None:
+        """`experts` makes the source of experts, where the objective needs one."""
         self.spec, self.iteration = spec, 0
         rng = Stream(spec.seed)
-        real = real_pictures(spec, dataset, device)
+        self.real = real = real_pictures(spec, dataset, device)
         budget = Budget(spec.budget, len(dataset.classes), real.shape)
         kind = PARAMETERIZATIONS.get(spec.parameterization)
         config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
@@ -94,11 +120,13 @@ class Distillation:
             else self.parameterization.init(real, budget, rng.child("init"))
         )
         budget.check(self.parameterization.ledger(self.state))
-        self.objective = self._prepare_objective(dataset, real, rng, device) if spec.iterations else None
+        self.objective = self._prepare_objective(dataset, rng, device, experts) if spec.iterations else None
         groups = self.parameterization.parameters(self.state)
         self.optimisers = Optimisers([*groups, *(self.objective.parameters() if self.objective else [])])
 
-    def _prepare_objective(self, dataset: Dataset, real: RealPictures, rng: Stream, device: torch.device) -> Objective:
+    def _prepare_objective(
+        self, dataset: Dataset, rng: Stream, device: torch.device, experts: ExpertsFor | None
+    ) -> Objective:
         kind = OBJECTIVES.get(self.spec.objective)
         objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
 
@@ -111,27 +139,30 @@ class Distillation:
                 rng=stream,
             ).to(device)
 
-        objective.prepare(Context(real, network, networks.initialise, rng.child("objective"), device))
+        given = experts(self.real) if experts is not None and "experts" in kind.needs else None
+        objective.prepare(Context(self.real, network, networks.initialise, rng.child("objective"), device, given))
         return objective
 
     @property
     def ledger(self) -> Ledger:
         """What the synset would store now."""
-        return self.parameterization.ledger(self.state)
+        learned = self.objective is not None and self.objective.step_size() is not None
+        return replace(self.parameterization.ledger(self.state), step_size_scalars=int(learned))
 
     def step(self) -> dict[str, float | Tensor]:
         """One iteration: every update of the objective, each followed by a step and a projection."""
         if self.objective is None:
             raise ValueError("a run of zero iterations has no steps")
         report: dict[str, float | Tensor] = {}
-        for update in self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state)):
-            self.optimisers.zero_grad()
-            update.loss.backward()
-            self.optimisers.step()
-            with torch.no_grad():
-                self.parameterization.project(self.state)
-                self.objective.project()
-            report.update(update.report)
+        with exhaustion_told(torch.device(self.spec.device), self.objective.memory_advice):
+            for update in self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state)):
+                self.optimisers.zero_grad()
+                update.loss.backward()
+                self.optimisers.step()
+                with torch.no_grad():
+                    self.parameterization.project(self.state)
+                    self.objective.project()
+                report.update(update.report)
         self.iteration += 1
         return report
 
@@ -196,22 +227,6 @@ class Distillation:
         return Synset.pack(self.parameterization, self.state, description)
 
 
-def estimate_seconds(spec: Spec, dataset: Dataset, device: torch.device) -> float:
-    """Seconds that all iterations of `spec` will take, from one measured step (after one to warm up)."""
-    trial = Distillation(spec, dataset, device)
-    trial.step()
-    _wait(device)
-    began = time.perf_counter()
-    trial.step()
-    _wait(device)
-    return (time.perf_counter() - began) * spec.iterations
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False) -> bool:
     """Make the run of `spec` in `folder`, or take it up where it stopped; False when it was done already.
 
@@ -220,7 +235,10 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
     if folder.finished and not fresh:
         return False
     began, every = time.monotonic(), checkpoint_seconds()
-    distillation = Distillation(spec, dataset, torch.device(spec.device))
+    root = folder.path.parent / EXPERTS
+    distillation = Distillation(
+        spec, dataset, torch.device(spec.device), lambda real: ExpertStore(root, expert_spec(spec, dataset), real)
+    )
     with folder.lock(), storage_errors(folder.path):
         if fresh:
             folder.clear()
@@ -274,6 +292,7 @@ def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: fl
             report = distillation.step()
             if distillation.iteration % _LOG_EVERY == 0 or distillation.iteration == total:
                 values = {name: float(value) for name, value in report.items()}
+                _refuse_divergence(values, distillation.iteration)
                 log.write(distillation.iteration, values)
                 progress.note = " ".join(f"{name} {value:.4g}" for name, value in values.items())
             progress.advance()
@@ -283,6 +302,16 @@ def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: fl
                 tensors["seconds"] = torch.tensor(time.monotonic() - began, dtype=torch.float64)
                 write_bytes(folder.checkpoint_file, safetensors.torch.save(tensors))
                 saved = time.monotonic()
+
+
+def _refuse_divergence(values: Mapping[str, float], iteration: int) -> None:
+    """Stop a run whose numbers left the finite ones; what was stored before stays."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ResourceError(
+                f"the run diverged: {name} is {value} at iteration {iteration}",
+                hint="lower the rate, as in --set parameterization.lr=..., which makes a run of its own",
+            )
 
 
 class _Log:

@@ -286,4 +286,6 @@ def _average(by_corruption: Sequence[Sequence[Sequence[float]]]) -> Sample:
 
 def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
     steps = f"{spec.iterations} iterations, " if spec.iterations else ""
+    if spec.iterations and "experts" in spec.objective_settings:
+        steps += f"{spec.objective_settings['experts']} experts, N = {spec.objective_settings['steps']}, "
     return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"

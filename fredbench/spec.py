@@ -18,7 +18,7 @@ from fredbench.config import parse_value, replace_known, to_mapping
 from fredbench.datasets import Dataset
 from fredbench.errors import ArtefactError, BudgetError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.files import canonical_json
-from fredbench.methods import iterations_of, method_named, settings_of
+from fredbench.methods import iterations_of, matching_settings_of, method_named, settings_of
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS
 from fredbench.training import TrainingRecipe
@@ -36,6 +36,14 @@ class Preset:
     epochs: int
     holds_out_validation: bool
     iterations: int | None = None
+    # Trajectory matching: at most so many experts, and steps of the student.
+    experts: int | None = None
+    steps: int | None = None
+
+    def limited(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """An objective's `settings`, none above what this preset spends."""
+        limits = {"experts": self.experts, "steps": self.steps}
+        return {k: v if limits.get(k) is None else min(v, limits[k]) for k, v in settings.items()}
 
 
 PRESETS: dict[str, Preset] = {
@@ -43,7 +51,16 @@ PRESETS: dict[str, Preset] = {
     for preset in (
         Preset("paper", width=128, students=5, epochs=1000, holds_out_validation=False),
         Preset("fair", width=128, students=5, epochs=1000, holds_out_validation=True),
-        Preset("quick", width=32, students=3, epochs=200, holds_out_validation=True, iterations=300),
+        Preset(
+            "quick",
+            width=32,
+            students=3,
+            epochs=200,
+            holds_out_validation=True,
+            iterations=300,
+            experts=10,
+            steps=15,
+        ),
     )
 }
 
@@ -178,10 +195,15 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         _check_compatible(objective_kind, kind)
         defaults = objective_kind.Config()
         given = {"augmentation": "_".join(strategy)} if hasattr(defaults, "augmentation") else {}
+        published = matching_settings_of(
+            objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size
+        )
+        given |= {name: setting.value for name, setting in published.items()}
+        given = preset.limited({**to_mapping(defaults), **given})
         matching = to_mapping(replace_known(defaults, {**given, **sections["objective"]}, where="objective"))
     elif sections["objective"]:
         raise UsageError("a choice of real pictures has no objective settings", hint="drop --set objective....")
-    iterations = _iterations(request, preset, objective)
+    iterations = _iterations(request, preset, objective, parameterization)
     network = _network(request.network or f"convnet-d{_depth(dataset.size)}-w{preset.width}-in", dataset)
     recipe = TrainingRecipe(epochs=preset.epochs, augmentation="_".join(strategy))
     students = parse_value(sections["student"].pop("students", preset.students), int, where="student.students")
@@ -242,10 +264,14 @@ def _parts(request: Request) -> tuple[str, str, str]:
     return method.name, method.objective, method.parameterization
 
 
+_OFFERED_BY_THE_LOOP = frozenset({"experts"})
+
+
 def _check_compatible(objective: Any, parameterization: Any) -> None:
-    missing = sorted(objective.needs - parameterization.offers)
+    needs = objective.needs - _OFFERED_BY_THE_LOOP
+    missing = sorted(needs - parameterization.offers)
     if missing:
-        have = [n for n in PARAMETERIZATIONS if not objective.needs - PARAMETERIZATIONS.get(n).offers]
+        have = [n for n in PARAMETERIZATIONS if not needs - PARAMETERIZATIONS.get(n).offers]
         raise CompatibilityError(
             f"objective {objective.name!r} needs {', '.join(missing)}, which parameterization "
             f"{parameterization.name!r} does not offer",
@@ -253,14 +279,16 @@ def _check_compatible(objective: Any, parameterization: Any) -> None:
         )
 
 
-def _iterations(request: Request, preset: Preset, objective: str) -> int:
+def _iterations(request: Request, preset: Preset, objective: str, parameterization: str) -> int:
     if request.iterations is not None and request.iterations < 0:
         raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
     if objective == "none":
         return 0
     if request.iterations is not None:
         return request.iterations
-    return preset.iterations if preset.iterations is not None else int(iterations_of(objective).value)
+    return preset.iterations if preset.iterations is not None else int(
+        iterations_of(objective, parameterization).value
+    )
 
 
 def _network(name: str, dataset: Dataset) -> str:

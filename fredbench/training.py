@@ -81,8 +81,11 @@ def train(
     *,
     on_epoch: OnEpoch | None = None,
     loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    first_epoch: int = 0,
 ) -> None:
     """Train `network` in place on `pictures` after `recipe`.
+
+    Epochs before `first_epoch` are taken as done; with momentum, what it had gathered there is lost.
 
     Every epoch draws from its own child stream of `rng` (order, augmentation, decoding), so that the result does
     not depend on what was drawn elsewhere. `on_epoch(epoch, optimiser)` is called before each epoch.
@@ -95,9 +98,10 @@ def train(
             network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
         )
         for _ in range(epochs):
-            if on_epoch is not None:
-                on_epoch(epoch, optimiser)
-            _one_epoch(network, pictures, recipe.batch_size, strategy, optimiser, rng.child("epoch", epoch), loss)
+            if epoch >= first_epoch:
+                if on_epoch is not None:
+                    on_epoch(epoch, optimiser)
+                _one_epoch(network, pictures, recipe.batch_size, strategy, optimiser, rng.child("epoch", epoch), loss)
             epoch += 1
 
 

@@ -45,18 +45,25 @@ def cifar_like() -> Dataset:
     return set_of(10, (32, 32), name="cifar-like")
 
 
+# What makes an iteration of each objective a matter of milliseconds.
+TINY_SETTINGS = {
+    "dm": ("objective.batch_real=8",),
+    "tm": ("objective.steps=2", "objective.experts=1", "objective.expert_epochs=1", "objective.start_epochs=1"),
+}
+
+
 def spec_of(dataset: Dataset, *, ipc: int = 1, iterations: int = 2, preset: str = "quick", **asked: Any) -> Spec:
     """A spec for moments of work; `overrides` are added to the tiny ones."""
-    overrides = ["student.epochs=1", *asked.pop("overrides", ())]
-    if (asked.get("objective") or "dm") != "none" and asked.get("method") != "random":
-        overrides.insert(0, "objective.batch_real=8")
+    objective = "none" if asked.get("method") == "random" else asked.get("objective") or "dm"
+    overrides = (*TINY_SETTINGS.get(objective, ()), "student.epochs=1", *asked.pop("overrides", ()))
     request = Request(
         ipc=ipc,
         preset=preset,
         iterations=iterations,
+        objective=None if "method" in asked else objective,
         network=asked.pop("network", "convnet-d2-w4-in"),
         overrides=overrides,
-        **asked,
+        **{name: value for name, value in asked.items() if name != "objective"},
     )
     return resolve(request, dataset, device="cpu", threads=use_threads(1))
 

@@ -21,6 +21,7 @@ from jaxtyping import Shaped, UInt8
 from fredbench.corruptions.engine import as_pictures
 from fredbench.corruptions.jobs import EngineName, Job, Setup
 from fredbench.corruptions.manifest import Request, claim_folder, finish_set, intact_files, write_record
+from fredbench.corruptions.reference import check_request
 from fredbench.corruptions.severities import ALL, NAMES, family_of, parameters
 from fredbench.corruptions.textures import FrostSource, load_textures
 from fredbench.corruptions.workers import available_processors, run_jobs
@@ -139,14 +140,17 @@ def _write_files(
             request.engine,
         )  # fmt: skip
         files: dict[str, _File] = {}
-        jobs: list[Job] = []
+        firsts: list[Job] = []
+        others: list[Job] = []
         for name in names:
             files[name], own = _open_file(out, name, request.severities, pictures.shape, cleanup)
-            jobs += own
+            firsts.append(own[0])
+            others += own[1:]
         total = len(names) * len(request.severities) * n
         progress = cleanup.enter_context(Progress(label, total, unit="pictures"))
         useful = workers if pixels > _PIXELS_A_WORKER or request.engine != "fredbench" else 1
-        running = run_jobs(setup, jobs, useful)
+        # One job of each corruption first: on a first run the workers then compile different loops, not the same.
+        running = run_jobs(setup, firsts + others, useful)
         cleanup.callback(running.close)  # type: ignore[attr-defined]
         for job in running:
             progress.advance(job.stop - job.start, note=job.name)
@@ -183,6 +187,8 @@ def write_set(
     if numbers.shape != (len(pictures),):
         raise UsageError(f"{len(numbers)} indices for {len(pictures)} pictures", hint="give one index a picture")
     labels = _checked_labels(labels, len(pictures))
+    if engine == "imagecorruptions":
+        check_request(profile)
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="use --workers 1 or more")
     texture = None

@@ -16,7 +16,7 @@ Augmentation is a draw, kept with the step and applied again on the way back: bo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -144,9 +144,11 @@ def _matched(
         batch, truth = step.batch(pictures, labels)
         # Nothing depends on lambda_0: the first step's Hessian is never asked for.
         wanted = hessians and position > 0
-        with _gradient_of(batch, step) as (augmented, backward):
-            along, by_augmented, by_weights = derivatives.product(path[position], augmented, truth, adjoint, wanted)
-            by_batch = backward(by_augmented)
+        with torch.enable_grad():
+            leaf = batch.detach().requires_grad_()
+            augmented = step.augment(leaf)
+        along, by_augmented, by_weights = derivatives.product(path[position], augmented, truth, adjoint, wanted)
+        (by_batch,) = torch.autograd.grad(augmented, leaf, by_augmented)
         if step.index is None:
             by_pictures.add_(by_batch * -step_size)
         else:

@@ -166,7 +166,7 @@ def test_a_mistake_of_ours_is_not_dressed_as_bad_input(monkeypatch: pytest.Monke
 
 
 def test_an_interrupt_while_students_train_is_resumable(tmp_path: Path) -> None:
-    distill = ("distill", "digits", "--ipc", "1", "--preset", "quick", *TINY, "--iterations", "0")
+    distill = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY, "--iterations", "0")
     assert invoke(*distill, "--store", tmp_path / "runs").code == 0
     score = ("corrupt-eval", "--suite", "digitsc", "--limit", "10", "--severity", "1", "--threads", "1", "--offline")
     child = Child(tmp_path / "log", *score, "--students", "40", "--store", tmp_path / "runs")

@@ -16,15 +16,19 @@ import fredbench
 from fredbench.budget import Budget
 from fredbench.config import from_mapping, to_mapping
 from fredbench.datasets import Dataset, load_dataset
-from fredbench.distillation import Distillation
+from fredbench.distillation import Distillation, expert_spec
 from fredbench.errors import CompatibilityError, FredbenchError
+from fredbench.experts import ExpertStore
 from fredbench.methods import METHODS, settings_of
 from fredbench.objectives import OBJECTIVES, Objective
 from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
 from fredbench.rng import Stream
+from fredbench.spec import Spec
 
 PAIRS = list(itertools.product(OBJECTIVES, PARAMETERIZATIONS))
 CPU = torch.device("cpu")
+# What the loop itself gives to an objective.
+GIVEN = frozenset({"experts"})
 
 
 def shrunk(dataset: Dataset) -> Dataset:
@@ -43,6 +47,11 @@ def digits() -> Dataset:
     return shrunk(load_dataset("digits"))
 
 
+def begun(spec: Spec, dataset: Dataset, folder: Path) -> Distillation:
+    """The run in memory; its experts, where its objective needs some, are trained below `folder`."""
+    return Distillation(spec, dataset, CPU, lambda real: ExpertStore(folder, expert_spec(spec, dataset), real))
+
+
 def made(name: str, dataset: Dataset, ipc: int = 2) -> tuple[Parameterization, State]:
     settings = settings_of("dm", name, dataset=dataset.name, ipc=ipc, size=dataset.size)
     kind = PARAMETERIZATIONS.get(name)
@@ -55,14 +64,14 @@ def made(name: str, dataset: Dataset, ipc: int = 2) -> tuple[Parameterization, S
 def test_every_pair_runs_or_is_refused_before_step_0(
     digits: Dataset, tmp_path: Path, objective: str, parameterization: str
 ) -> None:
-    needs = OBJECTIVES.get(objective).needs - PARAMETERIZATIONS.get(parameterization).offers
+    needs = OBJECTIVES.get(objective).needs - PARAMETERIZATIONS.get(parameterization).offers - GIVEN
     if needs:
         with pytest.raises(CompatibilityError) as caught:
             spec_of(digits, objective=objective, parameterization=parameterization)
         assert all(need in caught.value.message for need in needs) and caught.value.hint
         return
     spec = spec_of(digits, objective=objective, parameterization=parameterization, iterations=2)
-    run = Distillation(spec, digits, CPU)
+    run = begun(spec, digits, tmp_path)
     before = {name: tensor.detach().clone() for name, tensor in run.state.learned.items()}
     report = run.step()
     assert report and all(bool(torch.as_tensor(value).isfinite().all()) for value in report.values())
@@ -70,7 +79,7 @@ def test_every_pair_runs_or_is_refused_before_step_0(
     assert run.ledger.params <= spec.budget and run.iteration == 1
     # A checkpoint through a file, taken up by a new process's objects, goes the same way.
     saved = safetensors.torch.load(safetensors.torch.save(run.to_tensors()))
-    resumed = Distillation(spec, digits, CPU)
+    resumed = begun(spec, digits, tmp_path)
     resumed.from_tensors(saved)
     run.step()
     resumed.step()

@@ -36,7 +36,21 @@ def cifar_archive(folder: Path) -> Path:
 
 
 def distill_cifar(tmp_path: Path, *more: object) -> tuple[object, ...]:
-    return ("distill", "cifar10", *IPC, "--preset", "quick", "--iterations", "1", *TINY, "--data", tmp_path, *more)
+    return (
+        "distill",
+        "cifar10",
+        *IPC,
+        "--objective",
+        "dm",
+        "--preset",
+        "quick",
+        "--iterations",
+        "1",
+        *TINY,
+        "--data",
+        tmp_path,
+        *more,
+    )
 
 
 def test_a_whole_archive_of_the_official_form_is_distilled(tmp_path: Path) -> None:
@@ -93,7 +107,18 @@ def test_a_harmed_packed_set_is_refused(tmp_path: Path, harm: str) -> None:
         manifest.write_text(manifest.read_text()[:-10])
     else:
         manifest.unlink()
-    command = ("distill", f"packed:{folder}", *IPC, "--preset", "quick", "--iterations", "1", *TINY)
+    command = (
+        "distill",
+        f"packed:{folder}",
+        *IPC,
+        "--objective",
+        "dm",
+        "--preset",
+        "quick",
+        "--iterations",
+        "1",
+        *TINY,
+    )
     refused(tmp_path, *command, say=str(folder))
 
 

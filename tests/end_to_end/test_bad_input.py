@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from commands import TINY, Outcome, files_below, invoke, refused, run_in_child, whole_files
 
-DISTILL = ("distill", "digits", "--preset", "quick", "--iterations", "2", *TINY)
+DISTILL = ("distill", "digits", "--objective", "dm", "--preset", "quick", "--iterations", "2", *TINY)
 IPC = ("--ipc", "1")
 PIXELS = ("--parameterization", "pixels")
 
@@ -18,7 +18,7 @@ PIXELS = ("--parameterization", "pixels")
 REFUSALS = {
     "dataset": (("distill", "digitz", *IPC, *TINY), "unknown dataset 'digitz'", "'digits'"),
     "method": ((*DISTILL, *IPC, "--method", "freed"), "unknown method 'freed'", "'fred'"),
-    "objective": ((*DISTILL, *IPC, "--objective", "md"), "unknown objective 'md'", "dm"),
+    "objective": (("distill", "digits", *IPC, *TINY, "--objective", "md"), "unknown objective 'md'", "dm"),
     "parameterization": ((*DISTILL, *IPC, "--parameterization", "pixel"), "unknown parameterization", "'pixels'"),
     "preset": (("distill", "digits", *IPC, "--preset", "fats"), "fats", "--help"),
     "network": ((*DISTILL, *IPC, "--network", "resnet19"), "unknown network 'resnet19'", "'resnet18'"),

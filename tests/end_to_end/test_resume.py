@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 from commands import TINY, Child, invoke, run_in_child, waiting, whole_files
 
-DISTILL = ("distill", "digits", "--ipc", "1", "--preset", "quick", *TINY)
+DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
 OFTEN = {"FREDBENCH_CHECKPOINT_SECONDS": "0"}
 ITERATIONS = 60
 # Dies by its own hand, with the signal that leaves no time for anything, around the N-th rename of a file.

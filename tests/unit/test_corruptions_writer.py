@@ -218,7 +218,7 @@ def test_workers_import_no_torch(tmp_path):
     [
         {"labels": LABELS[:5]}, {"labels": LABELS.astype(float)}, {"images": PICTURES[:0], "labels": LABELS[:0]},
         {"severities": [0]}, {"corruptions": ["fogg"]}, {"corruptions": []}, {"profile": "cifer"}, {"workers": 0},
-        {"indices": [1, 2]},
+        {"indices": [1, 2]}, {"engine": "imagecorruptions"},
     ],
 )  # fmt: skip
 def test_bad_requests_write_nothing(tmp_path, change):

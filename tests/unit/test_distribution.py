@@ -52,6 +52,10 @@ def loss_of(objective: DistributionMatching, iteration: int, synthetic: Set) -> 
     return update.loss
 
 
+def value(objective: DistributionMatching, iteration: int, synthetic: Set) -> float:
+    return loss_of(objective, iteration, synthetic).item()
+
+
 @settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(0, 3), min_size=4, max_size=20).filter(lambda labels: set(labels) == {0, 1, 2, 3}))
 def test_means_are_taken_class_by_class_in_any_order(labels: list[int]) -> None:
@@ -81,16 +85,16 @@ def test_an_iteration_is_the_definition_spelled_out() -> None:
             synthetic.pictures[synthetic.labels == label]
         ).mean(0)
         wanted += float((gap.detach().double() ** 2).sum())
-    assert float(loss_of(objective, 4, synthetic)) == pytest.approx(wanted, rel=1e-5)
+    assert value(objective, 4, synthetic) == pytest.approx(wanted, rel=1e-5)
 
 
 def test_iterations_are_independent_of_each_other_and_repeat() -> None:
     synthetic = Set()
     one, two = prepared(DMConfig(8)), prepared(DMConfig(8))
-    losses = [float(loss_of(one, i, synthetic)) for i in range(4)]
+    losses = [value(one, i, synthetic) for i in range(4)]
     assert len(set(losses)) == 4
-    assert [float(loss_of(two, i, synthetic)) for i in (3, 1)] == [losses[3], losses[1]]
-    assert float(loss_of(prepared(DMConfig(8), seed=1), 0, synthetic)) != losses[0]
+    assert [value(two, i, synthetic) for i in (3, 1)] == [losses[3], losses[1]]
+    assert value(prepared(DMConfig(8), seed=1), 0, synthetic) != losses[0]
 
 
 def test_the_network_is_not_trained_and_the_real_side_is_a_constant() -> None:
@@ -119,21 +123,21 @@ def test_real_and_synthetic_pictures_of_a_class_share_one_draw(monkeypatch: pyte
 
 @pytest.mark.parametrize("chunk", [1, 5, 1000])
 def test_chunks_of_the_real_batch_do_not_change_the_loss(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
-    wanted = float(loss_of(prepared(DMConfig(8)), 2, Set()))
+    wanted = value(prepared(DMConfig(8)), 2, Set())
     monkeypatch.setitem(distribution._CHUNK, "cpu", chunk)
-    assert float(loss_of(prepared(DMConfig(8)), 2, Set())) == pytest.approx(wanted, rel=1e-6)
+    assert value(prepared(DMConfig(8)), 2, Set()) == pytest.approx(wanted, rel=1e-6)
 
 
 def test_batch_norm_sees_the_whole_real_batch(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(distribution._CHUNK, "cpu", 5)
-    wanted = float(loss_of(prepared(DMConfig(8), "convnet-d1-w4-bn"), 2, Set()))
+    wanted = value(prepared(DMConfig(8), "convnet-d1-w4-bn"), 2, Set())
     monkeypatch.setitem(distribution._CHUNK, "cpu", 1000)
-    assert float(loss_of(prepared(DMConfig(8), "convnet-d1-w4-bn"), 2, Set())) == wanted
+    assert value(prepared(DMConfig(8), "convnet-d1-w4-bn"), 2, Set()) == wanted
 
 
 def test_a_class_smaller_than_the_batch_gives_all_it_has() -> None:
     synthetic = Set()
-    losses = [float(loss_of(prepared(DMConfig(batch, "none")), 0, synthetic)) for batch in (40, 41, 10**6)]
+    losses = [value(prepared(DMConfig(batch, "none")), 0, synthetic) for batch in (40, 41, 10**6)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-6) == pytest.approx(losses[2], rel=1e-6)
 
 
@@ -153,4 +157,4 @@ def test_descending_the_loss_lowers_it() -> None:
     before.backward()
     with torch.no_grad():
         synthetic.pictures -= 0.05 * synthetic.pictures.grad / synthetic.pictures.grad.abs().max()
-    assert float(loss_of(objective, 0, synthetic)) < float(before)
+    assert value(objective, 0, synthetic) < before.item()

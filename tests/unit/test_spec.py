@@ -25,7 +25,10 @@ from fredbench.spec import PRESETS, Request, Spec, resolve
 
 
 def resolved(dataset: Dataset | None = None, **asked: object) -> Spec:
-    request = Request(**{"ipc": 1, **asked} if "params" not in asked else asked)
+    """Of DM, unless a method or objective is named: it has settings that every test here may touch."""
+    budget = {} if "params" in asked else {"ipc": 1}
+    objective = {} if {"method", "objective"} & asked.keys() else {"objective": "dm"}
+    request = Request(**{**budget, **objective, **asked})
     return resolve(request, dataset or cifar_like(), device="cpu", threads=1)
 
 
@@ -34,14 +37,10 @@ def named(dataset: Dataset, name: str) -> Dataset:
 
 
 def test_defaults_are_those_of_the_contract() -> None:
+    plain = resolve(Request(ipc=1), cifar_like(), device="cpu", threads=1)
+    assert (plain.method, plain.objective) == ("fred", METHODS["fred"].objective)
     spec = resolved()
-    assert (spec.method, spec.objective, spec.parameterization, spec.preset, spec.seed) == (
-        "fred",
-        "dm",
-        "fred",
-        "paper",
-        0,
-    )
+    assert (spec.objective, spec.parameterization, spec.preset, spec.seed) == ("dm", "fred", "paper", 0)
     assert (spec.network, spec.student_network, spec.students) == ("convnet-d3-w128-in", "convnet-d3-w128-in", 5)
     assert (spec.split, spec.iterations, spec.student.epochs) == ("train", 20_000, 1000)
     assert spec.student.augmentation == "color_crop_cutout_flip_scale_rotate"
@@ -125,8 +124,8 @@ SPECS = {
 
 def test_everything_asked_is_in_the_digest_and_the_name() -> None:
     specs = {name: resolved(**asked) for name, asked in SPECS.items()}
-    specs["device"] = resolve(Request(ipc=1), cifar_like(), device="cuda:0", threads=1)
-    specs["threads"] = resolve(Request(ipc=1), cifar_like(), device="cpu", threads=2)
+    specs["device"] = resolve(Request(ipc=1, objective="dm"), cifar_like(), device="cuda:0", threads=1)
+    specs["threads"] = resolve(Request(ipc=1, objective="dm"), cifar_like(), device="cpu", threads=2)
     specs["data"] = resolved(set_of(10, (32, 32), name="cifar-like", per_class=41))
     specs["start"] = specs["as given"].start()
     assert len({spec.digest() for spec in specs.values()}) == len(specs)
@@ -150,7 +149,7 @@ def test_two_spellings_of_a_request_are_one_spec() -> None:
     same = [
         resolved(network="convnet"),
         resolved(network="convnet-w128"),
-        resolved(method="fred"),
+        resolved(method="fred", objective="dm"),
         resolved(objective="dm", parameterization="fred"),
         resolved(params=30_720),
         resolved(overrides=("parameterization.lr=1e6", "student.epochs=1e3")),
@@ -209,7 +208,7 @@ BAD = {
 def test_contradictions_are_named_with_a_way_out(name: str) -> None:
     asked, kind, words = BAD[name]
     with pytest.raises(kind, match=words) as caught:
-        resolve(Request(**{"ipc": 1, **asked} if name != "no params" else asked), cifar_like(), device="cpu", threads=1)
+        resolved(**asked)
     assert isinstance(caught.value, FredbenchError) and caught.value.hint
 
 

@@ -78,7 +78,7 @@ def evaluate(
     for entrant in entrants:
         if entrant.spec.dataset != chosen.dataset:
             raise CompatibilityError(
-                f"{entrant.folder.path} is a set of {entrant.spec.dataset}, not of {chosen.dataset} as {chosen.name} tests",
+                f"{entrant.folder.path} is a set of {entrant.spec.dataset}, {chosen.name} tests {chosen.dataset}",
                 hint="choose the suite of the run's dataset, see `fredbench suite list`",
             )
     pictures = dataset or _dataset(name, data, offline)

@@ -103,9 +103,7 @@ class _Synthetic:
 class Distillation:
     """One run in memory: the parts that `spec` names, at some iteration."""
 
-    def __init__(
-        self, spec: Spec, dataset: Dataset, device: torch.device, experts: ExpertsFor | None = None
-    ) -> None:
+    def __init__(self, spec: Spec, dataset: Dataset, device: torch.device, experts: ExpertsFor | None = None) -> None:
         """`experts` makes the source of experts, where the objective needs one."""
         self.spec, self.iteration = spec, 0
         rng = Stream(spec.seed)

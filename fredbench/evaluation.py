@@ -65,12 +65,22 @@ def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset)
         chosen.setdefault(entrant.spec.digest(), entrant)
         if entrant.spec.is_control or entrant.spec.iterations == 0:
             continue
-        for companion in (entrant.spec.start(), entrant.spec.control()):
+        for companion in _companions(entrant, dataset):
             if companion.digest() not in chosen:
                 folder = store.folder_for(companion)
                 distillation.run(companion, dataset, folder)
                 chosen[companion.digest()] = Entrant.of(folder)
     return list(chosen.values())
+
+
+def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
+    """The start and, where the budget buys a whole picture a class, the control; without one, that is said."""
+    spec = entrant.spec
+    budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
+    if budget.whole_pictures:
+        return [spec.start(), spec.control()]
+    say(f"note: {spec.budget:,} scalars buy no whole picture a class, so {entrant.folder.path.name} has no control")
+    return [spec.start()]
 
 
 @dataclass(frozen=True)

@@ -116,7 +116,8 @@ class ExpertStore:
         network = spec.blank(stream.child("init")).to(device)
         rows = read_rows(file) if done else flat_weights(network)[None]
         with torch.no_grad():
-            torch.nn.utils.vector_to_parameters(rows[-1].to(device), network.parameters())
+            # A copy: the parameters become views of this vector, and training would write into the stored row.
+            torch.nn.utils.vector_to_parameters(rows[-1].to(device).clone(), network.parameters())
         for epoch in range(done, epochs):
             until = replace(spec.recipe, epochs=epoch + 1)
             train(network, self._pictures, until, stream.child("training"), first_epoch=epoch)

@@ -195,9 +195,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         _check_compatible(objective_kind, kind)
         defaults = objective_kind.Config()
         given = {"augmentation": "_".join(strategy)} if hasattr(defaults, "augmentation") else {}
-        published = matching_settings_of(
-            objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size
-        )
+        published = matching_settings_of(objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size)
         given |= {name: setting.value for name, setting in published.items()}
         given = preset.limited({**to_mapping(defaults), **given})
         matching = to_mapping(replace_known(defaults, {**given, **sections["objective"]}, where="objective"))
@@ -248,6 +246,11 @@ def _parts(request: Request) -> tuple[str, str, str]:
         method = method_named(request.method)
         objective = request.objective or method.objective
         parameterization = request.parameterization or method.parameterization
+        if objective == "none" != method.objective:
+            raise UsageError(
+                f"--method {method.name} matches {method.objective!r}, it is no choice of pictures",
+                hint="use --method random for the control, or --iterations 0 for the start",
+            )
         if parameterization != method.parameterization:
             raise UsageError(
                 f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",
@@ -283,19 +286,17 @@ def _iterations(request: Request, preset: Preset, objective: str, parameterizati
     if request.iterations is not None and request.iterations < 0:
         raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
     if objective == "none":
+        if request.iterations:
+            raise UsageError("a choice of real pictures has no iterations", hint="drop --iterations, or use a method")
         return 0
     if request.iterations is not None:
         return request.iterations
-    return preset.iterations if preset.iterations is not None else int(
-        iterations_of(objective, parameterization).value
-    )
+    return preset.iterations if preset.iterations is not None else int(iterations_of(objective, parameterization).value)
 
 
 def _network(name: str, dataset: Dataset) -> str:
     """The name that `name` stands for at this size, so that two spellings of a network are one spec."""
-    return networks.canonical_name(
-        name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size
-    )
+    return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
 
 
 def _depth(size: tuple[int, int]) -> int:

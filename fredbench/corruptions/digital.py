@@ -65,9 +65,7 @@ def jpeg_compression(pictures: UInt8[np.ndarray, "n h w 3"], quality: int) -> UI
     return out
 
 
-def pixelate(
-    pictures: UInt8[np.ndarray, "n h w 3"], factor: float, family: Family
-) -> UInt8[np.ndarray, "n h w 3"]:
+def pixelate(pictures: UInt8[np.ndarray, "n h w 3"], factor: float, family: Family) -> UInt8[np.ndarray, "n h w 3"]:
     """Shrink by whole-pixel boxes to int(side·factor), enlarge again (corruptions.md §3.14).
 
     Enlarged by boxes too, in imagecorruptions by nearest neighbours (§4).
@@ -77,9 +75,7 @@ def pixelate(
     return resized(small, h, w, "nearest" if family == "imagecorruptions" else "box")
 
 
-def _inverse_affine(
-    height: int, width: int, moves: Float32[np.ndarray, "n 3 2"]
-) -> Float64[np.ndarray, "n 2 3"]:
+def _inverse_affine(height: int, width: int, moves: Float32[np.ndarray, "n 3 2"]) -> Float64[np.ndarray, "n 2 3"]:
     """Maps from output to input pixels (x, y) of the affine step, whose anchors move by `moves` pixels."""
     centre = np.array([height // 2, width // 2], np.float32)
     q = np.float32(min(height, width) // 3)

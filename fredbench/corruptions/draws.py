@@ -49,9 +49,7 @@ def _keys(base: Any, indices: Array, keys: Array) -> None:
         keys[i] = _mix(base ^ _mix((np.uint64(indices[i]) + np.uint64(1)) * _GAMMA))
 
 
-def picture_keys(
-    seed: int, name: str, severity: int, indices: Int64[np.ndarray, " n"]
-) -> UInt64[np.ndarray, " n"]:
+def picture_keys(seed: int, name: str, severity: int, indices: Int64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     """The streams' keys of the pictures numbered `indices` under `seed` for one corruption and severity."""
     keys = np.empty(len(indices), np.uint64)
     _keys(np.uint64(Stream(seed).child("corruption", name, severity).integer()), indices, keys)
@@ -146,9 +144,7 @@ def _choices(keys: Array, bounds: Array, out: Array) -> None:
         out[n] = np.int64(((_word(keys[n], 0) >> np.uint64(32)) * np.uint64(bounds[n])) >> np.uint64(32))
 
 
-def choices(
-    keys: UInt64[np.ndarray, " n"], bounds: Int64[np.ndarray, " n"]
-) -> Int64[np.ndarray, " n"]:
+def choices(keys: UInt64[np.ndarray, " n"], bounds: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """One integer a picture, uniform on 0 … bounds - 1 (bounds below 2^31)."""
     out = np.empty(len(keys), np.int64)
     _choices(keys, bounds, out)

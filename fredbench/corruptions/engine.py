@@ -124,9 +124,7 @@ def as_pictures(images: Shaped[np.ndarray, ...]) -> UInt8[np.ndarray, "n h w 3"]
     """`images` as an RGB batch: grey is widened; UsageError for another type, shape or a side below 32."""
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = getattr(images, "dtype", type(images).__name__)
-        raise UsageError(
-            f"corruptions take uint8 pictures, not {kind}", hint="scale to 0..255 and cast to uint8 first"
-        )
+        raise UsageError(f"corruptions take uint8 pictures, not {kind}", hint="scale to 0..255 and cast to uint8 first")
     if images.ndim == 3 and images.shape[-1] != 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3):

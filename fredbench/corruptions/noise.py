@@ -65,9 +65,7 @@ def _look_up(table: Array, places: Array, out: Array) -> None:
         out[i] = table[min(places[i], table.size - 1)]
 
 
-def shot_noise(
-    counts: Integer[np.ndarray, "n h w c"], photons: float
-) -> UInt8[np.ndarray, "n h w c"]:
+def shot_noise(counts: Integer[np.ndarray, "n h w c"], photons: float) -> UInt8[np.ndarray, "n h w c"]:
     """y = counts/photons, with counts drawn from Poisson(photons·x) for each value (corruptions.md §3.2)."""
     out = np.empty(counts.shape, np.uint8)
     _look_up(_photon_levels(float(photons)), np.ascontiguousarray(counts).reshape(-1), out.reshape(-1))

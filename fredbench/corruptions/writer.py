@@ -114,9 +114,7 @@ def _shared(out: Path, arrays: Mapping[str, Shaped[np.ndarray, ...]]) -> Iterato
     try:
         with storage_errors(out):
             for name, array in arrays.items():
-                with tempfile.NamedTemporaryFile(
-                    prefix=f".{name}.", suffix=".part", dir=out, delete=False
-                ) as file:
+                with tempfile.NamedTemporaryFile(prefix=f".{name}.", suffix=".part", dir=out, delete=False) as file:
                     paths[name] = Path(file.name)
                     np.save(file, array)
         yield {name: str(path) for name, path in paths.items()}

@@ -191,9 +191,7 @@ def _published_cells(row: Row, names: Sequence[str]) -> list[Any]:
     ]
 
 
-def _render(
-    head: Sequence[str], lines: Sequence[Sequence[Any]], form: str, sides: Sequence[str] | None = None
-) -> str:
+def _render(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str, sides: Sequence[str] | None = None) -> str:
     """A table as text, names to the left and numbers to the right unless `sides` says otherwise by column."""
     aligned = sides or ["left", *["right"] * (len(head) - 1)]
     # tabulate writes a table without columns when it is told how to align no lines.

@@ -18,6 +18,7 @@ from fredbench.datasets import Dataset, Split
 from fredbench.datasets.packing import pack_dataset
 
 IPC = ("--ipc", "1")
+ONE_STEP = ("--objective", "dm", "--preset", "quick", "--iterations", "1", *TINY)
 
 
 def cifar_archive(folder: Path) -> Path:

@@ -30,6 +30,9 @@ KEYS = {
 }
 # README.md: (losses and final weights, gradients).
 TOLERANCE = {torch.float64: (1e-9, 1e-9), torch.float32: (1e-4, 2e-3)}
+# Instance norm takes a convolution's bias away again, so that it never moves from the start, where the target's lies
+# too: the loss has its minimum there and a small change of the target cannot show, a large one must.
+FLAT = {f"target.features.{layer}.bias" for layer in (0, 4, 8)}
 DTYPES = sorted(TOLERANCE, key=str)
 MODES = ("autograd", "exact, whole batch", "exact, chunks of 5")
 
@@ -86,7 +89,7 @@ def matched(vectors: Vectors, case: str, mode: str, dtype: torch.dtype) -> tuple
     learned.requires_grad_()
     pictures, labels = parameterization.decode(state)
     assert labels.tolist() == vectors["syn_label"].tolist()
-    alpha = tensor(vectors["syn_lr"], dtype).requires_grad_()
+    alpha = torch.tensor(float(vectors["syn_lr"]), dtype=dtype).requires_grad_()
     if mode == "autograd":
         loss, final, inner = unrolled_loss(network, segment, pictures, labels, alpha)
         by_learned, by_alpha = torch.autograd.grad(loss, (learned, alpha))
@@ -131,7 +134,7 @@ def all_checks(vectors: Vectors) -> None:
     check_keys(vectors)
     check_layout(vectors)
     for case in CASES:
-        check_case(vectors, case, MODES[2], torch.float64)
+        check_case(vectors, case, MODES[1], torch.float64)
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +157,7 @@ def test_against_the_authors_vectors(vectors: Vectors, case: str, mode: str, dty
 def test_tesla_has_the_loss_but_not_the_gradient(vectors: Vectors) -> None:
     network = flat_network(torch.float64)
     _, state = pixels_of(vectors, torch.float64)
-    alpha = tensor(vectors["syn_lr"], torch.float64)
+    alpha = torch.tensor(float(vectors["syn_lr"]), dtype=torch.float64)
     segment = segment_of(vectors, network, "full_batch", torch.float64)
     found = tesla_gradient(Derivatives(network, 12), segment, state.learned["pixels"], state.labels, alpha)
     close(found.loss, vectors["full_batch.loss"], 1e-9, "loss")
@@ -177,7 +180,9 @@ def test_a_copy_of_the_file_passes_and_every_altered_one_fails(vectors: Vectors,
     all_checks(read(copy))
     numbers = {key: array for key, array in vectors.items() if array.dtype.kind != "U"}
     unnoticed = {key for key, one in alterations(numbers) if holds(all_checks, {**vectors, **one})}
-    assert unnoticed == set(), unnoticed
+    assert unnoticed == FLAT
+    for key in FLAT:
+        assert not holds(all_checks, altered(vectors, key))
     assert not holds(all_checks, altered(vectors, "param_names"))
 
 

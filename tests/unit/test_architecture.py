@@ -16,7 +16,7 @@ PACKAGE = ROOT / "fredbench"
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "affine", "allocator", "progress", "rng", "statistics"}),
     frozenset({"budget", "config", "device", "environment", "files", "memory", "optimisation", "plugins", "registry"}),
-    frozenset({"augmentation", "corruptions", "datasets", "networks", "pictures"}),
+    frozenset({"augmentation", "corruptions", "datasets", "networks", "pictures", "whitening"}),
     frozenset({"training"}),
     frozenset({"coresets", "experts", "objectives", "parameterizations", "trajectories"}),
     frozenset({"synset"}),

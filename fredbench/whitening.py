@@ -73,4 +73,5 @@ def fit_whitening(images: Float[Tensor, "n c h w"], recipe: Recipe, *, eps: floa
 
 def _unit(flat: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     centred = flat - flat.mean(dim=1, keepdim=True)
-    return centred / centred.norm(dim=1, keepdim=True)
+    unit: Tensor = centred / centred.norm(dim=1, keepdim=True)
+    return unit

@@ -30,7 +30,7 @@ __all__ = ["command"]
     epilog=examples("fredbench quickstart", "fredbench quickstart --store /tmp/runs --out digits.html"),
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of every random draw.")
-@click.option("--students", type=int, default=5, show_default=True, help="Students a set.")
+@click.option("--students", type=int, default=3, show_default=True, help="Students a set.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -213,7 +213,7 @@ class TrajectoryMatching(Objective):
 
     def step_size(self) -> float:
         """alpha, as students should use it."""
-        return float(self._step_size)
+        return float(self._step_size.detach())
 
     def to_tensors(self) -> dict[str, Tensor]:
         """alpha."""

@@ -51,7 +51,9 @@ def test_the_page_says_the_numbers_that_corrupt_eval_prints(page: str, tiny_run:
 
 
 def test_the_page_tells_how_to_make_it_again(page: str) -> None:
-    assert "fredbench distill digits --ipc 1 --method fred --preset quick --seed 0 --iterations 2" in page
+    assert (
+        "fredbench distill digits --ipc 1 --method fred --objective dm --preset quick --seed 0 --iterations 2" in page
+    )
     assert "objective.batch_real=8" in page and "not exactly" not in page
     assert re.search(r"fredbench report \S*two\.toml --limit 40 --out page\.html", page)
 

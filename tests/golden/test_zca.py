@@ -1,4 +1,4 @@
-"""ZCA whitening against kornia's, as MTT and HaBa use it (golden zca.npz); the other two recipes by their definitions."""
+"""ZCA whitening against kornia's, as MTT and HaBa use it (golden zca); the other recipes by their definitions."""
 
 from __future__ import annotations
 

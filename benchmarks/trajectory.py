@@ -9,8 +9,8 @@ augmentation on. Pictures, weights and targets are random: neither time nor memo
 
 Methods. `exact`, `tesla`, `autograd`: ours. `exact compiled`: with objective.compiled. `plain`: the usual way in our
 own words: whole coefficient tensors, masked, through two dense transforms; a network of stock layers; a parameter
-vector unrolled by autograd. It is given our augmentation, which is quicker than the usual one. `plain as shipped`: the same
-under autograd's anomaly detection, which the published script switches on.
+vector unrolled by autograd. It is given our augmentation, which is quicker than the usual one. `plain as shipped`:
+the same under autograd's anomaly detection, which the published script switches on.
 
 Times are of one iteration over its steps, interleaved in one process, best and median ratio over the repeats; memory
 is the peak resident set of a process of its own, imports included (on an accelerator: torch's peak there). What

@@ -127,13 +127,18 @@ class Distillation:
         for update in self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state)):
             self.optimisers.zero_grad()
             update.loss.backward()
-            self.optimisers.step()
-            with torch.no_grad():
-                self.parameterization.project(self.state)
-                self.objective.project()
+            self.optimisers.step(update.rate)
+            if update.project:
+                self._project()
             report.update(update.report)
         self.iteration += 1
         return report
+
+    @torch.no_grad()
+    def _project(self) -> None:
+        self.parameterization.project(self.state)
+        if self.objective is not None:
+            self.objective.project()
 
     def to_tensors(self) -> dict[str, Tensor]:
         """A checkpoint: iteration, learned and fixed tensors, optimisers, and what the objective owns."""
@@ -162,7 +167,8 @@ class Distillation:
         self.iteration = int(tensors["iteration"])
 
     def synset(self, dataset: Dataset) -> Synset:
-        """The artefact as of now."""
+        """The artefact as of now, in its feasible set."""
+        self._project()
         spec = self.spec
         step_size = self.objective.step_size() if self.objective else None
         description = {

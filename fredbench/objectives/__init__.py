@@ -7,3 +7,11 @@ __all__ = ["OBJECTIVES", "Context", "Objective", "Synthetic", "Update"]
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 OBJECTIVES.register("dm", "fredbench.objectives.distribution:DistributionMatching", summary="mean embeddings (DM)")
+OBJECTIVES.register(
+    "dc", "fredbench.objectives.gradient:GradientMatching", summary="gradients of a network, class by class (DC)"
+)
+OBJECTIVES.register(
+    "dsa",
+    "fredbench.objectives.gradient:SiameseGradientMatching",
+    summary="gradients under one augmentation shared by real and synthetic pictures (DSA)",
+)

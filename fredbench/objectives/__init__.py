@@ -15,3 +15,8 @@ OBJECTIVES.register(
     "fredbench.objectives.gradient:SiameseGradientMatching",
     summary="gradients under one augmentation shared by real and synthetic pictures (DSA)",
 )
+OBJECTIVES.register(
+    "cafe",
+    "fredbench.objectives.alignment:FeatureAlignment",
+    summary="class means of every block's features, and their centres as a classifier (CAFE)",
+)

@@ -20,3 +20,8 @@ OBJECTIVES.register(
     "fredbench.objectives.alignment:FeatureAlignment",
     summary="class means of every block's features, and their centres as a classifier (CAFE)",
 )
+OBJECTIVES.register(
+    "idc",
+    "fredbench.objectives.idc:IDCMatching",
+    summary="gradients of a network that learns from real pictures alongside (IDC)",
+)

@@ -128,13 +128,14 @@ def weight_gradients(
     """Gradient of the mean cross-entropy on `images` with respect to every parameter of `network`.
 
     `differentiable` keeps the graph down to the pictures. Without it the batch is worked off in parts that fit the
-    cache, which changes the sum by rounding only: it needs a network that does not mix the pictures of a batch.
+    cache, which changes the sum by rounding only, unless the network mixes the pictures of a batch.
     """
     parameters = list(network.parameters())
     if differentiable:
         loss = cross_entropy(network(images), labels)
         return torch.autograd.grad(loss, parameters, create_graph=True)
-    chunk, total = _CHUNK.get(images.device.type, 256), [torch.zeros_like(p) for p in parameters]
+    chunk = len(images) if _mixes(network) else _CHUNK.get(images.device.type, 256)
+    total = [torch.zeros_like(p) for p in parameters]
     for part, truth in zip(images.split(chunk), labels.split(chunk), strict=True):
         share = cross_entropy(network(part), truth) * (len(part) / len(images))
         for whole, piece in zip(total, torch.autograd.grad(share, parameters), strict=True):
@@ -253,6 +254,11 @@ class SiameseGradientMatching(GradientMatching):
         """As DC; the network too is trained under the strategy, drawn for each picture by itself."""
         self.augmentation = self.config.augmentation
         super().prepare(context)
+
+
+def _mixes(network: nn.Module) -> bool:
+    """Whether the output for one picture depends on the others now: batch norm that is not held."""
+    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in network.modules())
 
 
 def _labels(label: int, pictures: Tensor) -> Tensor:

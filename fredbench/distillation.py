@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fredbench import networks
+from fredbench import coresets, networks
 from fredbench.budget import Budget, Ledger
 from fredbench.config import from_mapping
-from fredbench.coresets import random_subset
 from fredbench.datasets import Dataset, carve_validation
 from fredbench.environment import environment, library_versions
 from fredbench.errors import ArtefactError, DataError, UsageError
@@ -88,20 +87,18 @@ class Distillation:
         kind = PARAMETERIZATIONS.get(spec.parameterization)
         config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
         self.parameterization = kind(config)
+        network = self._builder(dataset, device)
         self.state = (
-            random_subset(real, budget, rng)
-            if spec.is_control
+            self._choose(real, budget, network, rng)
+            if spec.is_choice
             else self.parameterization.init(real, budget, rng.child("init"))
         )
         budget.check(self.parameterization.ledger(self.state))
-        self.objective = self._prepare_objective(dataset, real, rng, device) if spec.iterations else None
+        self.objective = self._prepare_objective(real, network, rng, device) if spec.iterations else None
         groups = self.parameterization.parameters(self.state)
         self.optimisers = Optimisers([*groups, *(self.objective.parameters() if self.objective else [])])
 
-    def _prepare_objective(self, dataset: Dataset, real: RealPictures, rng: Stream, device: torch.device) -> Objective:
-        kind = OBJECTIVES.get(self.spec.objective)
-        objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
-
+    def _builder(self, dataset: Dataset, device: torch.device) -> Callable[[Stream], networks.Network]:
         def network(stream: Stream) -> networks.Network:
             return networks.build(
                 self.spec.network,
@@ -111,6 +108,19 @@ class Distillation:
                 rng=stream,
             ).to(device)
 
+        return network
+
+    def _choose(
+        self, real: RealPictures, budget: Budget, network: Callable[[Stream], networks.Network], rng: Stream
+    ) -> State:
+        config = from_mapping(coresets.CONFIGS[self.spec.method], self.spec.objective_settings, where="objective")
+        return coresets.choose(self.spec.method, config, real, budget, network, rng)
+
+    def _prepare_objective(
+        self, real: RealPictures, network: Callable[[Stream], networks.Network], rng: Stream, device: torch.device
+    ) -> Objective:
+        kind = OBJECTIVES.get(self.spec.objective)
+        objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
         objective.prepare(Context(real, network, networks.initialise, rng.child("objective"), device))
         return objective
 

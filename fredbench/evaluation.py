@@ -63,9 +63,11 @@ def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset)
     chosen: dict[str, Entrant] = {}
     for entrant in entrants:
         chosen.setdefault(entrant.spec.digest(), entrant)
-        if entrant.spec.is_control or entrant.spec.iterations == 0:
+        if entrant.spec.is_control or entrant.spec.is_start:
             continue
-        for companion in (entrant.spec.start(), entrant.spec.control()):
+        # A choice of real pictures has no start: nothing is distilled.
+        starts = () if entrant.spec.is_choice else (entrant.spec.start(),)
+        for companion in (*starts, entrant.spec.control()):
             if companion.digest() not in chosen:
                 folder = store.folder_for(companion)
                 distillation.run(companion, dataset, folder)
@@ -244,7 +246,7 @@ class Evaluation:
             scale=spec.preset,
             recipe=_describe(spec, self.recipe_of(spec, entrant.synset)),
             control=spec.is_control,
-            start=not spec.is_control and spec.iterations == 0,
+            start=spec.is_start,
             protocol=self.protocol,
             source=self.domains.source,
             limit=self.domains.limit,
@@ -257,7 +259,7 @@ class Evaluation:
         )
 
     def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
-        if spec.iterations == 0 and not spec.is_control:
+        if spec.is_start:
             return None
         return published_row(
             self.domains.suite,

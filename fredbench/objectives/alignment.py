@@ -146,7 +146,7 @@ class FeatureAlignment(Objective):
         self._recipe = self.config.network_recipe()
         self._network = context.network(context.rng.child("network"))
         with torch.no_grad():
-            self._network.feature_maps(context.real.images(torch.tensor([0])))
+            self._network.feature_maps(self._pictures(torch.tensor([0])))
 
     def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
         """Picture steps until the accuracy on real pictures has settled; between two the network is trained."""
@@ -190,8 +190,7 @@ class FeatureAlignment(Objective):
         index = self._draw(self.config.batch_real, rng.child("real"))
         real = self._context.real
         truth = real.labels[index.to(real.device)]
-        parameter = next(self._network.parameters())
-        pictures = self._augment(real.images(index).to(parameter.dtype), truth, rng)
+        pictures = self._augment(self._pictures(index), truth, rng)
         mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._network.modules())
         chunk = len(pictures) if mixes else _CHUNK.get(real.device.type, 256)
         counts = torch.bincount(truth, minlength=real.classes)
@@ -200,7 +199,7 @@ class FeatureAlignment(Objective):
         for part, labels in zip(pictures.split(chunk), truth.split(chunk), strict=True):
             maps = self._network.feature_maps(part)
             sums = sums or [m.new_zeros(real.classes, *m.shape[1:]) for m in maps]
-            members = nn.functional.one_hot(labels, real.classes).T.to(parameter.dtype)
+            members = nn.functional.one_hot(labels, real.classes).T.to(pictures.dtype)
             for total, own in zip(sums, maps, strict=True):
                 # Summed as they come: the first maps of all real pictures at once would take gigabytes.
                 total += (members @ own.flatten(1)).view_as(total)
@@ -222,6 +221,10 @@ class FeatureAlignment(Objective):
         ]
         return augmentation.apply_each(draws, pictures, counts)
 
+    def _pictures(self, index: Tensor) -> Tensor:
+        """Real pictures at `index` in the network's precision."""
+        return self._context.real.images(index).to(next(self._network.parameters()).dtype)
+
     def _draw(self, wanted: int, rng: Stream) -> Tensor:
         """Positions of `wanted` real pictures a class, or of all where a class has fewer."""
         real = self._context.real
@@ -235,8 +238,8 @@ class FeatureAlignment(Objective):
     def _accuracy(self, rng: Stream) -> float:
         """Share of freshly drawn real training pictures that the network classifies rightly."""
         index = self._draw(self.config.batch_probe, rng)
-        real, parameter = self._context.real, next(self._network.parameters())
-        logits = predict(self._network, real.images(index).to(parameter.dtype))
+        real = self._context.real
+        logits = predict(self._network, self._pictures(index))
         return float((logits.argmax(1) == real.labels[index.to(real.device)]).double().mean())
 
     def _train_network(self, synthetic: Synthetic, rng: Stream) -> None:

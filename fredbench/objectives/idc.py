@@ -152,7 +152,8 @@ class IDCMatching(Objective):
         self._members: list[Tensor] | None = None
         if self.config.match == "feat":
             with torch.no_grad():
-                block_maps(self._network, context.real.images(torch.tensor([0])))
+                dtype = next(self._network.parameters()).dtype
+                block_maps(self._network, context.real.images(torch.tensor([0])).to(dtype))
 
     def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
         """One update a class; canvases are clamped where the next iteration draws a new network, as published."""

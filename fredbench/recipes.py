@@ -84,8 +84,8 @@ def _idc(dataset: str, side: int, quick: bool) -> Settings:
     if side >= _LARGE:
         settings |= _script("IDC: a new network is trained for 10 epochs first (ImageNet-10)", pretrain_epochs=10)
     if quick:
-        why = "quick: 32 real pictures a class, 256 to train by, no training beforehand"
-        settings |= _chosen(why, batch_real=32, batch_synthetic=64, train_pictures=256, pretrain_epochs=0)
+        why = "quick: 32 real and at most 32 synthetic pictures a class, 128 to train by, no training beforehand"
+        settings |= _chosen(why, batch_real=32, batch_synthetic=32, train_pictures=128, pretrain_epochs=0)
     return settings
 
 

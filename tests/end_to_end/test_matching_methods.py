@@ -16,6 +16,7 @@ from fredbench.budget import Budget
 from fredbench.datasets import load_dataset
 from fredbench.distillation import Distillation
 from fredbench.errors import UsageError
+from fredbench.optimisation import Optimisers, ParameterGroup
 from fredbench.spec import Request, Spec, resolve
 
 CHOICES, MATCHING = ("herding", "k-centre"), ("dc", "dsa", "cafe", "cafe-dsa", "idc")
@@ -76,6 +77,36 @@ def test_by_name_from_the_command_line_to_a_verified_file(method: str, tmp_path:
     if method not in CHOICES:
         (last,) = (json.loads(line) for line in (made.folder / "progress.jsonl").read_text().splitlines())
         assert last["iteration"] == 2 and last["loss"] > 0
+
+
+def test_canvases_may_leave_their_bounds_between_clamps_but_not_in_a_file() -> None:
+    run = begun(spec_of("idc"))
+    with torch.no_grad():
+        run.state.learned["canvases"] += 1
+    run.step()
+    assert float(run.state.learned["canvases"].detach().max()) > 1  # renew = 3: not clamped yet
+    synset = run.synset(load_dataset("digits"))
+    assert float(synset.tensors["canvases"].max()) == 1
+    run = begun(spec_of("idc"))
+    with torch.no_grad():
+        run.state.learned["canvases"] += 1
+    for _ in range(3):
+        run.step()
+    assert float(run.state.learned["canvases"].detach().max()) <= 1
+
+
+def test_an_update_says_its_rate() -> None:
+    ends = []
+    for rate in (1.0, 0.5):
+        learned = torch.ones(3, requires_grad=True)
+        optimisers = Optimisers([ParameterGroup("learned", (learned,), lr=0.2)])
+        for factor in (1.0, rate, 1.0):
+            optimisers.zero_grad()
+            learned.sum().backward()
+            optimisers.step(factor)
+        ends.append(float(learned.detach()[0]))
+    # Momentum .5: steps of 1, 1.5 and 1.75 times the rate, the second of them halved.
+    assert ends == pytest.approx([1 - 0.2 * (1 + 1.5 + 1.75), 1 - 0.2 * (1 + 0.75 + 1.75)])
 
 
 @pytest.mark.parametrize("objective", ["dc", "dsa", "cafe", "idc"])

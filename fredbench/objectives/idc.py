@@ -234,7 +234,10 @@ class IDCMatching(Objective):
         return tensors
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Takes the network up where it was; a missing or foreign tensor is a `KeyError` or `RuntimeError`."""
+        """Takes the network up where it was; a foreign tensor is a `ValueError`, a missing one a `RuntimeError`."""
+        foreign = sorted(name for name in tensors if not name.startswith(("network.", "momentum.")))
+        if foreign:
+            raise ValueError(f"{self.name} keeps a network and its momentum, not {foreign}")
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         self._network.load_state_dict(weights)
         self._optimiser = sgd(self._network, self._recipe)

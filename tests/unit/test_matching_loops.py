@@ -254,6 +254,8 @@ def test_a_checkpoint_of_another_network_is_refused() -> None:
     tensors["network.classifier.weight"] = tensors["network.classifier.weight"][:1]
     with pytest.raises(RuntimeError, match="size mismatch"):
         prepared("idc", **IDC).from_tensors(tensors)
+    with pytest.raises(ValueError, match="unheard"):
+        prepared("idc", **IDC).from_tensors({"unheard": torch.zeros(1)})
 
 
 def test_pretraining_comes_before_the_first_step() -> None:

@@ -19,10 +19,9 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fredbench import networks
+from fredbench import coresets, networks
 from fredbench.budget import Budget, Ledger
 from fredbench.config import from_mapping
-from fredbench.coresets import random_subset
 from fredbench.datasets import Dataset, carve_validation
 from fredbench.environment import environment, library_versions
 from fredbench.errors import ArtefactError, DataError, ResourceError, UsageError
@@ -112,22 +111,18 @@ class Distillation:
         kind = PARAMETERIZATIONS.get(spec.parameterization)
         config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
         self.parameterization = kind(config)
+        network = self._builder(dataset, device)
         self.state = (
-            random_subset(real, budget, rng)
-            if spec.is_control
+            self._choose(real, budget, network, rng)
+            if spec.is_choice
             else self.parameterization.init(real, budget, rng.child("init"))
         )
         budget.check(self.parameterization.ledger(self.state))
-        self.objective = self._prepare_objective(dataset, rng, device, experts) if spec.iterations else None
+        self.objective = self._prepare_objective(network, rng, device, experts) if spec.iterations else None
         groups = self.parameterization.parameters(self.state)
         self.optimisers = Optimisers([*groups, *(self.objective.parameters() if self.objective else [])])
 
-    def _prepare_objective(
-        self, dataset: Dataset, rng: Stream, device: torch.device, experts: ExpertsFor | None
-    ) -> Objective:
-        kind = OBJECTIVES.get(self.spec.objective)
-        objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
-
+    def _builder(self, dataset: Dataset, device: torch.device) -> Callable[[Stream], networks.Network]:
         def network(stream: Stream) -> networks.Network:
             return networks.build(
                 self.spec.network,
@@ -137,6 +132,23 @@ class Distillation:
                 rng=stream,
             ).to(device)
 
+        return network
+
+    def _choose(
+        self, real: RealPictures, budget: Budget, network: Callable[[Stream], networks.Network], rng: Stream
+    ) -> State:
+        config = from_mapping(coresets.CONFIGS[self.spec.method], self.spec.objective_settings, where="objective")
+        return coresets.choose(self.spec.method, config, real, budget, network, rng)
+
+    def _prepare_objective(
+        self,
+        network: Callable[[Stream], networks.Network],
+        rng: Stream,
+        device: torch.device,
+        experts: ExpertsFor | None,
+    ) -> Objective:
+        kind = OBJECTIVES.get(self.spec.objective)
+        objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
         given = experts(self.real) if experts is not None and "experts" in kind.needs else None
         objective.prepare(Context(self.real, network, networks.initialise, rng.child("objective"), device, given))
         return objective
@@ -156,13 +168,18 @@ class Distillation:
             for update in self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state)):
                 self.optimisers.zero_grad()
                 update.loss.backward()
-                self.optimisers.step()
-                with torch.no_grad():
-                    self.parameterization.project(self.state)
-                    self.objective.project()
+                self.optimisers.step(update.rate)
+                if update.project:
+                    self._project()
                 report.update(update.report)
         self.iteration += 1
         return report
+
+    @torch.no_grad()
+    def _project(self) -> None:
+        self.parameterization.project(self.state)
+        if self.objective is not None:
+            self.objective.project()
 
     def to_tensors(self) -> dict[str, Tensor]:
         """A checkpoint: iteration, learned and fixed tensors, optimisers, and what the objective owns."""
@@ -191,7 +208,8 @@ class Distillation:
         self.iteration = int(tensors["iteration"])
 
     def synset(self, dataset: Dataset) -> Synset:
-        """The artefact as of now."""
+        """The artefact as of now, in its feasible set."""
+        self._project()
         spec = self.spec
         step_size = self.objective.step_size() if self.objective else None
         description = {

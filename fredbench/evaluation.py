@@ -63,7 +63,7 @@ def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset)
     chosen: dict[str, Entrant] = {}
     for entrant in entrants:
         chosen.setdefault(entrant.spec.digest(), entrant)
-        if entrant.spec.is_control or entrant.spec.iterations == 0:
+        if entrant.spec.is_control or entrant.spec.is_start:
             continue
         for companion in _companions(entrant, dataset):
             if companion.digest() not in chosen:
@@ -77,10 +77,12 @@ def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
     """The start and, where the budget buys a whole picture a class, the control; without one, that is said."""
     spec = entrant.spec
     budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
+    # A choice of real pictures has no start: nothing is distilled.
+    companions = [] if spec.is_choice else [spec.start()]
     if budget.whole_pictures:
-        return [spec.start(), spec.control()]
+        return [*companions, spec.control()]
     say(f"note: {spec.budget:,} scalars buy no whole picture a class, so {entrant.folder.path.name} has no control")
-    return [spec.start()]
+    return companions
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,7 @@ class Evaluation:
             scale=spec.preset,
             recipe=_describe(spec, self.recipe_of(spec, entrant.synset)),
             control=spec.is_control,
-            start=not spec.is_control and spec.iterations == 0,
+            start=spec.is_start,
             protocol=self.protocol,
             source=self.domains.source,
             limit=self.domains.limit,
@@ -267,7 +269,7 @@ class Evaluation:
         )
 
     def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
-        if spec.iterations == 0 and not spec.is_control:
+        if spec.is_start:
             return None
         return published_row(
             self.domains.suite,

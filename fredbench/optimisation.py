@@ -38,15 +38,18 @@ class Optimisers:
 
     def __init__(self, groups: Sequence[ParameterGroup]) -> None:
         self._by_name = {group.name: _make(group) for group in groups}
+        self._rates = {group.name: group.lr for group in groups}
 
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for optimiser in self._by_name.values():
             optimiser.zero_grad(set_to_none=True)
 
-    def step(self) -> None:
-        """One step of every group."""
-        for optimiser in self._by_name.values():
+    def step(self, rate: float = 1.0) -> None:
+        """One step of every group, at `rate` times the group's own learning rate."""
+        for name, optimiser in self._by_name.items():
+            for settings in optimiser.param_groups:
+                settings["lr"] = self._rates[name] * rate
             optimiser.step()
 
     def to_tensors(self) -> dict[str, Tensor]:

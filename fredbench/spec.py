@@ -12,15 +12,16 @@ from typing import Any, Literal
 
 import tomli_w
 
-from fredbench import augmentation, networks
+from fredbench import augmentation, coresets, networks
 from fredbench.budget import Budget
 from fredbench.config import parse_value, replace_known, to_mapping
 from fredbench.datasets import Dataset
 from fredbench.errors import ArtefactError, BudgetError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.files import canonical_json
-from fredbench.methods import iterations_of, matching_settings_of, method_named, settings_of
+from fredbench.methods import iterations_of, method_named, settings_of
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.recipes import matching_settings, student_settings
 from fredbench.training import TrainingRecipe
 
 __all__ = ["PRESETS", "Preset", "Request", "Spec", "resolve"]
@@ -173,6 +174,16 @@ class Spec:
         """Whether this is a random subset."""
         return self.method == "random"
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether this is a choice of real pictures, random or not: nothing is distilled."""
+        return self.objective == "none"
+
+    @property
+    def is_start(self) -> bool:
+        """Whether this is a parameterization before its first iteration."""
+        return self.iterations == 0 and not self.is_choice
+
 
 def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) -> Spec:
     """Fill a request in from method, preset and dataset; contradictions and unknown names are errors here."""
@@ -189,21 +200,23 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     storage = {name: setting.value for name, setting in settings.items()}
     kind = PARAMETERIZATIONS.get(parameterization)
     config = replace_known(kind.Config(), {**storage, **sections["parameterization"]}, where="parameterization")
-    matching: dict[str, Any] = {}
-    if objective != "none":
-        objective_kind = OBJECTIVES.get(objective)
-        _check_compatible(objective_kind, kind)
-        defaults = objective_kind.Config()
-        given = {"augmentation": "_".join(strategy)} if hasattr(defaults, "augmentation") else {}
-        published = matching_settings_of(objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size)
-        given |= {name: setting.value for name, setting in published.items()}
-        given = preset.limited({**to_mapping(defaults), **given})
-        matching = to_mapping(replace_known(defaults, {**given, **sections["objective"]}, where="objective"))
-    elif sections["objective"]:
-        raise UsageError("a choice of real pictures has no objective settings", hint="drop --set objective....")
     iterations = _iterations(request, preset, objective, parameterization)
+    matching = _matching(
+        dataset, method, objective, kind, sections["objective"], ipc=ipc, iterations=iterations, preset=preset
+    )
     network = _network(request.network or f"convnet-d{_depth(dataset.size)}-w{preset.width}-in", dataset)
     recipe = TrainingRecipe(epochs=preset.epochs, augmentation="_".join(strategy))
+    if preset.name == "paper":
+        augmented = matching.get("augmentation", "none") != "none"
+        published = student_settings(
+            objective,
+            dataset=dataset.name,
+            flip=dataset.flip,
+            ipc=ipc,
+            augmented=augmented,
+            storage=to_mapping(config),
+        )
+        recipe = dataclasses.replace(recipe, **{name: setting.value for name, setting in published.items()})
     students = parse_value(sections["student"].pop("students", preset.students), int, where="student.students")
     if students < 1:
         raise UsageError(f"student.students must be at least 1, not {students}", hint="3 or more give a spread")
@@ -228,6 +241,46 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         students=students,
         student=replace_known(recipe, sections["student"], where="student"),
     )
+
+
+def _matching(
+    dataset: Dataset,
+    method: str,
+    objective: str,
+    parameterization: Any,
+    given: Mapping[str, str],
+    *,
+    ipc: int,
+    iterations: int,
+    preset: Preset,
+) -> dict[str, Any]:
+    """Settings of the objective, or of the choice of pictures: defaults, as published, as given, in that order."""
+    if objective == "none":
+        defaults = coresets.CONFIGS[method]()
+        if given and not dataclasses.fields(defaults):
+            raise UsageError(f"{method} has no objective settings", hint="drop --set objective....")
+    else:
+        kind = OBJECTIVES.get(objective)
+        _check_compatible(kind, parameterization)
+        defaults = kind.Config()
+    usual = {"augmentation": "_".join(augmentation.strategy_for(dataset.flip))} if _augments(defaults) else {}
+    published = matching_settings(
+        method,
+        objective,
+        parameterization.name,
+        dataset=dataset.name,
+        ipc=ipc,
+        side=max(dataset.size),
+        iterations=iterations,
+        quick=preset.name == "quick",
+    )
+    values = {name: setting.value for name, setting in published.items()}
+    spent = preset.limited({**to_mapping(defaults), **usual, **values})
+    return to_mapping(replace_known(defaults, {**spent, **given}, where="objective"))
+
+
+def _augments(config: Any) -> bool:
+    return any(field.name == "augmentation" for field in dataclasses.fields(config))
 
 
 def _budget(request: Request, classes: int, shape: tuple[int, int, int]) -> Budget:
@@ -255,6 +308,11 @@ def _parts(request: Request) -> tuple[str, str, str]:
             raise UsageError(
                 f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",
                 hint="give --objective and --parameterization without --method",
+            )
+        if (objective == "none") != (method.objective == "none"):
+            raise UsageError(
+                f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
+                hint="methods random and herding choose pictures; the others match something",
             )
         return method.name, objective, parameterization
     if request.objective or request.parameterization:

@@ -7,6 +7,7 @@ after epoch index E // 2 + 1, where the optimiser is made anew and so loses its 
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,12 +18,13 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench import augmentation
+from fredbench.cutmix import mixed_loss, paste, sample_mix
 from fredbench.errors import UsageError
 from fredbench.pictures import Pictures
 from fredbench.rng import Stream
+from fredbench.stages import apply_stages, parse_stages, sample_stages
 
-__all__ = ["TrainingRecipe", "cross_entropy", "predict", "train"]
+__all__ = ["TrainingRecipe", "cross_entropy", "predict", "sgd", "train", "train_epoch"]
 
 OnEpoch = Callable[[int, torch.optim.Optimizer], None]
 
@@ -31,8 +33,10 @@ OnEpoch = Callable[[int, torch.optim.Optimizer], None]
 class TrainingRecipe:
     """How a network is trained; the defaults are §0.5 of the field's shared protocol.
 
-    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt) or `constant` (E epochs).
-    augmentation: a DSA strategy string drawn independently for each picture, or `none`.
+    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt), `constant` (E epochs) or `steps`
+    (E epochs, a drop at two thirds and at five sixths, same optimiser: IDC).
+    augmentation: a DSA strategy string drawn independently for each picture, several stages joined by `+` (see
+    `stages`), or `none`. cutmix: the probability that a batch is mixed (see `cutmix`).
     """
 
     epochs: int = 1000
@@ -40,9 +44,10 @@ class TrainingRecipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
-    schedule: Literal["drop", "constant"] = "drop"
+    schedule: Literal["drop", "constant", "steps"] = "drop"
     drop_factor: float = 0.1
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    cutmix: float = 0.0
 
     def __post_init__(self) -> None:
         rates = (self.lr, self.momentum, self.weight_decay, self.drop_factor)
@@ -52,12 +57,17 @@ class TrainingRecipe:
                 f"{self.momentum}, weight decay {self.weight_decay}, drop by {self.drop_factor} cannot be run",
                 hint="epochs and the last three must be 0 or more, the batch size at least 1, the rate positive",
             )
-        augmentation.parse_strategy(self.augmentation)
+        if not 0 <= self.cutmix <= 1:
+            raise UsageError(f"cutmix = {self.cutmix} is no probability", hint="give a number from 0 to 1")
+        parse_stages(self.augmentation)
 
     def phases(self) -> list[tuple[float, int]]:
-        """(learning rate, epochs) in order; each phase has an optimiser of its own."""
+        """(learning rate, epochs) in order; under `drop` each phase has an optimiser of its own."""
         if self.schedule == "constant":
             return [(self.lr, self.epochs)]
+        if self.schedule == "steps":
+            ends = (0, 2 * self.epochs // 3, 5 * self.epochs // 6, self.epochs)
+            return [(self.lr * self.drop_factor**n, b - a) for n, (a, b) in enumerate(itertools.pairwise(ends))]
         total = self.epochs + 1
         first = min(self.epochs // 2 + 2, total)
         return [(self.lr, first), (self.lr * self.drop_factor, total - first)] if first < total else [(self.lr, first)]
@@ -90,39 +100,53 @@ def train(
     Every epoch draws from its own child stream of `rng` (order, augmentation, decoding), so that the result does
     not depend on what was drawn elsewhere. `on_epoch(epoch, optimiser)` is called before each epoch.
     """
-    strategy = augmentation.parse_strategy(recipe.augmentation)
-    network.train()
-    epoch = 0
+    epoch, optimiser = 0, sgd(network, recipe)
     for rate, epochs in recipe.phases():
-        optimiser = torch.optim.SGD(
-            network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay
-        )
+        if recipe.schedule == "drop" and epoch:
+            optimiser = sgd(network, recipe)
+        for settings in optimiser.param_groups:
+            settings["lr"] = rate
         for _ in range(epochs):
             if epoch >= first_epoch:
                 if on_epoch is not None:
                     on_epoch(epoch, optimiser)
-                _one_epoch(network, pictures, recipe.batch_size, strategy, optimiser, rng.child("epoch", epoch), loss)
+                train_epoch(network, pictures, recipe, optimiser, rng.child("epoch", epoch), loss=loss)
             epoch += 1
 
 
-def _one_epoch(
+def sgd(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
+    """The recipe's optimiser at its first rate."""
+    return torch.optim.SGD(
+        network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+
+
+def train_epoch(
     network: nn.Module,
     pictures: Pictures,
-    batch_size: int,
-    strategy: tuple[str, ...],
+    recipe: TrainingRecipe,
     optimiser: torch.optim.Optimizer,
     rng: Stream,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
 ) -> None:
-    generator = rng.torch()
-    for number, index in enumerate(_batches(len(pictures), batch_size, generator)):
+    """One pass over `pictures` in random order; all draws come from `rng`.
+
+    For who keeps a network and its optimiser from one pass to the next (IDC); `train` is a sequence of these.
+    """
+    stages, generator = parse_stages(recipe.augmentation), rng.torch()
+    network.train()
+    for number, index in enumerate(_batches(len(pictures), recipe.batch_size, generator)):
         images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
-        if strategy:
-            height, width = images.shape[2:]
-            draw = augmentation.sample(strategy, len(images), (height, width), generator, siamese=False)
-            images = augmentation.apply(draw, images)
+        height, width = images.shape[2:]
+        draws = sample_stages(stages, len(images), (height, width), generator, siamese=False)
+        images = apply_stages(draws, images)
+        mix = sample_mix(recipe.cutmix, len(images), (height, width), generator) if recipe.cutmix else None
         optimiser.zero_grad(set_to_none=True)
-        loss(network(images), labels).backward()
+        if mix is None:
+            loss(network(images), labels).backward()
+        else:
+            mixed_loss(mix, loss, network(paste(mix, images)), labels).backward()
         optimiser.step()
 
 

@@ -48,6 +48,10 @@ def cifar_like() -> Dataset:
 # What makes an iteration of each objective a matter of milliseconds.
 TINY_SETTINGS = {
     "dm": ("objective.batch_real=8",),
+    "dc": ("objective.batch_real=4", "objective.epochs=1"),
+    "dsa": ("objective.batch_real=4", "objective.epochs=1"),
+    "cafe": ("objective.batch_real=4", "objective.batch_probe=4", "objective.most_rounds=2", "objective.most_epochs=1"),
+    "idc": ("objective.batch_real=4", "objective.train_pictures=8"),
     "tm": ("objective.steps=2", "objective.experts=1", "objective.expert_epochs=1", "objective.start_epochs=1"),
 }
 

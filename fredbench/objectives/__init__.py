@@ -10,3 +10,21 @@ OBJECTIVES.register("dm", "fredbench.objectives.distribution:DistributionMatchin
 OBJECTIVES.register(
     "tm", "fredbench.objectives.trajectory:TrajectoryMatching", summary="trajectories of experts' weights (TM, MTT)"
 )
+OBJECTIVES.register(
+    "dc", "fredbench.objectives.gradient:GradientMatching", summary="gradients of a network, class by class (DC)"
+)
+OBJECTIVES.register(
+    "dsa",
+    "fredbench.objectives.gradient:SiameseGradientMatching",
+    summary="gradients under one augmentation shared by real and synthetic pictures (DSA)",
+)
+OBJECTIVES.register(
+    "cafe",
+    "fredbench.objectives.alignment:FeatureAlignment",
+    summary="class means of every block's features, and their centres as a classifier (CAFE)",
+)
+OBJECTIVES.register(
+    "idc",
+    "fredbench.objectives.idc:IDCMatching",
+    summary="gradients of a network that learns from real pictures alongside (IDC)",
+)

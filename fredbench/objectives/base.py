@@ -71,10 +71,17 @@ class Context:
 
 @dataclass(frozen=True)
 class Update:
-    """One optimiser step: `loss` is backpropagated by the loop, `report` goes to the progress log."""
+    """One optimiser step: `loss` is backpropagated by the loop, `report` goes to the progress log.
+
+    rate: factor on every learning rate for this step (CAFE halves its own as it goes on); a factor, not a schedule
+    object, so that a checkpoint needs to hold nothing of it. project: whether the state is brought back into its
+    feasible set after this step (IDC clamps its canvases only where it draws a new network).
+    """
 
     loss: Tensor
     report: Mapping[str, float | Tensor] = field(default_factory=dict)
+    rate: float = 1.0
+    project: bool = True
 
 
 class Objective(ABC):

@@ -16,11 +16,11 @@ PACKAGE = ROOT / "fredbench"
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "affine", "allocator", "progress", "rng", "statistics"}),
     frozenset({"budget", "config", "device", "environment", "files", "memory", "optimisation", "plugins", "registry"}),
-    frozenset({"augmentation", "corruptions", "datasets", "networks", "pictures", "whitening"}),
+    frozenset({"augmentation", "corruptions", "cutmix", "datasets", "networks", "pictures", "stages", "whitening"}),
     frozenset({"training"}),
     frozenset({"coresets", "experts", "objectives", "parameterizations", "trajectories"}),
     frozenset({"synset"}),
-    frozenset({"methods", "published", "spec", "suites"}),
+    frozenset({"methods", "published", "recipes", "spec", "suites"}),
     frozenset({"store"}),
     frozenset({"auditing", "diagnosis", "distillation", "domains", "exporting", "reproducing", "rows", "students"}),
     frozenset({"estimation", "evaluation"}),
@@ -35,7 +35,10 @@ SIDEWAYS = {
     ("coresets", "parameterizations"),
     ("experts", "trajectories"),
     ("published", "suites"),
+    ("recipes", "methods"),
     ("spec", "methods"),
+    ("spec", "recipes"),
+    ("stages", "augmentation"),
 }
 # The package itself says its version and, lazily, where its public names lie: it is above and below all.
 FACADE = ""

@@ -183,6 +183,11 @@ _PIXELS_LR: dict[str, Setting] = {
     "dsa": Setting(0.1, "script", "as DC"),
     "cafe": Setting(0.1, "script", "CAFE, distill.py"),
 }
+# Two epochs of 1,167 digits are ten steps of an expert: a segment is short, so that its relative loss is steep.
+_TM_LR_DIGITS = {
+    "fred": Setting(1e5, "chosen", "falls from .9 to .5 in 20 iterations at width 16; 1e6 rises to 2 first"),
+    "pixels": Setting(10.0, "chosen", "falls at width 16; 100 rises first"),
+}
 _PIXELS_TM_LR_TINY = Setting(1e4, "paper", "Tiny-ImageNet at 64 px, DC-Benchmark's notes")
 _PIXELS_LR_MANY = Setting(10.0, "script", "DM README: CIFAR-10, IPC 100 and more")
 _PIXELS_INIT = {"dc": Setting("noise", "script", "DC's default"), "cafe": Setting("noise", "script", "CAFE's default")}
@@ -238,6 +243,8 @@ def _pixels_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) ->
     if objective == "idc":
         rate = _idc_lr(dataset, ipc, size).value / _NORMALISED
         return Setting(rate, "chosen", "not published: IDC's rate, from [0, 1] to normalised pictures")
+    if objective == "tm" and dataset == "digits":
+        return _TM_LR_DIGITS["pixels"]
     if objective == "tm" and 64 <= max(size) < 128:
         return _PIXELS_TM_LR_TINY
     return _PIXELS_LR.get(objective, Setting(1.0, "chosen"))
@@ -250,6 +257,8 @@ def _fred_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> S
     if objective == "idc":
         rate = _pixels_lr(objective, dataset, ipc, size).value * (2 * max(size)) ** 2
         return Setting(rate, "chosen", "the pixels' rate on unnormalised coefficients")
+    if objective == "tm" and dataset == "digits":
+        return _TM_LR_DIGITS["fred"]
     if objective == "tm" and max(size) >= 128:
         return _FRED_TM_LR_LARGE
     return _FRED_LR.get(objective, Setting(1e6, "chosen"))

@@ -387,6 +387,18 @@ def test_fred_has_the_published_matching(dataset: str, ipc: int, row: tuple[floa
     assert (found.experts, found.min_step_size, found.step_size_momentum, found.gradient) == (100, 0.001, 0.5, "exact")
 
 
+@pytest.mark.parametrize(
+    ("dataset", "method", "size", "lr"),
+    [("cifar10", "fred", 32, 1e8), ("svhn", "fred", 32, 1e8), ("imagenette", "fred", 128, 1e9), ("digits", "fred", 32, 1e5),
+     ("cifar10", "tm", 32, 1000.0), ("imagenette", "tm", 128, 1000.0), ("tiny", "tm", 64, 1e4), ("digits", "tm", 32, 10.0)],
+)  # fmt: skip
+def test_rates_of_trajectory_matching(dataset: str, method: str, size: int, lr: float) -> None:
+    data = dataclasses.replace(set_of(10, (size, size), per_class=2), name=dataset, title=dataset)
+    spec = resolve(Request(ipc=1, method=method), data, device="cpu", threads=1)
+    assert spec.parameterization_settings["lr"] == lr
+    assert spec.iterations == (15_000 if method == "fred" else 5_000)
+
+
 def test_pixels_have_mtts_and_the_quick_preset_is_small_and_says_so() -> None:
     assert settings("cifar10", 10, method="tm").start_epochs == 15
     quick = settings("cifar10", 1, method="fred", preset="quick")

@@ -299,11 +299,6 @@ def _parts(request: Request) -> tuple[str, str, str]:
         method = method_named(request.method)
         objective = request.objective or method.objective
         parameterization = request.parameterization or method.parameterization
-        if objective == "none" != method.objective:
-            raise UsageError(
-                f"--method {method.name} matches {method.objective!r}, it is no choice of pictures",
-                hint="use --method random for the control, or --iterations 0 for the start",
-            )
         if parameterization != method.parameterization:
             raise UsageError(
                 f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",

@@ -38,7 +38,7 @@ def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
     """The cost of `spec` in the store of runs at `store`; experts are neither trained nor read.
 
     One step is measured, after one to warm up; an objective whose steps are long gives a shorter one to scale from
-    (`Objective.shortened`). The memory is that of the shorter one: on the CPU the whole process, so far.
+    (`Objective.shortened`). The memory is the peak of what was measured, on the CPU that of the whole process.
     """
     kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
     config = from_mapping(kind.Config, spec.objective_settings, where="objective")

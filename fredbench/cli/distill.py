@@ -114,7 +114,7 @@ def _tell_estimate(spec: Spec, dataset: Dataset, store: Path, *, yes: bool) -> N
     cost = estimate(spec, dataset, store)
     experts = f"{duration(cost.experts)} of it for experts, " if cost.experts else ""
     say(
-        f"estimate: {duration(cost.seconds)} ({experts}{cost.iteration:.2g} s an iteration, measured on one step), "
+        f"estimate: {duration(cost.seconds)} ({experts}{cost.iteration:.3g} s an iteration, measured on one step), "
         f"memory {cost.memory / 1e9:.1f} GB"
     )
     if torch.device(spec.device).type == "cpu" and cost.seconds > LONG_SECONDS and not yes:

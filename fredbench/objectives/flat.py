@@ -155,8 +155,11 @@ def _compile(function: Callable[..., Any], arguments: tuple[Tensor, ...]) -> Cal
     """`function` traced at these shapes, differentiation included, and compiled; then run once, to fail here."""
     from torch.fx.experimental.proxy_tensor import make_fx
 
+    def free(*parts: Tensor) -> Any:  # the tracer counts a method's `self` among its arguments
+        return function(*parts)
+
     with torch.enable_grad():
-        program = make_fx(function)(*arguments)
+        program = make_fx(free)(*arguments)
     program.graph.eliminate_dead_code()
     program.recompile()
     compiled: Callable[..., Any] = torch.compile(program, dynamic=False)

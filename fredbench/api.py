@@ -12,8 +12,8 @@ from fredbench.device import resolve_device, use_threads
 from fredbench.domains import TestDomains
 from fredbench.errors import CompatibilityError, UsageError
 from fredbench.evaluation import Entrant, Evaluation, Protocol, with_companions
+from fredbench.resolution import Request, resolve
 from fredbench.rows import Row
-from fredbench.spec import Request, resolve
 from fredbench.store import RunFolder, Store
 from fredbench.suites import CorruptionSuite, suite_named
 
@@ -78,7 +78,7 @@ def evaluate(
     for entrant in entrants:
         if entrant.spec.dataset != chosen.dataset:
             raise CompatibilityError(
-                f"{entrant.folder.path} is a set of {entrant.spec.dataset}, not of {chosen.dataset} as {chosen.name} tests",
+                f"{entrant.folder.path} is a set of {entrant.spec.dataset}, {chosen.name} tests {chosen.dataset}",
                 hint="choose the suite of the run's dataset, see `fredbench suite list`",
             )
     pictures = dataset or _dataset(name, data, offline)

@@ -13,6 +13,7 @@ from fredbench.synset import FILE_NAME, Synset, header_digest, load, tensors_dig
 
 __all__ = ["Check", "audit", "audit_run", "audit_synset"]
 
+_DECODING = "decoding"
 _LEDGER_ITEMS = (
     "params",
     "params_strict",
@@ -44,14 +45,14 @@ def audit(path: Path) -> list[Check]:
 def audit_synset(synset: Synset) -> list[Check]:
     """Checksum, budget item by item, decoding, and all that `Synset.verify` holds against the header."""
     try:
-        return [
+        checks = [
             _equal("header's checksum", synset.header["header_sha256"], header_digest(synset.header)),
             _equal("tensors' checksum", synset.header["tensors_sha256"], tensors_digest(synset.tensors)),
-            *_ledger_checks(synset),
-            _within_budget(synset),
             _decoded(synset),
-            _as_a_whole(synset),
         ]
+        if checks[-1].holds:  # What does not decode has no budget to count.
+            checks += [*_ledger_checks(synset), _within_budget(synset), _as_a_whole(synset)]
+        return checks
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ArtefactError(
             f"the header is malformed: {type(error).__name__} at {error}", hint="distill the set again or fetch it anew"
@@ -64,6 +65,8 @@ def audit_run(run: RunFolder) -> list[Check]:
     synset = load(run.synset_file)
     checks = audit_synset(synset)
     checks.append(_equal("spec.toml's digest", synset.header.get("spec_sha256", "none"), spec.digest()))
+    fingerprint = synset.header["dataset"].get("fingerprint", "none")
+    checks.append(_equal("dataset's fingerprint", fingerprint, spec.fingerprint))
     checks.append(_equal("iterations", synset.header["iterations"], spec.iterations))
     checks.append(Check("finished", "yes", "yes" if run.finished else "no result.json", run.finished))
     if run.finished:
@@ -71,7 +74,8 @@ def audit_run(run: RunFolder) -> list[Check]:
         checks.append(
             _equal(f"{FILE_NAME}'s checksum", result.get("synset_sha256", "none"), sha256_of(run.synset_file))
         )
-        checks.append(_equal("result.json's ledger", result.get("ledger", "none"), synset.ledger.to_mapping()))
+        if all(check.holds for check in checks if check.what == _DECODING):
+            checks.append(_equal("result.json's ledger", result.get("ledger", "none"), synset.ledger.to_mapping()))
     return checks
 
 
@@ -104,10 +108,10 @@ def _decoded(synset: Synset) -> Check:
     try:
         images = synset.images
     except ArtefactError as error:
-        return Check("decoding", claimed, error.message, False)
+        return Check(_DECODING, claimed, error.message, False)
     finite = "finite" if bool(images.isfinite().all()) else "not finite"
     found = f"{len(images):,} × {tuple(images.shape[1:])}, {finite}"
-    return Check("decoding", claimed, found, claimed == found)
+    return Check(_DECODING, claimed, found, claimed == found)
 
 
 def _as_a_whole(synset: Synset) -> Check:

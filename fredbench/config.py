@@ -66,8 +66,18 @@ def parse_value(value: Any, kind: Any, *, where: str) -> Any:
         parsed = _as(value, option)
         if parsed is not None:
             return parsed
-    names = " or ".join(getattr(o, "__name__", str(o)) for o in options)
-    raise UsageError(f"{where} = {value!r} is not {names}", hint=f"give a value of type {names}")
+    names = " or ".join(_described(option) for option in options)
+    raise UsageError(f"{where} = {value!r} is not {names}", hint=f"give {names}")
+
+
+def _described(kind: Any) -> str:
+    """A type as the reader of a message knows it."""
+    if typing.get_origin(kind) is typing.Literal:
+        return " or ".join(repr(value) for value in typing.get_args(kind))
+    if typing.get_origin(kind) is tuple:
+        return f"a list of {_described(typing.get_args(kind)[0])}, with commas between"
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text", type(None): "none"}
+    return words.get(kind, str(kind))
 
 
 def _as(value: Any, kind: Any) -> Any:

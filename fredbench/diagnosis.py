@@ -174,6 +174,7 @@ def _suites(data: Path) -> Iterator[Finding]:
 
 
 def _datasets(data: Path) -> Iterator[Finding]:
+    absent: dict[str, list[str]] = {}
     for name in DATASETS:
         family = DATASETS.get(name)
         try:
@@ -182,15 +183,16 @@ def _datasets(data: Path) -> Iterator[Finding]:
             yield Finding(f"data: {name}", error.message, "warning", error.hint)
             continue
         if source is None:
-            fix = f"fredbench data fetch {name}" if family.remote else family.provide
-            yield Finding(f"data: {name}", "not there", "note", fix)
+            absent.setdefault("" if family.remote else family.provide, []).append(name)
             continue
         partial = "; ".join(f"{split}: {what}" for split, what in source.partial.items())
         where = f" at {source.path}" if source.path else ""
         found = f"{source.form}{where}" + (f", partial ({partial})" if partial else "")
-        yield Finding(
-            f"data: {name}", found, "note" if partial else "ok", "its numbers are marked as partial" if partial else ""
-        )
+        fix = "numbers on it are marked as partial" if partial else ""
+        yield Finding(f"data: {name}", found, "note" if partial else "ok", fix)
+    for provide, names in absent.items():
+        fetching = "; ".join(f"fredbench data fetch {name}" for name in names)
+        yield Finding(f"data: {', '.join(names)}", "not there", "note", provide or fetching)
 
 
 def _size(count: int) -> str:

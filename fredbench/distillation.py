@@ -12,215 +12,27 @@ import math
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import safetensors.torch
 import torch
-from torch import Tensor
 
-from fredbench import networks
-from fredbench.budget import Budget, Ledger
-from fredbench.config import from_mapping
-from fredbench.coresets import random_subset
-from fredbench.datasets import Dataset, carve_validation
-from fredbench.environment import environment, library_versions
-from fredbench.errors import ArtefactError, DataError, UsageError
+from fredbench.assembly import Distillation, expert_spec
+from fredbench.datasets import Dataset
+from fredbench.environment import environment
+from fredbench.errors import ArtefactError, ResourceError, UsageError
+from fredbench.experts import FOLDER as EXPERTS
+from fredbench.experts import ExpertStore
 from fredbench.files import sha256_of, storage_errors, write_bytes, write_json
-from fredbench.objectives import OBJECTIVES, Context, Objective
-from fredbench.optimisation import Optimisers
-from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
-from fredbench.pictures import RealPictures
 from fredbench.progress import Progress
-from fredbench.rng import Stream
 from fredbench.spec import Spec
 from fredbench.store import RunFolder
-from fredbench.synset import Synset
 
-__all__ = ["Distillation", "checkpoint_seconds", "estimate_seconds", "real_pictures", "run"]
+__all__ = ["checkpoint_seconds", "run"]
 
 CHECKPOINT_SECONDS = 5.0
 CHECKPOINT_VARIABLE = "FREDBENCH_CHECKPOINT_SECONDS"
 _LOG_EVERY = 10
-
-
-def real_pictures(spec: Spec, dataset: Dataset, device: torch.device) -> RealPictures:
-    """The training pictures that `spec` distils from: all, or all but the validation split."""
-    if dataset.fingerprint != spec.fingerprint:
-        raise DataError(
-            f"{dataset.name} differs from the data this run was made of "
-            f"({dataset.fingerprint[:12]} against {spec.fingerprint[:12]})",
-            hint="point --data at the data of the run",
-        )
-    split = dataset.train if spec.split == "train" else carve_validation(dataset.train)[0]
-    return RealPictures(
-        split.images,
-        split.labels,
-        mean=dataset.mean,
-        std=dataset.std,
-        classes=len(dataset.classes),
-        device=device,
-    )
-
-
-@dataclass
-class _Synthetic:
-    """The synthetic set as objectives see it."""
-
-    parameterization: Parameterization
-    state: State
-
-    def __len__(self) -> int:
-        return len(self.state)
-
-    def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
-        return self.parameterization.decode(self.state, index, rng)
-
-
-class Distillation:
-    """One run in memory: the parts that `spec` names, at some iteration."""
-
-    def __init__(self, spec: Spec, dataset: Dataset, device: torch.device) -> None:
-        self.spec, self.iteration = spec, 0
-        rng = Stream(spec.seed)
-        real = real_pictures(spec, dataset, device)
-        budget = Budget(spec.budget, len(dataset.classes), real.shape)
-        kind = PARAMETERIZATIONS.get(spec.parameterization)
-        config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
-        labels = from_mapping(LabelConfig, spec.label_settings, where="labels")
-        self.parameterization = labelled(kind(config), labels)
-        self.state = (
-            random_subset(real, budget, rng)
-            if spec.is_control
-            else self.parameterization.init(real, budget, rng.child("init"))
-        )
-        budget.check(self.parameterization.ledger(self.state))
-        self.objective = self._prepare_objective(dataset, real, rng, device) if spec.iterations else None
-        groups = self.parameterization.parameters(self.state)
-        self.optimisers = Optimisers([*groups, *(self.objective.parameters() if self.objective else [])])
-
-    def _prepare_objective(self, dataset: Dataset, real: RealPictures, rng: Stream, device: torch.device) -> Objective:
-        kind = OBJECTIVES.get(self.spec.objective)
-        objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
-
-        def network(stream: Stream) -> networks.Network:
-            return networks.build(
-                self.spec.network,
-                channels=dataset.channels,
-                classes=len(dataset.classes),
-                size=dataset.size,
-                rng=stream,
-            ).to(device)
-
-        objective.prepare(Context(real, network, networks.initialise, rng.child("objective"), device))
-        return objective
-
-    @property
-    def ledger(self) -> Ledger:
-        """What the synset would store now."""
-        return self.parameterization.ledger(self.state)
-
-    def step(self) -> dict[str, float | Tensor]:
-        """One iteration: every update of the objective, each followed by a step and a projection."""
-        if self.objective is None:
-            raise ValueError("a run of zero iterations has no steps")
-        report: dict[str, float | Tensor] = {}
-        self.optimisers.at(self.iteration / self.spec.iterations)
-        for update in self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state)):
-            self.optimisers.zero_grad()
-            update.loss.backward()
-            self.optimisers.step()
-            with torch.no_grad():
-                self.parameterization.project(self.state)
-                self.objective.project()
-            report.update(update.report)
-        self.iteration += 1
-        return report
-
-    def to_tensors(self) -> dict[str, Tensor]:
-        """A checkpoint: iteration, learned and fixed tensors, optimisers, and what the objective owns."""
-        tensors = {"iteration": torch.tensor(self.iteration)}
-        tensors |= {f"learned/{k}": v.detach() for k, v in self.state.learned.items()}
-        tensors |= {f"fixed/{k}": v for k, v in self.state.fixed.items()}
-        tensors |= {f"optimiser/{k}": v for k, v in self.optimisers.to_tensors().items()}
-        owned = self.objective.to_tensors() if self.objective else {}
-        tensors |= {f"objective/{k}": v for k, v in owned.items()}
-        return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
-
-    def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take up a checkpoint of the same spec."""
-        sections: dict[str, dict[str, Tensor]] = {"learned": {}, "fixed": {}, "optimiser": {}, "objective": {}}
-        for name, tensor in tensors.items():
-            section, slash, key = name.partition("/")
-            if slash:
-                sections[section][key] = tensor
-        with torch.no_grad():
-            for owner, section in ((self.state.learned, "learned"), (self.state.fixed, "fixed")):
-                for key, own in owner.items():
-                    own.copy_(sections[section][key])
-        self.optimisers.from_tensors(sections["optimiser"])
-        if self.objective is not None:
-            self.objective.from_tensors(sections["objective"])
-        self.iteration = int(tensors["iteration"])
-
-    def synset(self, dataset: Dataset) -> Synset:
-        """The artefact as of now."""
-        spec = self.spec
-        step_size = self.objective.step_size() if self.objective else None
-        description = {
-            "dataset": {
-                # Not the name: that of a folder of pictures holds its path.
-                "name": dataset.title,
-                "fingerprint": spec.fingerprint,
-                "classes": list(dataset.classes),
-                "shape": [dataset.channels, *dataset.size],
-                "partial": dict(dataset.partial),
-                "split": spec.split,
-            },
-            "method": spec.method,
-            "objective": spec.objective,
-            "objective_settings": dict(spec.objective_settings),
-            "parameterization": {"name": spec.parameterization, "settings": dict(spec.parameterization_settings)},
-            "network": spec.network,
-            "ipc": spec.ipc,
-            "budget": spec.budget,
-            "iterations": self.iteration,
-            "preset": spec.preset,
-            "seed": spec.seed,
-            "normalization": {"kind": "mean-std", "mean": list(dataset.mean), "std": list(dataset.std)},
-            "pixel_space": "normalized",
-            "labels": _labels(spec),
-            "step_size": step_size,
-            "student": spec.to_mapping()["student"],
-            "spec_sha256": spec.digest(),
-            "versions": library_versions(("torch", "numpy", "safetensors")),
-        }
-        return Synset.pack(self.parameterization, self.state, description)
-
-
-def _labels(spec: Spec) -> dict[str, Any]:
-    """What the header says of labels; a set of hard ones says what it always said."""
-    settings = dict(spec.label_settings)
-    if not settings:
-        return {"kind": "hard", "learned": False, "order": "class"}
-    config = from_mapping(LabelConfig, settings, where="labels")
-    return {"kind": config.form, "learned": config.learned, "order": "class", "settings": settings}
-
-
-def estimate_seconds(spec: Spec, dataset: Dataset, device: torch.device) -> float:
-    """Seconds that all iterations of `spec` will take, from one measured step (after one to warm up)."""
-    trial = Distillation(spec, dataset, device)
-    trial.step()
-    _wait(device)
-    began = time.perf_counter()
-    trial.step()
-    _wait(device)
-    return (time.perf_counter() - began) * spec.iterations
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False) -> bool:
@@ -231,7 +43,10 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
     if folder.finished and not fresh:
         return False
     began, every = time.monotonic(), checkpoint_seconds()
-    distillation = Distillation(spec, dataset, torch.device(spec.device))
+    root = folder.path.parent / EXPERTS
+    distillation = Distillation(
+        spec, dataset, torch.device(spec.device), lambda real: ExpertStore(root, expert_spec(spec, dataset), real)
+    )
     with folder.lock(), storage_errors(folder.path):
         if fresh:
             folder.clear()
@@ -285,6 +100,7 @@ def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: fl
             report = distillation.step()
             if distillation.iteration % _LOG_EVERY == 0 or distillation.iteration == total:
                 values = {name: float(value) for name, value in report.items()}
+                _refuse_divergence(values, distillation.iteration)
                 log.write(distillation.iteration, values)
                 progress.note = " ".join(f"{name} {value:.4g}" for name, value in values.items())
             progress.advance()
@@ -294,6 +110,16 @@ def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: fl
                 tensors["seconds"] = torch.tensor(time.monotonic() - began, dtype=torch.float64)
                 write_bytes(folder.checkpoint_file, safetensors.torch.save(tensors))
                 saved = time.monotonic()
+
+
+def _refuse_divergence(values: Mapping[str, float], iteration: int) -> None:
+    """Stop a run whose numbers left the finite ones; what was stored before stays."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ResourceError(
+                f"the run diverged: {name} is {value} at iteration {iteration}",
+                hint="lower the rate, as in --set parameterization.lr=..., which makes a run of its own",
+            )
 
 
 class _Log:

@@ -16,6 +16,7 @@ __all__ = [
     "CompatibilityError",
     "DataError",
     "FredbenchError",
+    "ResourceError",
     "StorageError",
     "UnknownNameError",
     "UsageError",
@@ -66,6 +67,10 @@ class CompatibilityError(FredbenchError):
 
 class StorageError(FredbenchError):
     """The disk or the run store refused: full, locked, not writable."""
+
+
+class ResourceError(FredbenchError):
+    """The machine is not enough: memory exhausted, a compiler missing, numbers out of range."""
 
 
 class CheckFailedError(FredbenchError):

@@ -16,6 +16,7 @@ import torch
 
 import fredbench
 from fredbench import distillation
+from fredbench.assembly import real_pictures
 from fredbench.budget import Budget
 from fredbench.coresets import random_subset
 from fredbench.datasets import Dataset
@@ -63,14 +64,26 @@ def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset)
     chosen: dict[str, Entrant] = {}
     for entrant in entrants:
         chosen.setdefault(entrant.spec.digest(), entrant)
-        if entrant.spec.is_control or entrant.spec.iterations == 0:
+        if entrant.spec.is_control or entrant.spec.is_start:
             continue
-        for companion in (entrant.spec.start(), entrant.spec.control()):
+        for companion in _companions(entrant, dataset):
             if companion.digest() not in chosen:
                 folder = store.folder_for(companion)
                 distillation.run(companion, dataset, folder)
                 chosen[companion.digest()] = Entrant.of(folder)
     return list(chosen.values())
+
+
+def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
+    """The start and, where the budget buys a whole picture a class, the control; without one, that is said."""
+    spec = entrant.spec
+    budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
+    # A choice of real pictures has no start: nothing is distilled.
+    companions = [] if spec.is_choice else [spec.start()]
+    if budget.whole_pictures:
+        return [*companions, spec.control()]
+    say(f"note: {spec.budget:,} scalars buy no whole picture a class, so {entrant.folder.path.name} has no control")
+    return companions
 
 
 @dataclass(frozen=True)
@@ -144,7 +157,7 @@ class Evaluation:
         spec, synset = entrant.spec, entrant.synset
         if not spec.is_control:
             return TensorPictures(synset.images.to(self.device), synset.labels.to(self.device))
-        real = distillation.real_pictures(spec, self.dataset, self.device)
+        real = real_pictures(spec, self.dataset, self.device)
         budget = Budget(spec.budget, len(synset.classes), real.shape)
         state = random_subset(real, budget, Stream(spec.seed), draw=student)
         images, labels = Pixels(PixelsConfig()).decode(state)
@@ -244,7 +257,7 @@ class Evaluation:
             scale=spec.preset,
             recipe=_describe(spec, self.recipe_of(spec, entrant.synset)),
             control=spec.is_control,
-            start=not spec.is_control and spec.iterations == 0,
+            start=spec.is_start,
             protocol=self.protocol,
             source=self.domains.source,
             limit=self.domains.limit,
@@ -257,7 +270,7 @@ class Evaluation:
         )
 
     def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
-        if spec.iterations == 0 and not spec.is_control:
+        if spec.is_start:
             return None
         return published_row(
             self.domains.suite,
@@ -286,4 +299,6 @@ def _average(by_corruption: Sequence[Sequence[Sequence[float]]]) -> Sample:
 
 def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
     steps = f"{spec.iterations} iterations, " if spec.iterations else ""
+    if spec.iterations and "experts" in spec.objective_settings:
+        steps += f"{spec.objective_settings['experts']} experts, N = {spec.objective_settings['steps']}, "
     return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"

@@ -104,16 +104,12 @@ class Optimisers:
         for optimiser in self._by_name.values():
             optimiser.zero_grad(set_to_none=True)
 
-    def at(self, progress: float) -> None:
-        """Set every group's rate to where its schedule is after `progress` (0 to 1) of the run."""
+    def step(self, rate: float = 1.0, *, progress: float = 0.0) -> None:
+        """One step of every group, at `rate` times where its schedule is after `progress` (0 to 1) of the run."""
         for name, optimiser in self._by_name.items():
             group = self._groups[name]
-            for entry in optimiser.param_groups:
-                entry["lr"] = group.lr * cosine(progress, group.final)
-
-    def step(self) -> None:
-        """One step of every group."""
-        for optimiser in self._by_name.values():
+            for settings in optimiser.param_groups:
+                settings["lr"] = group.lr * cosine(progress, group.final) * rate
             optimiser.step()
 
     def to_tensors(self) -> dict[str, Tensor]:

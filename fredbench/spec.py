@@ -4,73 +4,25 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import math
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import tomli_w
 
-from fredbench import augmentation, networks
-from fredbench.budget import Budget
-from fredbench.config import parse_value, replace_known, to_mapping
-from fredbench.datasets import Dataset
-from fredbench.errors import ArtefactError, BudgetError, CompatibilityError, UnknownNameError, UsageError
+from fredbench.config import to_mapping
+from fredbench.errors import ArtefactError
 from fredbench.files import canonical_json
-from fredbench.methods import (
-    Setting,
-    iterations_of,
-    label_settings_of,
-    matching_settings_of,
-    method_named,
-    network_of,
-    settings_of,
-    student_settings_of,
-)
-from fredbench.objectives import OBJECTIVES
-from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
+from fredbench.parameterizations import PARAMETERIZATIONS
 from fredbench.training import TrainingRecipe
 
-__all__ = ["PRESETS", "Preset", "Request", "Spec", "resolve"]
+__all__ = ["Spec"]
 
-
-@dataclass(frozen=True)
-class Preset:
-    """How much of the published effort is spent; every row of a table names its preset."""
-
-    name: str
-    width: int
-    students: int
-    epochs: int
-    holds_out_validation: bool
-    iterations: int | None = None
-
-
-PRESETS: dict[str, Preset] = {
-    preset.name: preset
-    for preset in (
-        Preset("paper", width=128, students=5, epochs=1000, holds_out_validation=False),
-        Preset("fair", width=128, students=5, epochs=1000, holds_out_validation=True),
-        Preset("quick", width=32, students=3, epochs=200, holds_out_validation=True, iterations=300),
-    )
-}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What a user typed; None means: as the method and preset say."""
-
-    ipc: int | None = None
-    params: int | None = None
-    method: str | None = None
-    objective: str | None = None
-    parameterization: str | None = None
-    preset: str = "paper"
-    seed: int = 0
-    iterations: int | None = None
-    network: str | None = None
-    overrides: Sequence[str] = ()
+# Fields of a spec that stand in sections of their own.
+_SECTIONS = frozenset(
+    {"objective_settings", "parameterization_settings", "label_settings", "student", "student_network", "students"}
+)
 
 
 @dataclass(frozen=True)
@@ -99,15 +51,9 @@ class Spec:
     label_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Sections `run`, `objective`, `parameterization` and `student`, as in spec.toml."""
+        """Sections `run`, `objective`, `parameterization`, `labels` (unless hard) and `student`, as in spec.toml."""
         run = {
-            field.name: getattr(self, field.name)
-            for field in dataclasses.fields(self)
-            if field.name
-            not in {
-                *("objective_settings", "parameterization_settings", "label_settings"),
-                *("student", "student_network", "students"),
-            }
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _SECTIONS
         }
         labels = {"labels": dict(self.label_settings)} if self.label_settings else {}
         student = {"network": self.student_network, "students": self.students, **to_mapping(self.student)}
@@ -173,186 +119,12 @@ class Spec:
         """Whether this is a random subset."""
         return self.method == "random"
 
+    @property
+    def is_choice(self) -> bool:
+        """Whether this is a choice of real pictures, random or not: nothing is distilled."""
+        return self.objective == "none"
 
-def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) -> Spec:
-    """Fill a request in from method, preset and dataset; contradictions and unknown names are errors here."""
-    if request.preset not in PRESETS:
-        raise UnknownNameError("preset", request.preset, PRESETS)
-    preset = PRESETS[request.preset]
-    shape = (dataset.channels, *dataset.size)
-    budget = _budget(request, len(dataset.classes), shape)
-    ipc = max(1, budget.whole_pictures)
-    method, objective, parameterization = _parts(request)
-    sections = _split_overrides(request.overrides)
-    strategy = augmentation.strategy_for(dataset.flip)
-    iterations = _iterations(request, preset, objective)
-    storage = _values(
-        settings_of(
-            objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size, iterations=iterations
-        )
-    )
-    kind = PARAMETERIZATIONS.get(parameterization)
-    config = replace_known(kind.Config(), {**storage, **sections["parameterization"]}, where="parameterization")
-    matching: dict[str, Any] = {}
-    if objective != "none":
-        objective_kind = OBJECTIVES.get(objective)
-        _check_compatible(objective_kind, kind)
-        defaults = objective_kind.Config()
-        given = {"augmentation": "_".join(strategy)} if hasattr(defaults, "augmentation") else {}
-        given |= _values(
-            matching_settings_of(objective, dataset=dataset.name, ipc=ipc, flip=dataset.flip, preset=preset.name)
-        )
-        matching = to_mapping(replace_known(defaults, {**given, **sections["objective"]}, where="objective"))
-    elif sections["objective"]:
-        raise UsageError("a choice of real pictures has no objective settings", hint="drop --set objective....")
-    students = parse_value(sections["student"].pop("students", preset.students), int, where="student.students")
-    if students < 1:
-        raise UsageError(f"student.students must be at least 1, not {students}", hint="3 or more give a spread")
-    labels = _labels(objective, len(dataset.classes), iterations, sections["labels"])
-    usual = f"convnet-d{_depth(dataset.size)}-w{preset.width}-in"
-    network = _network(request.network or network_of(objective, preset.width) or usual, dataset)
-    decoded = kind(config).instances(budget) * len(dataset.classes)
-    own = _values(student_settings_of(objective, preset.name, pictures=decoded, classes=len(dataset.classes)))
-    student_network = sections["student"].pop("network", own.pop("network", request.network or usual))
-    recipe = replace_known(TrainingRecipe(epochs=preset.epochs, augmentation="_".join(strategy)), own, where="student")
-    recipe = _student(recipe, labels, sections["student"])
-    return Spec(
-        dataset=dataset.name,
-        fingerprint=dataset.fingerprint,
-        split="train without validation" if preset.holds_out_validation else "train",
-        method=method,
-        objective=objective,
-        parameterization=parameterization,
-        ipc=ipc,
-        budget=budget.scalars,
-        preset=preset.name,
-        seed=request.seed,
-        iterations=iterations,
-        network=network,
-        device=device,
-        threads=threads,
-        objective_settings=matching,
-        parameterization_settings=to_mapping(config),
-        student_network=_network(student_network, dataset),
-        students=students,
-        student=recipe,
-        label_settings={} if labels.form == "hard" else to_mapping(labels),
-    )
-
-
-def _values(settings: Mapping[str, Setting]) -> dict[str, Any]:
-    return {name: setting.value for name, setting in settings.items()}
-
-
-def _labels(objective: str, classes: int, iterations: int, overrides: Mapping[str, str]) -> LabelConfig:
-    """The labels of a run, refused where the objective cannot match or move them."""
-    published = _values(label_settings_of(objective, classes=classes, iterations=iterations))
-    if overrides.get("form") == "hard":
-        published["learned"] = False
-    labels = replace_known(LabelConfig(), {**published, **overrides}, where="labels")
-    if objective == "none":
-        if labels.form != "hard":
-            raise CompatibilityError("a choice of real pictures has hard labels", hint="drop --set labels....")
-        return labels
-    kind = OBJECTIVES.get(objective)
-    if labels.form not in kind.label_forms:
-        raise CompatibilityError(
-            f"objective {objective!r} cannot match {labels.form} labels",
-            hint=f"set labels.form to {' or '.join(sorted(kind.label_forms))}",
-        )
-    if labels.learned and kind.learns_labels == "never":
-        raise CompatibilityError(f"objective {objective!r} does not learn labels", hint="set labels.learned=false")
-    if not labels.learned and kind.learns_labels == "must":
-        raise CompatibilityError(f"objective {objective!r} learns labels only", hint="set labels.learned=true")
-    return labels
-
-
-def _student(recipe: TrainingRecipe, labels: LabelConfig, overrides: Mapping[str, str]) -> TrainingRecipe:
-    """The students' recipe; centred labels are regressed on, since no cross-entropy is defined for them."""
-    loss = {"loss": "mse"} if labels.form == "centred" else {}
-    found = replace_known(recipe, {**loss, **overrides}, where="student")
-    if labels.form == "centred" and found.loss != "mse":
-        raise CompatibilityError("centred labels are no probabilities", hint="set student.loss=mse")
-    return found
-
-
-def _budget(request: Request, classes: int, shape: tuple[int, int, int]) -> Budget:
-    if (request.ipc is None) == (request.params is None):
-        raise UsageError("give the budget once: --ipc N or --params N", hint="for example --ipc 1")
-    if request.ipc is not None:
-        return Budget.for_ipc(request.ipc, classes, shape)
-    if request.params is None or request.params < 1:
-        raise BudgetError(f"--params must be at least 1, not {request.params}", hint="give --params 30720, say")
-    return Budget(request.params, classes, shape)
-
-
-def _parts(request: Request) -> tuple[str, str, str]:
-    """(method, objective, parameterization); a pair given by hand is named after itself."""
-    if request.method is not None and (request.objective or request.parameterization):
-        method = method_named(request.method)
-        objective = request.objective or method.objective
-        parameterization = request.parameterization or method.parameterization
-        if parameterization != method.parameterization:
-            raise UsageError(
-                f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",
-                hint="give --objective and --parameterization without --method",
-            )
-        return method.name, objective, parameterization
-    if request.objective or request.parameterization:
-        fred = method_named("fred")
-        objective = request.objective or fred.objective
-        parameterization = request.parameterization or fred.parameterization
-        name = {"fred": "fred", "pixels": objective}.get(parameterization, f"{objective}-{parameterization}")
-        return ("random" if objective == "none" else name), objective, parameterization
-    method = method_named(request.method or "fred")
-    return method.name, method.objective, method.parameterization
-
-
-def _check_compatible(objective: Any, parameterization: Any) -> None:
-    missing = sorted(objective.needs - parameterization.offers)
-    if missing:
-        have = [n for n in PARAMETERIZATIONS if not objective.needs - PARAMETERIZATIONS.get(n).offers]
-        raise CompatibilityError(
-            f"objective {objective.name!r} needs {', '.join(missing)}, which parameterization "
-            f"{parameterization.name!r} does not offer",
-            hint=f"these do: {', '.join(have) or 'none'}",
-        )
-
-
-def _iterations(request: Request, preset: Preset, objective: str) -> int:
-    if request.iterations is not None and request.iterations < 0:
-        raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
-    if objective == "none":
-        return 0
-    if request.iterations is not None:
-        return request.iterations
-    return preset.iterations if preset.iterations is not None else int(iterations_of(objective).value)
-
-
-def _network(name: str, dataset: Dataset) -> str:
-    """The name that `name` stands for at this size, so that two spellings of a network are one spec."""
-    return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
-
-
-def _depth(size: tuple[int, int]) -> int:
-    """D3 at 32 px, D4 at 64, D5 at 128: the last map is always 4 x 4."""
-    return max(1, round(math.log2(max(size) / 4)))
-
-
-_SECTIONS = ("objective", "parameterization", "labels", "student")
-
-
-def _split_overrides(overrides: Sequence[str]) -> dict[str, dict[str, str]]:
-    sections: dict[str, dict[str, str]] = {name: {} for name in _SECTIONS}
-    for override in overrides:
-        key, equals, value = override.partition("=")
-        section, dot, name = key.partition(".")
-        if not equals or not dot or section not in sections:
-            raise UsageError(
-                f"--set {override} is not SECTION.KEY=VALUE", hint=f"sections: {', '.join(_SECTIONS)}; {_EXAMPLE}"
-            )
-        sections[section][name] = value
-    return sections
-
-
-_EXAMPLE = "for example --set parameterization.k=64"
+    @property
+    def is_start(self) -> bool:
+        """Whether this is a parameterization before its first iteration."""
+        return self.iterations == 0 and not self.is_choice

@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
+from fredbench.config import parse_value
+from fredbench.corruptions import ALL, PROFILES
 from fredbench.errors import UnknownNameError, UsageError
 
 __all__ = ["CorruptionSuite", "suite_named", "suite_names"]
@@ -51,7 +53,11 @@ def suite_named(name: str) -> CorruptionSuite:
         path = Path(name)
         if not path.is_file():
             raise UsageError(f"no suite file at {path}", hint=f"known suites: {', '.join(suite_names())}")
-        return _parse(path.read_text(), where=str(path))
+        try:
+            text = path.read_text()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"suite {path} is no text: {error}", hint="give a TOML file") from error
+        return _parse(text, where=str(path))
     if name not in suite_names():
         raise UnknownNameError("suite", name, suite_names())
     return _parse((_shipped() / f"{name}.toml").read_text(), where=name)
@@ -77,8 +83,14 @@ def _parse(text: str, *, where: str) -> CorruptionSuite:
         raise UsageError(
             f"suite {where} lacks {', '.join(sorted(missing))}", hint="see `fredbench suite show cifar10c`"
         )
-    plain: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    kinds = get_type_hints(CorruptionSuite)
+    plain = {key: parse_value(value, kinds[key], where=f"{where}: {key}") for key, value in values.items()}
     suite = CorruptionSuite(**plain)
     if not suite.severities or not set(suite.severities) <= set(range(1, 6)):
         raise UsageError(f"suite {where} has severities {suite.severities}", hint="severities are 1 to 5")
+    if suite.profile not in PROFILES:
+        raise UnknownNameError(f"profile of suite {where}:", suite.profile, PROFILES)
+    for name in suite.corruptions:
+        if name not in ALL:
+            raise UnknownNameError(f"corruption of suite {where}:", name, ALL)
     return suite

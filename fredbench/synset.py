@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,13 +69,15 @@ class Synset:
         """A synset of `state`; `description` holds what the parameterization does not know (dataset, recipe)."""
         stored = {k: (t.cpu().contiguous(), role) for k, (t, role) in parameterization.to_tensors(state).items()}
         tensors = {name: tensor for name, (tensor, _) in stored.items()}
+        learned = description.get("step_size") is not None
+        ledger = replace(parameterization.ledger(state), step_size_scalars=int(learned))
         header = {
             "format": FORMAT,
             "format_version": FORMAT_VERSION,
             **description,
             "tensors": {name: role for name, (_, role) in stored.items()},
             "tensors_sha256": tensors_digest(tensors),
-            "ledger": parameterization.ledger(state).to_mapping(),
+            "ledger": ledger.to_mapping(),
         }
         return Synset(tensors, {**header, "header_sha256": header_digest(header)})
 

@@ -7,6 +7,8 @@ after epoch index E // 2 + 1, where the optimiser is made anew and so loses its 
 
 from __future__ import annotations
 
+import functools
+import itertools
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -17,27 +19,41 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench import augmentation
+from fredbench.augmentation import CONSTANTS
 from fredbench.config import late
+from fredbench.cutmix import mixed_loss, paste, sample_mix
 from fredbench.errors import UsageError
 from fredbench.kernels.empirical import maximum_stable_rate
 from fredbench.kernels.regression import centred_one_hot, half_squared_error
 from fredbench.optimisation import cosine
 from fredbench.pictures import Pictures
 from fredbench.rng import Stream
+from fredbench.stages import apply_stages, parse_stages, sample_stages
 
-__all__ = ["LOSSES", "TrainingRecipe", "cross_entropy", "predict", "squared_error", "train"]
+__all__ = [
+    "LOSSES",
+    "TrainingRecipe",
+    "cross_entropy",
+    "network_optimiser",
+    "predict",
+    "squared_error",
+    "train",
+    "train_epoch",
+]
 
 OnEpoch = Callable[[int, torch.optim.Optimizer], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
     """How a network is trained; the defaults are §0.5 of the field's shared protocol.
 
-    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt), `constant` (E epochs) or `cosine`
-    (E epochs: `warmup` of them linearly from 0, the rest half a cosine down to `final` of the rate, step by step).
-    augmentation: a DSA strategy string drawn independently for each picture, or `none`; `strength` names its constants.
+    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt), `constant` (E epochs), `steps`
+    (E epochs, a drop at two thirds and at five sixths, same optimiser: IDC) or `cosine` (E epochs: `warmup` of them
+    linearly from 0, the rest half a cosine down to `final` of the rate, batch by batch).
+    augmentation: a DSA strategy string drawn independently for each picture, several stages joined by `+` (see
+    `stages`), or `none`; `strength` names its constants. cutmix: the probability that a batch is mixed (see `cutmix`).
     lr_unit: `absolute`, or `stable`: `lr` times the largest rate that the network stands on its first 50 pictures.
     """
 
@@ -46,9 +62,10 @@ class TrainingRecipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
-    schedule: Literal["drop", "constant", "cosine"] = "drop"
+    schedule: Literal["drop", "constant", "steps", "cosine"] = "drop"
     drop_factor: float = 0.1
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    cutmix: float = 0.0
     loss: Literal["cross-entropy", "mse"] = late("cross-entropy")
     optimiser: Literal["sgd", "adam"] = late("sgd")
     warmup: int = late(0)
@@ -69,12 +86,17 @@ class TrainingRecipe:
                 f"{self.momentum}, weight decay {self.weight_decay}, drop by {self.drop_factor} cannot be run",
                 hint="epochs and the last three must be 0 or more, the batch size at least 1, the rate positive",
             )
-        augmentation.parse_strategy(self.augmentation)
+        if not 0 <= self.cutmix <= 1:
+            raise UsageError(f"cutmix = {self.cutmix} is no probability", hint="give a number from 0 to 1")
+        parse_stages(self.augmentation)
 
     def phases(self) -> list[tuple[float, int]]:
-        """(learning rate, epochs) in order; each phase has an optimiser of its own."""
-        if self.schedule != "drop":
+        """(learning rate, epochs) in order; under `drop` each phase has an optimiser of its own."""
+        if self.schedule in {"constant", "cosine"}:
             return [(self.lr, self.epochs)]
+        if self.schedule == "steps":
+            ends = (0, 2 * self.epochs // 3, 5 * self.epochs // 6, self.epochs)
+            return [(self.lr * self.drop_factor**n, b - a) for n, (a, b) in enumerate(itertools.pairwise(ends))]
         total = self.epochs + 1
         first = min(self.epochs // 2 + 2, total)
         return [(self.lr, first), (self.lr * self.drop_factor, total - first)] if first < total else [(self.lr, first)]
@@ -99,7 +121,7 @@ def squared_error(outputs: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor
     return half_squared_error(outputs, rows.to(outputs.dtype))
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"cross-entropy": cross_entropy, "mse": squared_error}
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "mse": squared_error}
 """Losses of recipes by name: (outputs, labels) to a scalar."""
 
 
@@ -115,31 +137,49 @@ def train(
     rng: Stream,
     *,
     on_epoch: OnEpoch | None = None,
-    loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+    loss: Loss | None = None,
+    first_epoch: int = 0,
 ) -> None:
-    """Train `network` in place on `pictures` after `recipe`.
+    """Train `network` in place on `pictures` after `recipe`; `loss` takes the place of the recipe's own.
+
+    Epochs before `first_epoch` are taken as done; with momentum, what it had gathered there is lost.
 
     Every epoch draws from its own child stream of `rng` (order, augmentation, decoding), so that the result does
-    not depend on what was drawn elsewhere. `on_epoch(epoch, optimiser)` is called before each epoch. `loss` takes
-    the place of the recipe's own.
+    not depend on what was drawn elsewhere. `on_epoch(epoch, optimiser)` is called before each epoch.
     """
-    loss = loss or LOSSES[recipe.loss]
     unit = 1.0 if recipe.lr_unit == "absolute" else _stable_rate(network, pictures, recipe, rng.child("rate"))
-    network.train()
-    epoch = 0
+    epoch, optimiser = 0, network_optimiser(network, recipe)
     for rate, epochs in recipe.phases():
-        optimiser = _optimiser(network, recipe, rate * unit)
+        if recipe.schedule == "drop" and epoch:
+            optimiser = network_optimiser(network, recipe)
         for _ in range(epochs):
-            if on_epoch is not None:
-                on_epoch(epoch, optimiser)
-            _one_epoch(network, pictures, recipe, epoch, (optimiser, rate * unit), rng.child("epoch", epoch), loss)
+            if epoch >= first_epoch:
+                _set_rate(optimiser, rate * unit)
+                if on_epoch is not None:
+                    on_epoch(epoch, optimiser)
+                pace = None
+                if recipe.schedule == "cosine":
+                    pace = functools.partial(_follow, optimiser, recipe, rate * unit, epoch)
+                train_epoch(network, pictures, recipe, optimiser, rng.child("epoch", epoch), loss=loss, pace=pace)
             epoch += 1
 
 
-def _optimiser(network: nn.Module, recipe: TrainingRecipe, rate: float) -> torch.optim.Optimizer:
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for settings in optimiser.param_groups:
+        settings["lr"] = rate
+
+
+def _follow(optimiser: torch.optim.Optimizer, recipe: TrainingRecipe, rate: float, epoch: int, share: float) -> None:
+    _set_rate(optimiser, rate * recipe.factor(epoch + share))
+
+
+def network_optimiser(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser at its first rate."""
     if recipe.optimiser == "adam":
-        return torch.optim.Adam(network.parameters(), lr=rate, weight_decay=recipe.weight_decay)
-    return torch.optim.SGD(network.parameters(), lr=rate, momentum=recipe.momentum, weight_decay=recipe.weight_decay)
+        return torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
 
 
 def _stable_rate(network: nn.Module, pictures: Pictures, recipe: TrainingRecipe, rng: Stream) -> float:
@@ -153,30 +193,38 @@ def _stable_rate(network: nn.Module, pictures: Pictures, recipe: TrainingRecipe,
 _PROBED = 50
 
 
-def _one_epoch(
+def train_epoch(
     network: nn.Module,
     pictures: Pictures,
     recipe: TrainingRecipe,
-    epoch: int,
-    optimisation: tuple[torch.optim.Optimizer, float],
+    optimiser: torch.optim.Optimizer,
     rng: Stream,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    *,
+    loss: Loss | None = None,
+    pace: Callable[[float], None] | None = None,
 ) -> None:
-    strategy, constants = augmentation.parse_strategy(recipe.augmentation), augmentation.CONSTANTS[recipe.strength]
-    optimiser, rate = optimisation
+    """One pass over `pictures` in random order; all draws come from `rng`.
+
+    For who keeps a network and its optimiser from one pass to the next (IDC); `train` is a sequence of these.
+    `pace` is called before every batch with the share of the pass that is done.
+    """
+    loss = loss or LOSSES[recipe.loss]
+    stages, constants, generator = parse_stages(recipe.augmentation), CONSTANTS[recipe.strength], rng.torch()
     batches = math.ceil(len(pictures) / recipe.batch_size)
-    generator = rng.torch()
+    network.train()
     for number, index in enumerate(_batches(len(pictures), recipe.batch_size, generator)):
-        if recipe.schedule == "cosine":
-            for group in optimiser.param_groups:
-                group["lr"] = rate * recipe.factor(epoch + number / batches)
+        if pace is not None:
+            pace(number / batches)
         images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
-        if strategy:
-            size, count = (images.shape[2], images.shape[3]), len(images)
-            draw = augmentation.sample(strategy, count, size, generator, siamese=False, constants=constants)
-            images = augmentation.apply(draw, images, constants)
+        height, width = images.shape[2:]
+        draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
+        images = apply_stages(draws, images, constants)
+        mix = sample_mix(recipe.cutmix, len(images), (height, width), generator) if recipe.cutmix else None
         optimiser.zero_grad(set_to_none=True)
-        loss(network(images), labels).backward()
+        if mix is None:
+            loss(network(images), labels).backward()
+        else:
+            mixed_loss(mix, loss, network(paste(mix, images)), labels).backward()
         optimiser.step()
 
 

@@ -13,6 +13,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -97,17 +98,32 @@ class Child:
     """A command in a process of its own, with its output in files."""
 
     def __init__(
-        self, scratch: Path, *arguments: object, env: Mapping[str, str] | None = None, prelude: str = ""
+        self,
+        scratch: Path,
+        *arguments: object,
+        env: Mapping[str, str] | None = None,
+        prelude: str = "",
+        piped: bool = False,
     ) -> None:
-        """Start it; `prelude` is Python run in the child before the command (a limit, a trap)."""
+        """Start it; `prelude` is Python run in the child before the command (a limit, a trap).
+
+        `piped`: stderr is a pipe, so that a limit on the size of files does not cut what is said of it.
+        """
         scratch.mkdir(parents=True, exist_ok=True)
         self._out, self._err = scratch / "stdout", scratch / "stderr"
+        self._pipe = Pipe(scratch / "pipe") if piped else None
         with mock.patch.dict(os.environ, environment(), clear=True):
             context = multiprocessing.get_context("forkserver")
             context.set_forkserver_preload(PRELOADED)
             self.process: ForkServerProcess = context.Process(
                 target=_in_child,
-                args=([str(a) for a in arguments], environment(env), str(self._out), str(self._err), prelude),
+                args=(
+                    [str(a) for a in arguments],
+                    environment(env),
+                    str(self._out),
+                    str(self._pipe or self._err),
+                    prelude,
+                ),
                 daemon=True,
             )
             self.process.start()
@@ -120,6 +136,8 @@ class Child:
 
     def errors(self) -> str:
         """What it has written to stderr so far."""
+        if self._pipe is not None:
+            return self._pipe.text()
         return self._err.read_text() if self._err.exists() else ""
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
@@ -133,9 +151,38 @@ class Child:
         return self.process.is_alive()
 
 
-def run_in_child(scratch: Path, *arguments: object, env: Mapping[str, str] | None = None, prelude: str = "") -> Outcome:
+def run_in_child(
+    scratch: Path,
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    prelude: str = "",
+    piped: bool = False,
+) -> Outcome:
     """Run a command in a child to its end."""
-    return Child(scratch, *arguments, env=env, prelude=prelude).outcome()
+    return Child(scratch, *arguments, env=env, prelude=prelude, piped=piped).outcome()
+
+
+class Pipe:
+    """A named pipe, read to its end by a thread."""
+
+    def __init__(self, path: Path) -> None:
+        path.unlink(missing_ok=True)
+        os.mkfifo(path)
+        self._path, self._parts = path, []
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def _read(self) -> None:
+        with open(self._path, "rb") as file:
+            self._parts.append(file.read())
+
+    def __str__(self) -> str:
+        return str(self._path)
+
+    def text(self) -> str:
+        """All that was written, once the writer has gone."""
+        self._thread.join(10)
+        return b"".join(self._parts).decode()
 
 
 def _in_child(arguments: list[str], variables: dict[str, str], out: str, err: str, prelude: str) -> None:
@@ -160,6 +207,20 @@ def waiting(seconds: float = 60) -> Iterator[None]:
         yield
         time.sleep(0.002)
     raise AssertionError(f"nothing happened in {seconds} s")
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} if folder.exists() else set()
+
+
+def refused(tmp_path: Path, *arguments: object, say: str, hint: str = "", env: dict[str, str] | None = None) -> None:
+    """The command is refused in two lines that hold `say` and `hint`, and writes nothing into its store."""
+    store, before = tmp_path / "runs", files_below(tmp_path)
+    outcome = invoke(*arguments, "--store", store, env=env)
+    error, mending = outcome.problem()
+    assert say in error, error
+    assert hint in mending, mending
+    assert files_below(tmp_path) == before
 
 
 def whole_files(folder: Path) -> None:

@@ -47,6 +47,10 @@ def alterations(vectors: Vectors) -> list[tuple[str, Vectors]]:
     found = []
     for key, array in vectors.items():
         changed = array.copy()
+        if array.dtype.kind == "U":
+            changed = np.asarray(np.flip(array) if array.ndim else str(array).replace("1", "2"))
+            found.append((key, {**vectors, key: changed}))
+            continue
         place = np.unravel_index(np.abs(array.astype(np.float64)).argmax(), array.shape)
         if array.dtype.kind == "f":
             changed[place] += 1e-7 * max(abs(float(array[place])), 1e-3)

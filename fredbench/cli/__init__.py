@@ -20,10 +20,15 @@ from fredbench.progress import say
 
 __all__ = ["cli", "main"]
 
+# Read when torch loads its OpenMP, so set before any command imports it. By default idle threads spin: on a machine
+# that others use too, two threads then spend most of their time waiting for each other at full load.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # command -> (module, the line `fredbench --help` shows). Modules are imported when their command is used.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("quickstart", "The whole main job on the embedded digits, in minutes, without a network."),
     "distill": ("distill", "Make a synset: a distilled set within a budget."),
+    "experts": ("experts", "Train or extend the experts that trajectory matching reads."),
     "evaluate": ("evaluate", "Train students on synsets and score the clean test split."),
     "corrupt": ("corrupt", "Write a corrupted test set, or draw the 15 x 5 grid of one picture."),
     "corrupt-eval": ("corrupt_eval", "Cross-domain accuracy table: clean and 15 corruptions."),
@@ -87,8 +92,9 @@ class _Cli(click.Group):
                 traceback.print_exc()
             _complain(error.message, error.hint)
             code = 1 if isinstance(error, CheckFailedError) else 2
-        except BrokenPipeError:
-            # The reader (`head`, say) went away: not an error of ours; keep the interpreter from complaining.
+        except (BrokenPipeError, SystemExit):
+            # The reader (`head`, say) went away, which click answers with an exit of its own: not an error of
+            # ours; keep the interpreter from complaining.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             code = 0
         except OSError as error:

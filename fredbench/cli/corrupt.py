@@ -44,10 +44,9 @@ def _write(
     severities: tuple[int, ...], seed: int, workers: int | None, frost: FrostSource, archive_jpeg: bool,
 ) -> None:  # fmt: skip
     from fredbench.corruptions import evenly_spaced, write_set
-    from fredbench.corruptions.reference import check_request, limitations
+    from fredbench.corruptions.reference import limitations
 
     if engine == "imagecorruptions":
-        check_request(profile)
         for sentence in limitations(names):
             say(f"note: {sentence}")
     total = len(dataset.test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,13 @@ from fredbench.cli.options import data_options, device_option, examples, set_opt
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.device import resolve_device, use_threads
 from fredbench.errors import UsageError
+from fredbench.estimation import estimate
 from fredbench.methods import METHODS
+from fredbench.objectives import OBJECTIVES
+from fredbench.presets import PRESETS
 from fredbench.progress import say
-from fredbench.spec import PRESETS, Request, Spec, resolve
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 from fredbench.store import Store
 
 __all__ = ["command"]
@@ -76,7 +81,7 @@ def command(
         say("this run is done already; --fresh starts over")
     else:
         if not folder.checkpoint_file.is_file():
-            _estimate(spec, pictures, torch_device, yes=yes)
+            _tell_estimate(spec, pictures, store, yes=yes)
         distillation.run(spec, pictures, folder, fresh=fresh)
         ledger = folder.result()["ledger"]
         say(
@@ -92,6 +97,8 @@ def _introduce(spec: Spec, dataset: Dataset) -> None:
         f"{spec.iterations} iterations with {spec.network}, preset {spec.preset}, "
         f"budget {spec.budget:,} scalars, device {spec.device}"
     )
+    if spec.objective == "tm":
+        _introduce_matching(spec.objective_settings)
     note = METHODS[spec.method].note if spec.method in METHODS else ""
     if note:
         say(f"note: {note}")
@@ -101,17 +108,32 @@ def _introduce(spec: Spec, dataset: Dataset) -> None:
         say(f"note: {line}")
 
 
-def _estimate(spec: Spec, dataset: Dataset, device: torch.device, *, yes: bool) -> None:
+def _tell_estimate(spec: Spec, dataset: Dataset, store: Path, *, yes: bool) -> None:
     """Say what a long run will cost; without an accelerator refuse above six hours unless `yes`."""
-    if spec.iterations < _WORTH_ESTIMATING:
+    needs_experts = spec.objective != "none" and "experts" in OBJECTIVES.get(spec.objective).needs
+    if spec.iterations == 0 or (spec.iterations < _WORTH_ESTIMATING and not needs_experts):
         return
-    seconds = distillation.estimate_seconds(spec, dataset, device)
-    say(f"estimate: {_duration(seconds)} ({seconds / spec.iterations:.2g} s an iteration, measured on one step)")
-    if device.type == "cpu" and seconds > LONG_SECONDS and not yes:
+    cost = estimate(spec, dataset, store)
+    experts = f"{duration(cost.experts)} of it for experts, " if cost.experts else ""
+    say(
+        f"estimate: {duration(cost.seconds)} ({experts}{cost.iteration:.3g} s an iteration, measured on one step), "
+        f"memory {cost.memory / 1e9:.1f} GB"
+    )
+    if torch.device(spec.device).type == "cpu" and cost.seconds > LONG_SECONDS and not yes:
         raise UsageError(
-            f"this run would take about {_duration(seconds)} on this CPU",
+            f"this run would take about {duration(cost.seconds)} on this CPU",
             hint=f"add --yes to go on, or try: {quick_command(sys.argv[1:])}",
         )
+
+
+def _introduce_matching(settings: Mapping[str, Any]) -> None:
+    """What of trajectory matching a reader of the log must know: its scale."""
+    last = settings["start_epochs"] - 1 + settings["expert_epochs"]
+    say(
+        f"matching N = {settings['steps']} steps to M = {settings['expert_epochs']} epochs of {settings['experts']} "
+        f"experts, starts below T+ = {settings['start_epochs']} (experts are trained for {last} epochs), "
+        f"gradient {settings['gradient']}"
+    )
 
 
 def quick_command(arguments: list[str]) -> str:
@@ -124,7 +146,8 @@ def quick_command(arguments: list[str]) -> str:
     return f"fredbench {shlex.join(kept)} --preset quick"
 
 
-def _duration(seconds: float) -> str:
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
     if seconds < 90:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -26,8 +26,15 @@ def command(form: str, store: Path, data: Path | None, offline: bool) -> None:
     from fredbench.report.table import simple_table
 
     findings = examine(store, data_root(data))
-    lines = [(finding.topic, finding.state, finding.found, finding.fix) for finding in findings]
-    click.echo(simple_table(("what", "state", "found", "fix"), lines, form))
+    if form in {"table", "markdown"}:
+        # A column of fixes would be wider than any terminal.
+        lines = [(finding.topic, finding.state, finding.found) for finding in findings]
+        click.echo(simple_table(("what", "state", "found"), lines, form))
+        fixes = [f"- {finding.topic}: {finding.fix}" for finding in findings if finding.fix]
+        click.echo("\n".join(["", "To mend or to know:", *fixes]) if fixes else "\nNothing to mend.")
+    else:
+        whole = [(finding.topic, finding.state, finding.found, finding.fix) for finding in findings]
+        click.echo(simple_table(("what", "state", "found", "fix"), whole, form))
     broken = [finding for finding in findings if finding.state == "broken"]
     if broken:
         raise CheckFailedError(

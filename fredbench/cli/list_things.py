@@ -10,6 +10,7 @@ import click
 
 from fredbench.cli.options import examples, format_option, store_option
 from fredbench.errors import ArtefactError
+from fredbench.progress import say
 from fredbench.registry import Registry
 from fredbench.report.table import simple_table
 
@@ -105,4 +106,6 @@ _KINDS: dict[str, Callable[[Path], _Table]] = {
 def command(kind: str, form: str, store: Path) -> None:
     """Say what there is of a kind, one line each."""
     head, lines = _KINDS[kind](store)
+    if not lines:
+        say(f"no runs in {store}" if kind == "runs" else f"no {kind}")
     click.echo(simple_table(head, lines, form))

@@ -17,16 +17,12 @@ from fredbench.evaluation import Entrant, Evaluation, with_companions
 from fredbench.progress import say
 from fredbench.report.html import write_page
 from fredbench.report.table import corruption_table
-from fredbench.spec import Request, resolve
+from fredbench.reproducing import distill_command
+from fredbench.resolution import Request, resolve
 from fredbench.store import Store
 from fredbench.suites import suite_named
 
 __all__ = ["command"]
-
-_COMMANDS = (
-    "fredbench distill digits --ipc 1 --preset quick",
-    "fredbench corrupt-eval --suite digitsc --students {students}",
-)
 
 
 @click.command(
@@ -34,7 +30,7 @@ _COMMANDS = (
     epilog=examples("fredbench quickstart", "fredbench quickstart --store /tmp/runs --out digits.html"),
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Root of every random draw.")
-@click.option("--students", type=int, default=5, show_default=True, help="Students a set.")
+@click.option("--students", type=int, default=3, show_default=True, help="Students a set.")
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -53,7 +49,9 @@ def command(seed: int, students: int, out: Path, form: str, device: str, threads
     began = time.monotonic()
     torch_device, count = resolve_device(device), use_threads(threads)
     dataset, suite, folders = load_dataset("digits"), suite_named("digitsc"), Store(store)
-    spec = resolve(Request(ipc=1, preset="quick", seed=seed), dataset, device=str(torch_device), threads=count)
+    spec = resolve(
+        Request(ipc=1, objective="dm", preset="quick", seed=seed), dataset, device=str(torch_device), threads=count
+    )
     say("1/3 distilling the digits with FreD: one picture's budget a class, k = 256, four pictures decoded")
     folder = folders.folder_for(spec)
     distillation.run(spec, dataset, folder)
@@ -76,7 +74,10 @@ def command(seed: int, students: int, out: Path, form: str, device: str, threads
         suite=suite,
         synsets={row.label: entrant.synset for row, entrant in zip(rows, entrants, strict=True)},
         environment=environment(str(torch_device), count),
-        commands=[line.format(students=students) for line in _COMMANDS],
+        commands=[
+            distill_command(spec, dataset),
+            f"fredbench corrupt-eval --suite {suite.name} --students {students} {folder.path.name}",
+        ],
     )
     click.echo(corruption_table(suite.name, suite.severities, rows, form))
     say(f"report: {out} ({time.monotonic() - began:.0f} s in all)")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-
 from typing import Any, Literal, NamedTuple
 
 import cv2
@@ -148,9 +147,7 @@ def motion_blur(
     ImageMagick keeps 16 bits a value and so stores ⌊V + 0.5/257⌋; imagecorruptions truncates V.
     """
     package = family == "imagecorruptions"
-    sums = motion_sum(
-        pictures, motion_taps(angles, radius, sigma, "package" if package else "magick"), stops=package
-    )
+    sums = motion_sum(pictures, motion_taps(angles, radius, sigma, "package" if package else "magick"), stops=package)
     if not package:
         sums += 0.5 / 257
     return np.asarray(np.minimum(sums, 255).astype(np.uint8))

@@ -7,7 +7,6 @@ conversions (which the published generators call), because the result is truncat
 from __future__ import annotations
 
 import math
-
 from typing import Any
 
 import numpy as np

@@ -27,14 +27,17 @@ def compiled(function: F) -> F:
     No fast-math: every loop gives the same bits whether it is vectorised or not, so that a picture's outcome cannot
     depend on its neighbours in the batch. Division by zero follows IEEE, as in NumPy.
     """
-    options = {"nogil": True, "error_model": "numpy"}
+    raw = _raw(function)
     try:
-        return cast(F, numba.njit(cache=True, **options)(_raw(function)))
+        return cast(F, numba.njit(raw, cache=True, nogil=True, error_model="numpy"))
     except RuntimeError:
         # Neither the package's folder nor the user's cache folder is writable: compile in every process anew.
-        return cast(F, numba.njit(**options)(_raw(function)))
+        return cast(F, numba.njit(raw, nogil=True, error_model="numpy"))
 
 
 def inlined(function: F) -> F:
-    """Compile a small helper to be called from `compiled` loops only."""
-    return cast(F, numba.njit(error_model="numpy", inline="never")(_raw(function)))
+    """Compile a small helper to be called from `compiled` loops of the same file only.
+
+    Of the same file, because the disk cache notices a change of the caller's file and of no other.
+    """
+    return cast(F, numba.njit(_raw(function), error_model="numpy"))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import functools
-import math
-from typing import Any, Literal
+from typing import Any
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Float32, Float64, Int64, UInt8
+from jaxtyping import Float, Float32, Float64, UInt8
 
 from fredbench.corruptions.colour import change_saturation
 from fredbench.corruptions.compiling import Array, compiled, inlined
 from fredbench.corruptions.filters import smooth_fields
+from fredbench.corruptions.resampling import resized
 from fredbench.corruptions.severities import ELASTIC_UNIT, Family, Row
 from fredbench.errors import UsageError
 
@@ -62,118 +61,21 @@ def jpeg_compression(pictures: UInt8[np.ndarray, "n h w 3"], quality: int) -> UI
         done, packed = cv2.imencode(".jpg", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR), settings)
         if not done:
             raise UsageError(f"OpenCV cannot write JPEG of quality {quality}", hint="use a quality of 1 to 100")
-        cv2.cvtColor(cv2.imdecode(packed, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB, dst=target)
+        target[:] = np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))[..., ::-1]
     return out
 
 
-_COEFFICIENT_BITS = 22
-BoxTable = tuple[Int64[np.ndarray, " m"], Int64[np.ndarray, " m"], Int64[np.ndarray, " m"]]
-"""For each output place: first source pixel, how many of them, and their common fixed-point weight."""
-
-
-@functools.lru_cache(maxsize=64)
-def _box_table(source: int, target: int) -> BoxTable:
-    """Pillow's BOX filter along one axis: whole pixels of equal weight.
-
-    A pixel counts when its centre lies within half a (target) pixel of the output's centre, open at the left.
-    """
-    scale = source / target
-    stretch = max(scale, 1.0)
-    table = np.empty((3, target), np.int64)
-    for place in range(target):
-        centre = (place + 0.5) * scale
-        candidates = np.arange(max(int(centre - stretch / 2 + 0.5), 0), min(int(centre + stretch / 2 + 0.5), source))
-        distance = (candidates - centre + 0.5) / stretch
-        inside = candidates[(distance > -0.5) & (distance <= 0.5)]
-        table[:, place] = inside[0], len(inside), math.floor((1 << _COEFFICIENT_BITS) / len(inside) + 0.5)
-    return table[0], table[1], table[2]
-
-
-@functools.lru_cache(maxsize=64)
-def _nearest_table(source: int, target: int) -> BoxTable:
-    """The same for nearest-neighbour enlargement."""
-    places = np.floor((np.arange(target) + 0.5) * (source / target)).astype(np.int64)
-    ones = np.ones(target, np.int64)
-    return np.minimum(places, source - 1), ones, ones << _COEFFICIENT_BITS
-
-
-@inlined
-def _row_boxes(line: Array, firsts: Array, counts: Array, weights: Array, target: Array) -> None:
-    # One row of RGB pixels, (w, 3) to (m, 3), rounded to 8 bits.
-    half = 1 << 21
-    for x in range(firsts.size):
-        first, weight = firsts[x], weights[x]
-        if counts[x] == 1:
-            for d in range(3):
-                target[x, d] = line[first, d]
-        else:
-            r, g, b = 0, 0, 0
-            for k in range(first, first + counts[x]):
-                r += line[k, 0]
-                g += line[k, 1]
-                b += line[k, 2]
-            target[x, 0] = np.uint8((half + weight * r) >> 22)
-            target[x, 1] = np.uint8((half + weight * g) >> 22)
-            target[x, 2] = np.uint8((half + weight * b) >> 22)
-
-
-@inlined
-def _column_boxes(plane: Array, first: int, count: int, weight: int, sums: Array, target: Array) -> None:
-    # Rows first … first + count - 1 of a plane to one row, rounded to 8 bits.
-    if count == 1:
-        target[:] = plane[first]
-        return
-    sums[:] = np.uint32(0)
-    for k in range(first, first + count):
-        line = plane[k]
-        for x in range(sums.size):
-            sums[x] += line[x]
-    half, factor = np.uint32(1 << 21), np.uint32(weight)
-    for x in range(sums.size):
-        target[x] = np.uint8((half + factor * sums[x]) >> np.uint32(22))
-
-
-@compiled
-def _resample(pictures: Array, table_x: Any, table_y: Any, middle: Array, out: Array) -> None:
-    # Along the rows first, 8 bits between the passes: Pillow's order.
-    n, h, w, c = pictures.shape
-    width = middle.shape[1] * c
-    sums = np.empty(width, np.uint32)
-    plane = middle.reshape(h, width)
-    for i in range(n):
-        for y in range(h):
-            _row_boxes(pictures[i, y], table_x[0], table_x[1], table_x[2], middle[y])
-        for y in range(table_y[0].size):
-            target = out[i, y].reshape(width)
-            _column_boxes(plane, table_y[0][y], table_y[1][y], table_y[2][y], sums, target)
-
-
-def _resized(
-    pictures: UInt8[np.ndarray, "n h w 3"], height: int, width: int, kind: Literal["box", "nearest"]
-) -> UInt8[np.ndarray, "n {height} {width} 3"]:
-    n, h, w, c = pictures.shape
-    table = _box_table if kind == "box" else _nearest_table
-    out = np.empty((n, height, width, c), np.uint8)
-    middle = np.empty((h, width, c), np.uint8)
-    _resample(np.ascontiguousarray(pictures), table(w, width), table(h, height), middle, out)
-    return out
-
-
-def pixelate(
-    pictures: UInt8[np.ndarray, "n h w 3"], factor: float, family: Family
-) -> UInt8[np.ndarray, "n h w 3"]:
+def pixelate(pictures: UInt8[np.ndarray, "n h w 3"], factor: float, family: Family) -> UInt8[np.ndarray, "n h w 3"]:
     """Shrink by whole-pixel boxes to int(side·factor), enlarge again (corruptions.md §3.14).
 
     Enlarged by boxes too, in imagecorruptions by nearest neighbours (§4).
     """
     _, h, w, _ = pictures.shape
-    small = _resized(pictures, int(h * factor), int(w * factor), "box")
-    return _resized(small, h, w, "nearest" if family == "imagecorruptions" else "box")
+    small = resized(pictures, int(h * factor), int(w * factor), "box")
+    return resized(small, h, w, "nearest" if family == "imagecorruptions" else "box")
 
 
-def _inverse_affine(
-    height: int, width: int, moves: Float32[np.ndarray, "n 3 2"]
-) -> Float64[np.ndarray, "n 2 3"]:
+def _inverse_affine(height: int, width: int, moves: Float32[np.ndarray, "n 3 2"]) -> Float64[np.ndarray, "n 2 3"]:
     """Maps from output to input pixels (x, y) of the affine step, whose anchors move by `moves` pixels."""
     centre = np.array([height // 2, width // 2], np.float32)
     q = np.float32(min(height, width) // 3)
@@ -184,12 +86,8 @@ def _inverse_affine(
     return np.ascontiguousarray(solved.transpose(0, 2, 1))
 
 
-# A pixel is padded to four values: one vector register.
-_LANES = 4
-
-
 @inlined
-def _mirror_inside(i: int, size: int) -> int:
+def _mirror_inside(i: Any, size: int) -> Any:
     # ... 2 1 | 0 1 2 ...: the edge value stands once.
     if 0 <= i < size:
         return i
@@ -199,7 +97,7 @@ def _mirror_inside(i: int, size: int) -> int:
 
 
 @inlined
-def _mirror_edge(i: int, size: int) -> int:
+def _mirror_edge(i: Any, size: int) -> Any:
     # ... 1 0 | 0 1 2 ...: the edge value stands twice.
     if 0 <= i < size:
         return i
@@ -207,59 +105,68 @@ def _mirror_edge(i: int, size: int) -> int:
     return i if i < size else 2 * size - 1 - i
 
 
-@compiled
-def _warp(source: Array, inverse: Array, out: Array) -> None:
-    h, w, _ = source.shape
-    for y in range(h):
-        for x in range(w):
-            across = inverse[0, 0] * x + inverse[0, 1] * y + inverse[0, 2]
-            down = inverse[1, 0] * x + inverse[1, 1] * y + inverse[1, 2]
-            left, top = np.int64(np.floor(across)), np.int64(np.floor(down))
-            u, v = np.float32(across - left), np.float32(down - top)
-            upper, lower = source[_mirror_inside(top, h)], source[_mirror_inside(top + 1, h)]
-            a, b = upper[_mirror_inside(left, w)], upper[_mirror_inside(left + 1, w)]
-            c, e, target = lower[_mirror_inside(left, w)], lower[_mirror_inside(left + 1, w)], out[y, x]
-            for d in range(_LANES):
-                high = a[d] + u * (b[d] - a[d])
-                target[d] = high + v * (c[d] + u * (e[d] - c[d]) - high)
+@inlined
+def _split(across: Array, down: Array, left: Array, top: Array, u: Array, v: Array) -> None:
+    # Whole and fractional parts of a row of coordinates.
+    for x in range(across.size):
+        whole_x, whole_y = np.floor(across[x]), np.floor(down[x])
+        left[x], top[x] = np.int32(whole_x), np.int32(whole_y)
+        u[x], v[x] = np.float32(across[x] - whole_x), np.float32(down[x] - whole_y)
 
 
-@compiled
-def _sample(source: Array, dx: Array, dy: Array, reach_x: float, reach_y: float, row: Array, out: Array) -> None:
-    h, w, _ = source.shape
-    for y in range(h):
-        for x in range(w):
-            across = x + np.float64(np.float32(dx[y, x] * reach_x))
-            down = y + np.float64(np.float32(dy[y, x] * reach_y))
-            left, top = np.int64(np.floor(across)), np.int64(np.floor(down))
-            u, v = across - left, down - top
-            upper, lower = source[_mirror_edge(top, h)], source[_mirror_edge(top + 1, h)]
-            a, b = upper[_mirror_edge(left, w)], upper[_mirror_edge(left + 1, w)]
-            c, e, target = lower[_mirror_edge(left, w)], lower[_mirror_edge(left + 1, w)], row[x]
-            for d in range(_LANES):
-                high = a[d] + u * (b[d] - a[d])
-                target[d] = np.float32(high + v * (c[d] + u * (e[d] - c[d]) - high)) * np.float32(255)
-        for x in range(w):
-            for d in range(3):
-                out[y, x, d] = np.uint8(min(max(row[x, d], np.float32(0)), np.float32(255)))
+@inlined
+def _interpolate(
+    source: Array, h: int, w: int, twice: bool, left: Array, top: Array, u: Array, v: Array, row: Array
+) -> None:
+    # Bilinear samples of a flat (h·w·3) picture; beyond its border it is mirrored, with the edge `twice` or once.
+    for x in range(left.size):
+        x0, y0 = np.int64(left[x]), np.int64(top[x])
+        x1, y1 = x0 + 1, y0 + 1
+        if not (0 <= x0 < w - 1 and 0 <= y0 < h - 1):
+            if twice:
+                x0, x1, y0, y1 = _mirror_edge(x0, w), _mirror_edge(x1, w), _mirror_edge(y0, h), _mirror_edge(y1, h)
+            else:
+                x0, x1 = _mirror_inside(x0, w), _mirror_inside(x1, w)
+                y0, y1 = _mirror_inside(y0, h), _mirror_inside(y1, h)
+        # Unsigned places spare a check for negative ones at every access.
+        a, b = np.uint64(3 * (y0 * w + x0)), np.uint64(3 * (y0 * w + x1))
+        c, e = np.uint64(3 * (y1 * w + x0)), np.uint64(3 * (y1 * w + x1))
+        for d in range(np.uint64(3)):
+            upper = source[a + d] + u[x] * (source[b + d] - source[a + d])
+            lower = source[c + d] + u[x] * (source[e + d] - source[c + d])
+            row[np.uint64(3 * x) + d] = upper + v[x] * (lower - upper)
 
 
 @compiled
 def _elastic(
-    pictures: Array, affine: bool, inverse: Array, fields: Array, reach_x: float, reach_y: float, out: Array
+    pictures: Array, affine: bool, inverse: Array, fields: Array, reach_x: Any, reach_y: Any, out: Array
 ) -> None:
-    n, h, w, _ = pictures.shape
-    unit = np.arange(256).astype(np.float32) / np.float32(255)
-    source, warped = np.zeros((h, w, _LANES), np.float32), np.zeros((h, w, _LANES), np.float32)
-    row = np.empty((w, _LANES), np.float32)
+    n, h, w, c = pictures.shape
+    source, warped = np.empty(h * w * c, np.float32), np.empty((h, w * c), np.float32)
+    across, down = np.empty(w), np.empty(w)
+    left, top = np.empty(w, np.int32), np.empty(w, np.int32)
+    u, v, row = np.empty(w, np.float32), np.empty(w, np.float32), np.empty(w * c, np.float32)
     for i in range(n):
-        for y in range(h):
-            for x in range(w):
-                for d in range(3):
-                    source[y, x, d] = unit[pictures[i, y, x, d]]
+        levels = pictures[i].reshape(h * w * c)
+        for x in range(levels.size):
+            source[x] = np.float32(levels[x]) / np.float32(255)
         if affine:
-            _warp(source, inverse[i], warped)
-        _sample(warped if affine else source, fields[i, 0], fields[i, 1], reach_x, reach_y, row, out[i])
+            m = inverse[i]
+            for y in range(h):
+                for x in range(w):
+                    across[x] = m[0, 0] * x + m[0, 1] * y + m[0, 2]
+                    down[x] = m[1, 0] * x + m[1, 1] * y + m[1, 2]
+                _split(across, down, left, top, u, v)
+                _interpolate(source, h, w, False, left, top, u, v, warped[y])
+            source[:] = warped.reshape(h * w * c)
+        for y in range(h):
+            dx, dy, made = fields[i, 0, y], fields[i, 1, y], out[i, y].reshape(w * c)
+            for x in range(w):
+                across[x], down[x] = x + np.float64(dx[x] * reach_x), y + np.float64(dy[x] * reach_y)
+            _split(across, down, left, top, u, v)
+            _interpolate(source, h, w, True, left, top, u, v, row)
+            for x in range(w * c):
+                made[x] = np.uint8(min(max(row[x] * np.float32(255), np.float32(0)), np.float32(255)))
 
 
 def elastic_transform(
@@ -288,5 +195,6 @@ def elastic_transform(
     else:
         shifts = np.zeros((n, 2, h, w), np.float32)
     out = np.empty(pictures.shape, np.uint8)
-    _elastic(np.ascontiguousarray(pictures), affine, inverse, shifts, reach_x, reach_y, out)
+    reach = np.float32(reach_x), np.float32(reach_y)
+    _elastic(np.ascontiguousarray(pictures), affine, inverse, shifts, *reach, out)
     return out

@@ -12,14 +12,13 @@ from __future__ import annotations
 import functools
 import math
 from statistics import NormalDist
-
 from typing import Any
 
 import numpy as np
-from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, UInt32, UInt64
+from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, UInt64
 
 from fredbench.corruptions.compiling import Array, compiled, inlined
-from fredbench.errors import UsageError
+from fredbench.corruptions.photons import poisson_tables
 from fredbench.rng import Stream
 
 __all__ = [
@@ -50,9 +49,7 @@ def _keys(base: Any, indices: Array, keys: Array) -> None:
         keys[i] = _mix(base ^ _mix((np.uint64(indices[i]) + np.uint64(1)) * _GAMMA))
 
 
-def picture_keys(
-    seed: int, name: str, severity: int, indices: Int64[np.ndarray, " n"]
-) -> UInt64[np.ndarray, " n"]:
+def picture_keys(seed: int, name: str, severity: int, indices: Int64[np.ndarray, " n"]) -> UInt64[np.ndarray, " n"]:
     """The streams' keys of the pictures numbered `indices` under `seed` for one corruption and severity."""
     keys = np.empty(len(indices), np.uint64)
     _keys(np.uint64(Stream(seed).child("corruption", name, severity).integer()), indices, keys)
@@ -67,7 +64,7 @@ def substream(keys: UInt64[np.ndarray, " n"], number: int) -> UInt64[np.ndarray,
 
 
 @functools.cache
-def _quantiles() -> Float32[np.ndarray, "65536"]:
+def _quantiles() -> Float32[np.ndarray, 65536]:
     """Normal quantiles at the midpoints of 65,536 equal cells, scaled to unit variance; |z| ≤ 4.33.
 
     Against an exact draw the distribution function is off by less than 2^-16; in grey levels the grid is finer than
@@ -76,7 +73,8 @@ def _quantiles() -> Float32[np.ndarray, "65536"]:
     inverse = NormalDist().inv_cdf
     upper = np.array([inverse((i + 0.5) / 65536) for i in range(32768, 65536)])
     table = np.concatenate([-upper[::-1], upper])
-    return (table / np.sqrt(np.mean(table**2))).astype(np.float32)
+    scaled: np.ndarray = (table / np.sqrt(np.mean(table**2))).astype(np.float32)
+    return scaled
 
 
 @compiled
@@ -146,9 +144,7 @@ def _choices(keys: Array, bounds: Array, out: Array) -> None:
         out[n] = np.int64(((_word(keys[n], 0) >> np.uint64(32)) * np.uint64(bounds[n])) >> np.uint64(32))
 
 
-def choices(
-    keys: UInt64[np.ndarray, " n"], bounds: Int64[np.ndarray, " n"]
-) -> Int64[np.ndarray, " n"]:
+def choices(keys: UInt64[np.ndarray, " n"], bounds: Int64[np.ndarray, " n"]) -> Int64[np.ndarray, " n"]:
     """One integer a picture, uniform on 0 … bounds - 1 (bounds below 2^31)."""
     out = np.empty(len(keys), np.int64)
     _choices(keys, bounds, out)
@@ -205,72 +201,6 @@ def offsets(keys: UInt64[np.ndarray, " n"], reach: int, count: int) -> Int8[np.n
 
 
 @inlined
-def _alias_row(scaled: Array, row: Array, small: Array, large: Array) -> None:
-    # Vose's construction; a cell is packed as (threshold of 16 bits, alias of 16 bits).
-    few, many = 0, 0
-    for i in range(scaled.size):
-        if scaled[i] < 1.0:
-            small[few] = i
-            few += 1
-        else:
-            large[many] = i
-            many += 1
-    while few > 0 and many > 0:
-        few -= 1
-        low, high = small[few], large[many - 1]
-        row[low] = (np.uint32(min(65535.0, np.rint(scaled[low] * 65536.0))) << np.uint32(16)) | np.uint32(high)
-        scaled[high] -= 1.0 - scaled[low]
-        if scaled[high] < 1.0:
-            many -= 1
-            small[few] = high
-            few += 1
-    for i in range(few):
-        row[small[i]] = (np.uint32(65535) << np.uint32(16)) | np.uint32(small[i])
-    for i in range(many):
-        row[large[i]] = (np.uint32(65535) << np.uint32(16)) | np.uint32(large[i])
-
-
-@compiled
-def _fill_poisson(photons: float, first: Array, tables: Array) -> None:
-    size = tables.shape[1]
-    scaled = np.empty(size)
-    small, large = np.empty(size, np.int64), np.empty(size, np.int64)
-    for level in range(256):
-        rate = photons * level / 255.0
-        start = max(0, int(np.rint(rate)) - size // 2)
-        first[level] = start
-        total = 0.0
-        for i in range(size):
-            count = start + i
-            if rate == 0.0:
-                scaled[i] = 1.0 if count == 0 else 0.0
-            else:
-                scaled[i] = math.exp(count * math.log(rate) - rate - math.lgamma(count + 1.0))
-            total += scaled[i]
-        for i in range(size):
-            scaled[i] *= size / total
-        _alias_row(scaled, tables[level], small, large)
-
-
-@functools.lru_cache(maxsize=16)
-def _poisson_tables(photons: float) -> tuple[UInt16[np.ndarray, "256"], UInt32[np.ndarray, "256 cells"]]:
-    """First counts and alias tables of the 256 rates photons·level/255: only 256 grey levels occur.
-
-    A row spans a power of two of counts around its rate, at least nine standard deviations to either side, so that
-    small rates have tables that stay in the nearest cache.
-    """
-    if not 0 < photons <= 500:
-        raise UsageError(f"shot noise with {photons} photons is out of range", hint="use a rate in (0, 500]")
-    cells = 32
-    while cells < 18 * math.sqrt(photons) + 12:
-        cells *= 2
-    first = np.empty(256, np.uint16)
-    tables = np.empty((256, cells), np.uint32)
-    _fill_poisson(photons, first, tables)
-    return first, tables
-
-
-@inlined
 def _count(bits: Any, level: Any, first: Array, tables: Array, shift: Any) -> Any:
     # The upper bits choose a cell, the 16 below them between the cell and its alias.
     cell = bits >> shift
@@ -302,7 +232,7 @@ def poisson_counts(
     keys: UInt64[np.ndarray, " n"], pictures: UInt8[np.ndarray, "n h w c"], photons: float
 ) -> UInt16[np.ndarray, "n h w c"]:
     """Photon counts of every value: Poisson with rate photons·value/255, by alias tables (2^-25 a probability)."""
-    first, tables = _poisson_tables(float(photons))
+    first, tables = poisson_tables(float(photons))
     out = np.empty(pictures.shape, np.uint16)
     rows = np.ascontiguousarray(pictures).reshape(len(pictures), -1)
     _poisson(keys, rows, first, tables, out.reshape(len(pictures), -1))

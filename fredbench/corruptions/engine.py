@@ -120,13 +120,11 @@ _MAKERS: dict[str, Callable[[_Batch], Any]] = {
 }
 
 
-def as_pictures(images: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "n h w 3"]:
+def as_pictures(images: Shaped[np.ndarray, ...]) -> UInt8[np.ndarray, "n h w 3"]:
     """`images` as an RGB batch: grey is widened; UsageError for another type, shape or a side below 32."""
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = getattr(images, "dtype", type(images).__name__)
-        raise UsageError(
-            f"corruptions take uint8 pictures, not {kind}", hint="scale to 0..255 and cast to uint8 first"
-        )
+        raise UsageError(f"corruptions take uint8 pictures, not {kind}", hint="scale to 0..255 and cast to uint8 first")
     if images.ndim == 3 and images.shape[-1] != 3:
         images = images[..., None]
     if images.ndim != 4 or images.shape[-1] not in (1, 3):
@@ -142,7 +140,7 @@ def as_pictures(images: Shaped[np.ndarray, "..."]) -> UInt8[np.ndarray, "n h w 3
     return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
 
 
-def _numbers(indices: Sequence[int] | Shaped[np.ndarray, "..."] | None, count: int) -> Int64[np.ndarray, " n"]:
+def _numbers(indices: Sequence[int] | Shaped[np.ndarray, ...] | None, count: int) -> Int64[np.ndarray, " n"]:
     if indices is None:
         return np.arange(count)
     numbers = np.asarray(indices)
@@ -178,8 +176,8 @@ def corrupt_into(
 
 
 def corrupt(
-    images: Shaped[np.ndarray, "..."], name: str, severity: int, *, profile: str = "cifar", seed: int = 0,
-    indices: Sequence[int] | Shaped[np.ndarray, "..."] | None = None, frost: FrostSource = "files",
+    images: Shaped[np.ndarray, ...], name: str, severity: int, *, profile: str = "cifar", seed: int = 0,
+    indices: Sequence[int] | Shaped[np.ndarray, ...] | None = None, frost: FrostSource = "files",
     archive_jpeg: bool = False,
 ) -> UInt8[np.ndarray, "n h w 3"]:  # fmt: skip
     """Corrupted copies of uint8 pictures (n, h, w, 3); grey (n, h, w) or (n, h, w, 1) is widened.

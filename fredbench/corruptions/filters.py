@@ -12,8 +12,8 @@ from jaxtyping import Float, Float32, Float64, Int32, Int64, Num, UInt8
 from fredbench.corruptions.compiling import Array, compiled, inlined
 
 __all__ = [
-    "MotionTaps", "ZoomTaps", "blur_levels", "gaussian_blur", "gaussian_weights", "motion_sum", "motion_taps", "reflected_gaussian",
-    "smooth_fields", "zoom_taps",
+    "MotionTaps", "ZoomTaps", "blur_levels", "gaussian_blur", "gaussian_weights", "motion_sum", "motion_taps",
+    "reflected_gaussian", "smooth_fields", "zoom_taps",
 ]  # fmt: skip
 
 
@@ -130,9 +130,7 @@ def _smooth_turned(field: Array, matrix: Array, bands: Array, row: Array, out: A
 
 
 @compiled
-def _smooth_fields(
-    fields: Array, down: Array, down_bands: Array, along: Array, along_bands: Array, out: Array
-) -> None:
+def _smooth_fields(fields: Array, down: Array, down_bands: Array, along: Array, along_bands: Array, out: Array) -> None:
     n, h, w = fields.shape
     turned = np.empty((w, h), np.float32)
     wide, high = np.empty(w, np.float32), np.empty(h, np.float32)
@@ -232,9 +230,7 @@ def _motion_sum(images: Array, weights: Array, rows: Array, columns: Array, stop
             _add_taps(lines, y, pad, c, weights[:count], rows[i], columns[i], out[i, y].reshape(w * c))
 
 
-def motion_sum(
-    images: Num[np.ndarray, "n h w c"], taps: MotionTaps, *, stops: bool
-) -> Float64[np.ndarray, "n h w c"]:
+def motion_sum(images: Num[np.ndarray, "n h w c"], taps: MotionTaps, *, stops: bool) -> Float64[np.ndarray, "n h w c"]:
     """Σ weight·image(y + row, x + column), edges replicated, in float64.
 
     With `stops` the sum ends at the first offset that leaves the picture, and is not renormalised: what

@@ -11,7 +11,6 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -36,7 +35,7 @@ _FORMAT = "fredbench corrupted set 1"
 _RECORDS = ".records"
 
 
-def _array_digest(array: Shaped[np.ndarray, "..."]) -> str:
+def _array_digest(array: Shaped[np.ndarray, ...]) -> str:
     head = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
 
@@ -44,8 +43,7 @@ def _array_digest(array: Shaped[np.ndarray, "..."]) -> str:
 def _versions(engine: EngineName) -> dict[str, str]:
     """Everything whose version may move a grey level."""
     found = {
-        "fredbench": __version__, "python": platform.python_version(), "numpy": np.__version__,
-        "opencv": str(cv2.__version__), "numba": version("numba"),
+        "fredbench": __version__, "numpy": np.__version__, "opencv": str(cv2.__version__), "numba": version("numba"),
     }  # fmt: skip
     if engine == "imagecorruptions":
         from fredbench.corruptions.reference import installed_version
@@ -124,6 +122,9 @@ def claim_folder(out: Path) -> Iterator[None]:
             (out / _RECORDS).mkdir(exist_ok=True)
         yield
     finally:
+        with contextlib.suppress(OSError):
+            # Goes only when empty: records of finished files are what the next run resumes by.
+            (out / _RECORDS).rmdir()
         lock.release()
         (out / ".lock").unlink(missing_ok=True)
 
@@ -200,7 +201,7 @@ def finish_set(
     present = [name for name in ALL if name in entries and (out / f"{name}.npy").exists()]
     if not present:
         raise ArtefactError(f"{out} lost its files while they were written", hint="run the same command again")
-    manifest: dict[str, Any] = {"format": _FORMAT, **dataclasses.asdict(request)}
+    manifest: dict[str, Any] = {"format": _FORMAT, **json.loads(json.dumps(dataclasses.asdict(request)))}
     del manifest["frost"]
     manifest |= {
         "corruptions": present,

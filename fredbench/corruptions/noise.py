@@ -65,9 +65,7 @@ def _look_up(table: Array, places: Array, out: Array) -> None:
         out[i] = table[min(places[i], table.size - 1)]
 
 
-def shot_noise(
-    counts: Integer[np.ndarray, "n h w c"], photons: float
-) -> UInt8[np.ndarray, "n h w c"]:
+def shot_noise(counts: Integer[np.ndarray, "n h w c"], photons: float) -> UInt8[np.ndarray, "n h w c"]:
     """y = counts/photons, with counts drawn from Poisson(photons·x) for each value (corruptions.md §3.2)."""
     out = np.empty(counts.shape, np.uint8)
     _look_up(_photon_levels(float(photons)), np.ascontiguousarray(counts).reshape(-1), out.reshape(-1))
@@ -79,4 +77,5 @@ def impulse_noise(
 ) -> UInt8[np.ndarray, "n h w c"]:
     """Values that are `hit` become 255 where `salt`, 0 elsewhere; values, not pixels (corruptions.md §3.3)."""
     mask = hit.view(np.uint8) * np.uint8(255)
-    return (pictures & ~mask) | (mask & (salt.view(np.uint8) * np.uint8(255)))
+    made: np.ndarray = (pictures & ~mask) | (mask & (salt.view(np.uint8) * np.uint8(255)))
+    return made

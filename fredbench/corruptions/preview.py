@@ -14,6 +14,7 @@ from fredbench.corruptions.severities import NAMES
 from fredbench.corruptions.textures import FrostSource
 from fredbench.errors import UsageError
 from fredbench.files import atomic_path
+from fredbench.progress import Progress
 
 __all__ = ["preview"]
 
@@ -31,7 +32,7 @@ def _enlarged(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
 
 
 def preview(
-    image: Shaped[np.ndarray, "..."], path: Path, *, profile: str = "cifar", seed: int = 0, number: int = 0,
+    image: Shaped[np.ndarray, ...], path: Path, *, profile: str = "cifar", seed: int = 0, number: int = 0,
     corruptions: Iterable[str] = NAMES, severities: Iterable[int] = (1, 2, 3, 4, 5),
     frost: FrostSource = "files",
 ) -> Path:  # fmt: skip
@@ -53,13 +54,15 @@ def preview(
     draw = ImageDraw.Draw(sheet)
     for column, title in enumerate(["clean", *(f"severity {level}" for level in levels)]):
         draw.text((head + across * column, _GAP), title, _INK, font)
-    for row, name in enumerate(names):
-        top = _HEAD + down * row
-        draw.text((_GAP, top + clean.height // 2 - 8), name, _INK, font)
-        sheet.paste(clean, (head, top))
-        for column, level in enumerate(levels, start=1):
-            made = corrupt(picture, name, level, profile=profile, seed=seed, indices=[number], frost=frost)
-            sheet.paste(_enlarged(made[0]), (head + across * column, top))
+    with Progress("drawing", len(names), unit="corruptions") as progress:
+        for row, name in enumerate(names):
+            top = _HEAD + down * row
+            draw.text((_GAP, top + clean.height // 2 - 8), name, _INK, font)
+            sheet.paste(clean, (head, top))
+            for column, level in enumerate(levels, start=1):
+                made = corrupt(picture, name, level, profile=profile, seed=seed, indices=[number], frost=frost)
+                sheet.paste(_enlarged(made[0]), (head + across * column, top))
+            progress.advance(note=name)
     with atomic_path(path) as temporary:
         sheet.save(temporary, format=Image.registered_extensions()[path.suffix.lower()])
     return path

@@ -31,9 +31,7 @@ def installed_version() -> str:
     for name in _DISTRIBUTIONS:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             return f"{name} {importlib.metadata.version(name)}"
-    raise CompatibilityError(
-        "the imagecorruptions package is not installed", hint="pip install imagecorruptions-imaug"
-    )
+    raise CompatibilityError("the imagecorruptions package is not installed", hint="pip install imagecorruptions-imaug")
 
 
 def _package() -> ModuleType:
@@ -91,9 +89,7 @@ def corrupt_with_package(
             np.random.seed(own)  # noqa: NPY002
             # It prints complaints about sizes it handles.
             with contextlib.redirect_stdout(io.StringIO()):
-                made = package.corrupt(
-                    picture, severity=severity, corruption_name=name, **{key: own for key in extra}
-                )
+                made = package.corrupt(picture, severity=severity, corruption_name=name, **dict.fromkeys(extra, own))
             target[:] = made
     except (AttributeError, TypeError, ValueError) as error:
         raise CompatibilityError(

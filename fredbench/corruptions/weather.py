@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-
 from typing import Any
 
 import numpy as np
@@ -24,9 +23,7 @@ def brightness(pictures: UInt8[np.ndarray, "n h w 3"], shift: float) -> UInt8[np
 
 
 @compiled
-def _flakes(
-    normals: Array, mean: float, sd: float, cut: float, tables_y: Any, tables_x: Any, out: Array
-) -> None:
+def _flakes(normals: Array, mean: float, sd: float, cut: float, tables_y: Any, tables_x: Any, out: Array) -> None:
     top, top_weight, low_weight = tables_y
     left, left_weight, right_weight = tables_x
     n, h, w = normals.shape
@@ -35,12 +32,12 @@ def _flakes(
             low = min(top[y] + 1, h - 1)
             for x in range(left.size):
                 near = min(left[x] + 1, w - 1)
-                upper = left_weight[x] * (mean + sd * np.float64(normals[i, top[y], left[x]])) + right_weight[
-                    x
-                ] * (mean + sd * np.float64(normals[i, top[y], near]))
-                lower = left_weight[x] * (mean + sd * np.float64(normals[i, low, left[x]])) + right_weight[
-                    x
-                ] * (mean + sd * np.float64(normals[i, low, near]))
+                upper = left_weight[x] * (mean + sd * np.float64(normals[i, top[y], left[x]])) + right_weight[x] * (
+                    mean + sd * np.float64(normals[i, top[y], near])
+                )
+                lower = left_weight[x] * (mean + sd * np.float64(normals[i, low, left[x]])) + right_weight[x] * (
+                    mean + sd * np.float64(normals[i, low, near])
+                )
                 value = top_weight[y] * upper + low_weight[y] * lower
                 out[i, y, x, 0] = min(value, 1.0) if value >= cut else 0.0
 
@@ -91,8 +88,9 @@ def snow(
 
 @compiled
 def _frosted(
-    pictures: Array, keep: float, weight: float, pixels: Array, starts: Array, widths: Array, rows: Array, columns: Array, out: Array
-) -> None:
+    pictures: Array, keep: float, weight: float, pixels: Array, starts: Array, widths: Array, rows: Array,
+    columns: Array, out: Array,
+) -> None:  # fmt: skip
     n, h, w, c = pictures.shape
     for i in range(n):
         for y in range(h):
@@ -170,9 +168,7 @@ def _plasma(uniforms: Array, roughness: Array, side: int, height: Array) -> None
 
 
 @compiled
-def _fogged(
-    pictures: Array, strength: float, uniforms: Array, roughness: Array, side: int, out: Array
-) -> None:
+def _fogged(pictures: Array, strength: float, uniforms: Array, roughness: Array, side: int, out: Array) -> None:
     n, h, w, c = pictures.shape
     height = np.empty((side, side))
     for i in range(n):
@@ -199,7 +195,5 @@ def fog(
     _, h, w, _ = pictures.shape
     side = fog_side(family, h, w)
     out = np.empty(pictures.shape, np.uint8)
-    _fogged(
-        np.ascontiguousarray(pictures), float(strength), uniforms, _roughness(side, float(decay)), side, out
-    )
+    _fogged(np.ascontiguousarray(pictures), float(strength), uniforms, _roughness(side, float(decay)), side, out)
     return out

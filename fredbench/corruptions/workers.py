@@ -20,9 +20,7 @@ from fredbench.errors import FredbenchError
 
 __all__ = ["available_processors", "run_jobs"]
 
-_ONE_THREAD = {
-    name: "1" for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-}
+_ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 
 
 def available_processors() -> int:
@@ -56,7 +54,7 @@ def _ask(process: subprocess.Popen[str], job: Job) -> FredbenchError | None:
             answer = process.stdout.readline()
     if not answer:
         return FredbenchError(
-            f"a worker process ended unexpectedly (exit status {process.wait()}) at {job.name}, severity {job.severity}",
+            f"a worker ended unexpectedly (exit status {process.wait()}) at {job.name}, severity {job.severity}",
             hint="its own message stands above, if it left one; --workers 1 works without processes",
         )
     reply = json.loads(answer)

@@ -21,6 +21,7 @@ from jaxtyping import Shaped, UInt8
 from fredbench.corruptions.engine import as_pictures
 from fredbench.corruptions.jobs import EngineName, Job, Setup
 from fredbench.corruptions.manifest import Request, claim_folder, finish_set, intact_files, write_record
+from fredbench.corruptions.reference import check_request
 from fredbench.corruptions.severities import ALL, NAMES, family_of, parameters
 from fredbench.corruptions.textures import FrostSource, load_textures
 from fredbench.corruptions.workers import available_processors, run_jobs
@@ -47,7 +48,7 @@ def _ordered(names: Iterable[str], severities: Iterable[int], profile: str) -> t
     return [name for name in ALL if name in wanted], sorted(levels)
 
 
-def _checked_labels(labels: Shaped[np.ndarray, "..."], count: int) -> Shaped[np.ndarray, " n"]:
+def _checked_labels(labels: Shaped[np.ndarray, ...], count: int) -> Shaped[np.ndarray, " n"]:
     """Labels as uint8, the archive's type, where they fit."""
     labels = np.asarray(labels)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
@@ -107,15 +108,13 @@ def _open_file(
 
 
 @contextlib.contextmanager
-def _shared(out: Path, arrays: Mapping[str, Shaped[np.ndarray, "..."]]) -> Iterator[dict[str, str]]:
+def _shared(out: Path, arrays: Mapping[str, Shaped[np.ndarray, ...]]) -> Iterator[dict[str, str]]:
     """Arrays as temporary .npy files that worker processes map: their pages are shared, not copied."""
     paths: dict[str, Path] = {}
     try:
         with storage_errors(out):
             for name, array in arrays.items():
-                with tempfile.NamedTemporaryFile(
-                    prefix=f".{name}.", suffix=".part", dir=out, delete=False
-                ) as file:
+                with tempfile.NamedTemporaryFile(prefix=f".{name}.", suffix=".part", dir=out, delete=False) as file:
                     paths[name] = Path(file.name)
                     np.save(file, array)
         yield {name: str(path) for name, path in paths.items()}
@@ -139,14 +138,17 @@ def _write_files(
             request.engine,
         )  # fmt: skip
         files: dict[str, _File] = {}
-        jobs: list[Job] = []
+        firsts: list[Job] = []
+        others: list[Job] = []
         for name in names:
             files[name], own = _open_file(out, name, request.severities, pictures.shape, cleanup)
-            jobs += own
+            firsts.append(own[0])
+            others += own[1:]
         total = len(names) * len(request.severities) * n
         progress = cleanup.enter_context(Progress(label, total, unit="pictures"))
         useful = workers if pixels > _PIXELS_A_WORKER or request.engine != "fredbench" else 1
-        running = run_jobs(setup, jobs, useful)
+        # One job of each corruption first: on a first run the workers then compile different loops, not the same.
+        running = run_jobs(setup, firsts + others, useful)
         cleanup.callback(running.close)  # type: ignore[attr-defined]
         for job in running:
             progress.advance(job.stop - job.start, note=job.name)
@@ -159,9 +161,9 @@ def _write_files(
 
 
 def write_set(
-    images: Shaped[np.ndarray, "..."], labels: Shaped[np.ndarray, "..."], out: Path, *, profile: str = "cifar",
+    images: Shaped[np.ndarray, ...], labels: Shaped[np.ndarray, ...], out: Path, *, profile: str = "cifar",
     seed: int = 0, corruptions: Iterable[str] = NAMES, severities: Iterable[int] = (1, 2, 3, 4, 5),
-    workers: int | None = None, indices: Shaped[np.ndarray, "..."] | Sequence[int] | None = None,
+    workers: int | None = None, indices: Shaped[np.ndarray, ...] | Sequence[int] | None = None,
     frost: FrostSource = "files", archive_jpeg: bool = False, engine: EngineName = "fredbench",
     source: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:  # fmt: skip
@@ -183,6 +185,8 @@ def write_set(
     if numbers.shape != (len(pictures),):
         raise UsageError(f"{len(numbers)} indices for {len(pictures)} pictures", hint="give one index a picture")
     labels = _checked_labels(labels, len(pictures))
+    if engine == "imagecorruptions":
+        check_request(profile)
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="use --workers 1 or more")
     texture = None

@@ -1,12 +1,33 @@
 """What is matched between real and synthetic pictures. One file an objective; none knows how pictures are stored."""
 
-from fredbench.objectives.base import Context, Objective, Synthetic, Update
+from fredbench.objectives.base import Context, ExpertSource, Objective, Synthetic, Trajectories, Update
 from fredbench.registry import Registry
 
-__all__ = ["OBJECTIVES", "Context", "Objective", "Synthetic", "Update"]
+__all__ = ["OBJECTIVES", "Context", "ExpertSource", "Objective", "Synthetic", "Trajectories", "Update"]
 
 OBJECTIVES: Registry[type[Objective]] = Registry("objective")
 OBJECTIVES.register("dm", "fredbench.objectives.distribution:DistributionMatching", summary="mean embeddings (DM)")
+OBJECTIVES.register(
+    "tm", "fredbench.objectives.trajectory:TrajectoryMatching", summary="trajectories of experts' weights (TM, MTT)"
+)
+OBJECTIVES.register(
+    "dc", "fredbench.objectives.gradient:GradientMatching", summary="gradients of a network, class by class (DC)"
+)
+OBJECTIVES.register(
+    "dsa",
+    "fredbench.objectives.gradient:SiameseGradientMatching",
+    summary="gradients under one augmentation shared by real and synthetic pictures (DSA)",
+)
+OBJECTIVES.register(
+    "cafe",
+    "fredbench.objectives.alignment:FeatureAlignment",
+    summary="class means of every block's features, and their centres as a classifier (CAFE)",
+)
+OBJECTIVES.register(
+    "idc",
+    "fredbench.objectives.idc:IDCMatching",
+    summary="gradients of a network that learns from real pictures alongside (IDC)",
+)
 OBJECTIVES.register("kip", "fredbench.objectives.kip:KernelInducingPoints", summary="regression on an NTK (KIP)")
 OBJECTIVES.register("label-solve", "fredbench.objectives.kip:LabelSolve", summary="the best labels of fixed pictures")
 OBJECTIVES.register("frepo", "fredbench.objectives.frepo:FRePo", summary="regression on a pool's features (FRePo)")

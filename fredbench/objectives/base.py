@@ -21,8 +21,9 @@ from fredbench.networks import Network
 from fredbench.optimisation import ParameterGroup
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
+from fredbench.training import TrainingRecipe
 
-__all__ = ["Context", "Objective", "Synthetic", "Update"]
+__all__ = ["Context", "ExpertSource", "Objective", "Synthetic", "Trajectories", "Update"]
 
 
 @runtime_checkable
@@ -36,23 +37,51 @@ class Synthetic(Protocol):
         ...
 
 
+@runtime_checkable
+class Trajectories(Protocol):
+    """Weights of networks on their way through training on real data."""
+
+    def __len__(self) -> int: ...
+
+    def weights(self, expert: int, epoch: int) -> Tensor:
+        """Flat weights (P,) of an expert after `epoch` epochs (0: its initialisation)."""
+        ...
+
+
+@runtime_checkable
+class ExpertSource(Protocol):
+    """Gives trajectories, training those that are missing."""
+
+    def __call__(self, count: int, recipe: TrainingRecipe, seed: int) -> Trajectories:
+        """`count` experts of the run's own network and data, trained for `recipe.epochs` epochs."""
+        ...
+
+
 @dataclass(frozen=True)
 class Context:
-    """What the loop hands to an objective once, before step 0."""
+    """What the loop hands to an objective once, before step 0; `experts` only where it needs "experts"."""
 
     real: RealPictures
     network: Callable[[Stream], Network]
     reinitialise: Callable[[Network, Stream], None]
     rng: Stream
     device: torch.device
+    experts: ExpertSource | None = None
 
 
 @dataclass(frozen=True)
 class Update:
-    """One optimiser step: `loss` is backpropagated by the loop, `report` goes to the progress log."""
+    """One optimiser step: `loss` is backpropagated by the loop, `report` goes to the progress log.
+
+    rate: factor on every learning rate for this step (CAFE halves its own as it goes on); a factor, not a schedule
+    object, so that a checkpoint needs to hold nothing of it. project: whether the state is brought back into its
+    feasible set after this step (IDC clamps its canvases only where it draws a new network).
+    """
 
     loss: Tensor
     report: Mapping[str, float | Tensor] = field(default_factory=dict)
+    rate: float = 1.0
+    project: bool = True
 
 
 class Objective(ABC):
@@ -75,6 +104,15 @@ class Objective(ABC):
     @abstractmethod
     def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
         """Yield the updates of one iteration; all draws come from child streams named after `iteration`."""
+
+    @classmethod
+    def shortened(cls, config: Any) -> tuple[Any, float]:
+        """Settings of a cheaper iteration to estimate from, and how many times as long a whole one takes."""
+        return config, 1.0
+
+    def memory_advice(self) -> str:
+        """What to change when the device's memory is exhausted."""
+        return "use a smaller network or a lower budget"
 
     def parameters(self) -> list[ParameterGroup]:
         """Learned tensors of the objective's own that the loop optimises too (TM's step size)."""

@@ -93,13 +93,14 @@ class DistributionMatching(Objective):
         if not self._strategy:
             return pictures
         height, width = pictures.shape[2:]
-        sizes = torch.bincount(labels, minlength=self._context.real.classes).tolist()
-        parts = []
-        for label, part in enumerate(pictures.split(sizes)):
-            generator = rng.child("augment", label).torch()
-            draw = augmentation.sample(self._strategy, len(part), (height, width), generator, siamese=True)
-            parts.append(augmentation.apply(draw, part))
-        return torch.cat(parts)
+        counts = torch.bincount(labels, minlength=self._context.real.classes).tolist()
+        draws = [
+            augmentation.sample(
+                self._strategy, count, (height, width), rng.child("augment", label).torch(), siamese=True
+            )
+            for label, count in enumerate(counts)
+        ]
+        return augmentation.apply_each(draws, pictures, counts)
 
 
 def _mixes(network: nn.Module) -> bool:

@@ -15,3 +15,8 @@ PARAMETERIZATIONS.register(
     "fredbench.parameterizations.frequency:FreD",
     summary="k frequency coefficients a channel, chosen per class by explained variance (FreD)",
 )
+PARAMETERIZATIONS.register(
+    "idc",
+    "fredbench.parameterizations.multiformation:MultiFormation",
+    summary="canvases whose tiles are enlarged, several pictures in the place of one (IDC)",
+)

@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import matplotlib as mpl
@@ -66,10 +67,15 @@ def distinct_labels(rows: Sequence[Row]) -> list[str]:
     )
     for label in repeated:
         alike = [number for number, row in enumerate(rows) if row.label == label]
-        telling = [trait for trait in traits if len({trait(rows[n]) for n in alike}) > 1]
-        names = [", ".join([label, *(trait(rows[n]) for trait in telling)]) for n in alike]
+        names = [label] * len(alike)
+        for trait in traits:
+            longer = [f"{name}, {trait(rows[n])}" for name, n in zip(names, alike, strict=True)]
+            if len(set(longer)) > len(set(names)):
+                names = longer
         if len(set(names)) < len(names):
-            names = [f"{name}, {rows[n].run}" for name, n in zip(names, alike, strict=True)]
+            runs = [Path(rows[n].run) for n in alike]
+            short = len({run.name for run in runs}) == len(runs)
+            names = [f"{name}, {run.name if short else run}" for name, run in zip(names, runs, strict=True)]
         for number, name in zip(alike, names, strict=True):
             labels[number] = name
     return labels
@@ -78,7 +84,7 @@ def distinct_labels(rows: Sequence[Row]) -> list[str]:
 def severity_figure(rows: Sequence[Row], severities: Sequence[int], theme: Theme = "light") -> str:
     """SVG: mean accuracy over all corruptions against severity, a line a row; clean stands at severity 0."""
     shown = _scored(rows)
-    with _figure(theme, (6.4, 5.0)) as figure:
+    with _figure(theme, (6.4, 4.6 + 0.2 * len(shown))) as figure:
         axes = figure.subplots()
         for (label, row), style in zip(shown, _styles([r for _, r in shown], theme), strict=True):
             axes.plot(

@@ -124,7 +124,8 @@ def _data(section: Section) -> dict[str, Any]:
     return {
         "suite": None if section.suite is None else section.suite.name,
         "severities": list(section.severities),
-        "rows": [row.to_mapping() for row in section.rows],
+        # The run's name without its folder: a page that is sent on says nothing of the sender's machine.
+        "rows": [{**row.to_mapping(), "run": Path(row.run).name} for row in section.rows],
     }
 
 

@@ -32,7 +32,7 @@ def corruption_table(suite: str, severities: Sequence[int], rows: Sequence[Row],
         return json.dumps(document, indent=1, allow_nan=False)
     names = list(rows[0].corruptions) if rows else []
     if form == "csv":
-        return str(frame(rows).to_csv(index=False)).rstrip("\n")
+        return _csv([_flat(row, list(row.corruptions)) for row in rows])
     head = [
         "set",
         *(SHORT.get(name, name) for name in names),
@@ -87,8 +87,9 @@ def simple_table(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str)
     if form == "json":
         return json.dumps([dict(zip(head, line, strict=True)) for line in lines], indent=1)
     if form == "csv":
-        return _csv([dict(zip(head, line, strict=True)) for line in lines])
-    return _render(head, lines, form)
+        return _csv([dict(zip(head, line, strict=True)) for line in lines], head)
+    numeric = [all(isinstance(line[column], (int, float)) for line in lines) for column in range(len(head))]
+    return _render(head, lines, form, ["right" if number else "left" for number in numeric])
 
 
 def frame(rows: Sequence[Row]) -> pandas.DataFrame:
@@ -190,8 +191,12 @@ def _published_cells(row: Row, names: Sequence[str]) -> list[Any]:
     ]
 
 
-def _render(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str) -> str:
-    return str(tabulate(lines, headers=head, tablefmt=_STYLES[form], disable_numparse=True, stralign="right"))
+def _render(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str, sides: Sequence[str] | None = None) -> str:
+    """A table as text, names to the left and numbers to the right unless `sides` says otherwise by column."""
+    aligned = sides or ["left", *["right"] * (len(head) - 1)]
+    # tabulate writes a table without columns when it is told how to align no lines.
+    colalign = {"colalign": aligned} if lines else {}
+    return str(tabulate(lines, headers=head, tablefmt=_STYLES[form], disable_numparse=True, **colalign))
 
 
 def _identity(row: Row) -> dict[str, Any]:
@@ -212,5 +217,8 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
     return flat
 
 
-def _csv(records: Sequence[Mapping[str, Any]]) -> str:
-    return str(pandas.DataFrame.from_records(records).to_csv(index=False)).rstrip("\n")
+def _csv(records: Sequence[Mapping[str, Any]], head: Sequence[str] | None = None) -> str:
+    """Comma-separated values; `head` names the columns also where there are no records."""
+    # As objects: a column with an absent value must not turn its whole numbers into floats.
+    table = pandas.DataFrame(list(records), columns=None if head is None else list(head), dtype=object)
+    return str(table.to_csv(index=False)).removesuffix("\n")

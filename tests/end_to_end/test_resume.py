@@ -12,7 +12,7 @@ import pytest
 import safetensors.torch
 from commands import TINY, Child, invoke, run_in_child, waiting, whole_files
 
-DISTILL = ("distill", "digits", "--ipc", "1", "--preset", "quick", *TINY)
+DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
 OFTEN = {"FREDBENCH_CHECKPOINT_SECONDS": "0"}
 ITERATIONS = 60
 # Dies by its own hand, with the signal that leaves no time for anything, around the N-th rename of a file.
@@ -41,6 +41,14 @@ def untroubled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the same run, never interrupted."""
     store = tmp_path_factory.mktemp("untroubled")
     made = run_in_child(store / "log", *DISTILL, "--iterations", ITERATIONS, "--store", store / "runs")
+    assert made.code == 0, made.err
+    return made.folder
+
+
+@pytest.fixture(scope="module")
+def short(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run of four iterations, never interrupted."""
+    made = invoke(*DISTILL, "--iterations", 4, "--store", tmp_path_factory.mktemp("short"))
     assert made.code == 0, made.err
     return made.folder
 
@@ -79,7 +87,7 @@ def test_killed_at_five_moments_and_run_again(untroubled: Path, tmp_path: Path) 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 8])
-def test_killed_around_any_write(tmp_path: Path, number: int, after: bool) -> None:
+def test_killed_around_any_write(tmp_path: Path, short: Path, number: int, after: bool) -> None:
     """Spec, environment, log, three checkpoints, artefact, result: killed at each rename, the rest is whole."""
     command = (*DISTILL, "--iterations", 4, "--store", tmp_path / "runs")
     trap = TRAP.format(number=number, after=after)
@@ -90,14 +98,13 @@ def test_killed_around_any_write(tmp_path: Path, number: int, after: bool) -> No
     again = invoke(*command)
     assert again.code == 0, again.err
     assert ("done already" in again.err) == (number == 8 and after)
-    same_as_untroubled(tmp_path, folder)
+    same_as_short(folder, short)
 
 
-def same_as_untroubled(tmp_path: Path, folder: Path) -> None:
-    plain = invoke(*DISTILL, "--iterations", 4, "--store", tmp_path / "plain")
-    same_bytes = [(f / "synset.safetensors").read_bytes() for f in (folder, plain.folder)]
+def same_as_short(folder: Path, short: Path) -> None:
+    same_bytes = [(f / "synset.safetensors").read_bytes() for f in (folder, short)]
     assert same_bytes[0] == same_bytes[1]
-    leftovers = {file.name for file in folder.iterdir()} - {file.name for file in plain.folder.iterdir()}
+    leftovers = {file.name for file in folder.iterdir()} - {file.name for file in short.iterdir()}
     # A run killed after its result was written was done; only its last checkpoint may lie about.
     assert leftovers <= {"checkpoint.safetensors"}, leftovers
 
@@ -127,7 +134,7 @@ def test_interrupted_by_the_user_exits_130_and_goes_on(untroubled: Path, tmp_pat
     same(folder, untroubled)
 
 
-def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path, short: Path) -> None:
     command = (*DISTILL, "--iterations", 4, "--store", tmp_path / "runs")
     trap = TRAP.format(number=5, after=True)
     run_in_child(tmp_path / "log", *command, env=OFTEN, prelude=trap)
@@ -143,7 +150,7 @@ def test_a_damaged_checkpoint_is_refused_with_the_way_out(tmp_path: Path) -> Non
         assert str(checkpoint) in error and "--fresh" in hint
     started_over = invoke(*command, "--fresh")
     assert started_over.code == 0, started_over.err
-    same_as_untroubled(tmp_path, started_over.folder)
+    same_as_short(started_over.folder, short)
 
 
 def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:

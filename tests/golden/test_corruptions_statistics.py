@@ -93,6 +93,15 @@ def test_statistics(name, folder_profile, pictures, wanted):
         assert not failed, f"{folder_profile}/{name}/{severity}: {failed}"
 
 
+@pytest.mark.parametrize("severity", range(1, 6))
+def test_procedural_frost_is_within_ten_percent(severity, pictures, wanted):
+    draws = [corrupt(pictures, "frost", severity, seed=seed, frost="procedural") for seed in SEEDS]
+    found = [statistics_of(pictures, made) for made in draws]
+    for name in ("mae", "err_mean", "err_std", "acf_x1", "acf_y1"):
+        reference = wanted["cifar10c"]["frost"][str(severity)][name]["mean"]
+        assert np.mean([one[name] for one in found]) == pytest.approx(reference, rel=0.1), name
+
+
 def test_the_rule_can_fail(pictures, wanted):
     reference = wanted["cifar10c"]["gaussian_noise"]["3"]
     made = corrupt(pictures, "gaussian_noise", 4, profile="cifar")

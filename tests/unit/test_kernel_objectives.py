@@ -275,7 +275,7 @@ def test_other_objectives_refuse_centred_labels() -> None:
     assert REGISTERED.get("dm").label_forms == {"hard"}
     with pytest.raises(CompatibilityError):
         from fredbench.datasets import load_dataset
-        from fredbench.spec import Request, resolve
+        from fredbench.resolution import Request, resolve
 
         digits = load_dataset("digits", offline=True)
         resolve(Request(ipc=1, method="fred", overrides=("labels.form=centred",)), digits, device="cpu", threads=1)

@@ -159,7 +159,7 @@ def test_a_restored_optimiser_goes_on_as_before(optimiser: str) -> None:
 
 def test_what_cannot_be_matched_is_refused_before_the_first_step() -> None:
     from fredbench.datasets import load_dataset
-    from fredbench.spec import Request, resolve
+    from fredbench.resolution import Request, resolve
 
     digits = load_dataset("digits", offline=True)
 

@@ -1,127 +1,125 @@
-"""FreD's other transforms: as many real numbers as pixels, orthonormal up to one factor, and exactly invertible."""
+"""The transform against scipy, and the equivalence of rates on coefficients and on pixels."""
 
 from __future__ import annotations
 
-import math
-
+import numpy as np
 import pytest
+import scipy.fft
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import Tensor
 
-from fredbench.budget import Budget
-from fredbench.parameterizations.fourier import inverse_real_dft2, opposite, real_dft2
-from fredbench.parameterizations.frequency import FreD, FreDConfig
-from fredbench.parameterizations.transforms import dct2, transform_named
-from fredbench.parameterizations.wavelets import dwt2, inverse_dwt2, level_matrix, levels
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.parameterizations.transforms import dct2, dct_matrix, idct2, inverse_dct_matrix, pixel_rate
 
-OTHERS = [("dft", "haar"), ("dwt", "haar"), ("dwt", "db2")]
-SIZES = [(8, 8), (32, 32), (6, 10), (5, 8), (7, 9), (28, 28)]
+SIZES = [(1, 1), (1, 7), (2, 2), (3, 8), (8, 8), (16, 24), (28, 28), (32, 32), (33, 17), (64, 64), (128, 128)]
+DOUBLE = torch.float64
 
 
-def draw(*shape: int) -> Tensor:
-    return torch.randn(shape, generator=Stream(5).torch(), dtype=torch.float64)
+def draw(size: tuple[int, int], batch: tuple[int, ...] = (2, 3), seed: int = 0) -> Tensor:
+    return torch.from_numpy(np.random.default_rng(seed).normal(size=(*batch, *size)))
 
 
 @pytest.mark.parametrize("size", SIZES)
-@pytest.mark.parametrize(("name", "wavelet"), OTHERS)
-def test_inverse_norm_and_shape(name: str, wavelet: str, size: tuple[int, int]) -> None:
-    transform, x = transform_named(name, wavelet), draw(2, 3, *size)
-    spectrum = transform.forward(x)
-    assert spectrum.shape == x.shape and spectrum.dtype == x.dtype
-    assert torch.allclose(transform.inverse(spectrum), x, atol=1e-12)
-    assert torch.allclose(transform.forward(transform.inverse(x)), x, atol=1e-12)
-    scale = 2 * math.sqrt(size[0] * size[1])
-    assert float(spectrum.norm()) == pytest.approx(scale * float(x.norm()), rel=1e-12)
+def test_scipy_computes_the_same(size: tuple[int, int]) -> None:
+    images = draw(size)
+    wanted = scipy.fft.dctn(images.numpy(), type=2, norm=None, axes=(-2, -1))
+    scale = np.abs(wanted).max()
+    assert np.abs(dct2(images).numpy() - wanted).max() <= 1e-13 * scale
+    back = scipy.fft.idctn(images.numpy(), type=2, norm=None, axes=(-2, -1))
+    assert np.abs(idct2(images).numpy() - back).max() <= 1e-13 * np.abs(back).max()
+    # In single precision, at the tolerance of its sums.
+    assert np.abs(dct2(images.float()).numpy() - wanted).max() <= 2e-6 * scale
 
 
-@pytest.mark.parametrize(("name", "wavelet"), OTHERS)
-def test_every_coefficient_counts(name: str, wavelet: str) -> None:
-    """The inverse has full rank on real numbers: no stored scalar repeats another."""
-    basis = transform_named(name, wavelet).inverse(torch.eye(48, dtype=torch.float64).reshape(48, 6, 8)).flatten(1)
-    gram = basis @ basis.T * 4 * 48
-    assert torch.allclose(gram, torch.eye(48, dtype=torch.float64), atol=1e-12)
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 48), st.integers(1, 48), st.integers(0, 99))
+def test_there_and_back_is_exact(height: int, width: int, seed: int) -> None:
+    images = draw((height, width), seed=seed)
+    assert float((idct2(dct2(images)) - images).abs().max()) <= 1e-12
+    assert float((dct2(idct2(images)) - images).abs().max()) <= 1e-11
 
 
-def test_rates_mean_the_same_on_all_transforms() -> None:
-    """The common factor is the DCT's away from its axes, where all of FreD's published rates live."""
-    unit = torch.zeros(32, 32, dtype=torch.float64)
-    unit[3, 5] = 1
-    norms = [float(transform_named(name).inverse(unit).norm()) for name in ("dct", "dft", "dwt")]
-    assert norms == pytest.approx([1 / 64] * 3, rel=1e-12)
-    x = draw(4, 4)
-    assert torch.equal(transform_named("dct").forward(x), dct2(x))
+@pytest.mark.parametrize("size", [1, 2, 5, 32, 128])
+def test_the_matrices_are_inverse_to_each_other_and_built_in_double(size: int) -> None:
+    like = torch.zeros(1, dtype=DOUBLE)
+    product = inverse_dct_matrix(size, like) @ dct_matrix(size, like)
+    assert float((product - torch.eye(size, dtype=DOUBLE)).abs().max()) < 1e-12
+    single = dct_matrix(size, torch.zeros(1))
+    assert torch.equal(single, dct_matrix(size, like).float())
 
 
-@pytest.mark.parametrize("size", [(8, 8), (5, 8), (7, 9)])
-def test_fourier_layout(size: tuple[int, int]) -> None:
-    x = draw(*size)
-    spectrum, found = torch.fft.fft2(x, norm="ortho"), real_dft2(x)
-    seen = 0
-    for u in range(size[0]):
-        for v in range(size[1]):
-            other = (-u % size[0], -v % size[1])
-            if (u, v) == other:
-                assert float(found[u, v]) == pytest.approx(float(spectrum[u, v].real), abs=1e-12)
-                seen += 1
-            elif (u, v) < other:
-                assert float(found[u, v]) == pytest.approx(math.sqrt(2) * float(spectrum[u, v].real), abs=1e-12)
-                assert float(found[other]) == pytest.approx(math.sqrt(2) * float(spectrum[u, v].imag), abs=1e-12)
-                seen += 2
-    assert seen == size[0] * size[1]
-    assert torch.equal(opposite(opposite(x)), x)
-    assert torch.allclose(inverse_real_dft2(found), x, atol=1e-13)
+def test_it_is_linear_and_separable() -> None:
+    a, b = draw((8, 12)), draw((8, 12), seed=1)
+    assert torch.allclose(dct2(2 * a - 3 * b), 2 * dct2(a) - 3 * dct2(b), atol=1e-11)
+    assert torch.allclose(dct2(a.mT), dct2(a).mT, atol=1e-11)
 
 
-def test_haar_by_hand() -> None:
-    found = dwt2(torch.tensor([[1.0, 2.0], [3.0, 4.0]], dtype=torch.float64), wavelet="haar")
-    # Sum, differences along rows and columns, and the diagonal one, each over 2.
-    assert torch.allclose(found.abs(), torch.tensor([[5.0, 1.0], [2.0, 0.0]], dtype=torch.float64), atol=1e-12)
-    assert levels((32, 32), "haar") == [(s, s) for s in (32, 16, 8, 4, 2)]
-    assert levels((32, 32), "db2") == [(s, s) for s in (32, 16, 8, 4)]
-    assert levels((28, 28), "haar") == [(28, 28), (14, 14)]
+def test_a_flat_picture_has_one_coefficient() -> None:
+    spectrum = dct2(torch.full((1, 5, 4), 0.7, dtype=DOUBLE))
+    assert float(spectrum[0, 0, 0]) == pytest.approx(4 * 5 * 4 * 0.7)
+    spectrum[0, 0, 0] = 0
+    assert float(spectrum.abs().max()) < 1e-13
 
 
-def test_db2_has_two_vanishing_moments_and_haar_one() -> None:
-    like = torch.zeros((), dtype=torch.float64)
-    ramp = torch.arange(16, dtype=torch.float64)
-    for wavelet, order in (("haar", 1), ("db2", 2)):
-        matrix = level_matrix(16, wavelet, like)
-        assert torch.allclose(matrix @ matrix.T, torch.eye(16, dtype=torch.float64), atol=1e-14)
-        details = matrix[8:-1]  # the last one reaches around the border
-        assert float((details @ torch.ones(16, dtype=torch.float64)).abs().max()) < 1e-12
-        assert (float((details @ ramp).abs().max()) < 1e-12) == (order == 2)
+@pytest.mark.parametrize(
+    ("rate", "side", "inside", "axis", "corner"),
+    [
+        # methods.md 13.3: rate of the script, N, eta / (2N)^2, one zero index, both.
+        (1e8, 32, "24414", "12207", "6104"),
+        (1e9, 128, "15259", "7629", "3815"),
+        (1e6, 32, "244", "122", "61"),
+        (1e6, 128, "15.3", "7.6", "3.8"),
+        (1e3, 32, "0.244", "0.122", "0.061"),
+        (1e5, 128, "1.53", "0.76", "0.38"),
+    ],
+)
+def test_the_published_rates_in_pixels(rate: float, side: int, inside: str, axis: str, corner: str) -> None:
+    rates = pixel_rate(rate, (side, side))
+    for u, v, wanted in ((1, 1, inside), (side - 1, 3, inside), (0, 2, axis), (5, 0, axis), (0, 0, corner)):
+        # To the digits that are printed.
+        assert f"{float(rates[u, v]):.{len(wanted.partition('.')[2])}f}" == wanted
 
 
-def test_wavelets_are_differentiable() -> None:
-    x = draw(8, 8).requires_grad_()
-    assert torch.autograd.gradcheck(lambda y: inverse_dwt2(y, wavelet="db2"), (x,))
-    assert torch.autograd.gradcheck(inverse_real_dft2, (x,))
+def orthonormal(images: Tensor) -> Tensor:
+    return torch.from_numpy(scipy.fft.dctn(images.numpy(), type=2, norm="ortho", axes=(-2, -1)))
 
 
-@pytest.mark.parametrize(("name", "wavelet"), [("dct", "haar"), *OTHERS])
-def test_fred_stores_as_much_under_every_transform(name: str, wavelet: str) -> None:
-    generator = Stream(0).numpy()
-    real = RealPictures(
-        generator.integers(0, 256, (40, 8, 8, 3)).astype("uint8"),
-        (generator.permutation(40) % 2).astype("int64"),
-        mean=(0.5,) * 3,
-        std=(0.25,) * 3,
-        classes=2,
-        device=torch.device("cpu"),
-    )
-    budget = Budget.for_ipc(1, 2, (3, 8, 8))
-    fred = FreD(FreDConfig(k=16, transform=name, wavelet=wavelet))
-    state = fred.init(real, budget, Stream(0))
-    ledger = fred.ledger(state)
-    assert (ledger.params, ledger.decoded, ledger.mask_bits) == (budget.scalars, 8, 2 * 64)
-    stored = {key: tensor for key, (tensor, _) in fred.to_tensors(state).items()}
-    again = fred.from_tensors(stored, classes=2, shape=(3, 8, 8))
-    assert torch.equal(fred.decode(state)[0], fred.decode(again)[0])
-    whole = FreD(FreDConfig(k=64, transform=name, wavelet=wavelet))
-    chosen = whole.init(real, Budget.for_ipc(2, 2, (3, 8, 8)), Stream(0))
-    decoded, labels = whole.decode(chosen)
-    for picture, label in zip(decoded, labels, strict=True):
-        originals = real.images(real.by_class[int(label)])
-        assert float((originals - picture.detach()).abs().amax((1, 2, 3)).min()) < 1e-4
+class InverseOrthonormal(torch.autograd.Function):
+    """Written with scipy, so that nothing of ours is in it; its adjoint is the forward transform."""
+
+    @staticmethod
+    def forward(ctx: object, coefficients: Tensor) -> Tensor:
+        return torch.from_numpy(scipy.fft.idctn(coefficients.detach().numpy(), type=2, norm="ortho", axes=(-2, -1)))
+
+    @staticmethod
+    def backward(ctx: object, grad: Tensor) -> Tensor:
+        return orthonormal(grad)
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.5, 0.9])
+@pytest.mark.parametrize("size", [(8, 8), (6, 10)])
+def test_sgd_on_our_coefficients_is_sgd_on_orthonormal_ones_at_the_scaled_rates(
+    size: tuple[int, int], momentum: float
+) -> None:
+    """Five steps of a curved loss of the pictures, by both ways, end in the same pictures (methods.md 13.3)."""
+    start, target = draw(size), draw(size, seed=1)
+    mask = torch.from_numpy(np.random.default_rng(2).random(size) < 0.5).to(DOUBLE)
+    rate = 40.0
+
+    def loss(images: Tensor) -> Tensor:
+        return ((images - target).square().sum() + (images * target).sin().sum()) / 10
+
+    ours = dct2(start).requires_grad_()
+    optimiser = torch.optim.SGD([ours], lr=rate, momentum=momentum)
+    theirs, velocity = orthonormal(start).requires_grad_(), torch.zeros_like(start)
+    for _ in range(5):
+        optimiser.zero_grad()
+        loss(idct2(ours * mask)).backward()
+        optimiser.step()
+        (gradient,) = torch.autograd.grad(loss(InverseOrthonormal.apply(theirs * mask)), theirs)
+        velocity = momentum * velocity + gradient
+        theirs = (theirs - pixel_rate(rate, size) * velocity).detach().requires_grad_()
+    found, wanted = idct2(ours * mask).detach(), InverseOrthonormal.apply(theirs * mask).detach()
+    assert float((found - idct2(dct2(start) * mask)).abs().max()) > 0.1
+    assert float((found - wanted).abs().max()) < 1e-10

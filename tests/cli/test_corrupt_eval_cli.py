@@ -1,0 +1,151 @@
+"""`fredbench corrupt-eval`: the table's rows, its forms, and what is made when it is missing."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from commands import TINY, Outcome, invoke
+
+from fredbench.corruptions import NAMES
+from fredbench.datasets import load_dataset
+from fredbench.domains import TestDomains
+from fredbench.evaluation import PROTOCOLS, Entrant, Evaluation
+from fredbench.store import Store
+from fredbench.suites import suite_named
+
+DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
+SMALL = ("--limit", "20", "--severity", "1", "--severity", "3", "--threads", "1", "--offline")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("store")
+    made = invoke(*DISTILL, "--iterations", "2", "--store", folder)
+    assert made.code == 0, made.err
+    return folder
+
+
+def scored(store: Path, *more: object) -> Outcome:
+    return invoke("corrupt-eval", "--suite", "digitsc", *SMALL, "--store", store, *more)
+
+
+@pytest.fixture(scope="module")
+def table(store: Path) -> dict[str, object]:
+    outcome = scored(store, "--format", "json")
+    assert outcome.code == 0, outcome.err
+    return dict(json.loads(outcome.out))
+
+
+def test_json_is_the_contracts(table: dict[str, object], store: Path) -> None:
+    assert table["suite"] == "digitsc" and table["severities"] == [1, 3]
+    rows = table["rows"]
+    assert [(row["method"], row["iterations"], row["control"]) for row in rows] == [
+        ("fred", 2, False), ("fred", 0, False), ("random", 0, True)]  # fmt: skip
+    for row in rows:
+        assert set(row) >= {
+            "run", "dataset", "method", "objective", "parameterization", "iterations", "ipc", "params", "params_strict",
+            "students", "network", "scale", "control", "clean", "average", "corruptions", "source", "limit", "partial",
+            "published",
+        }  # fmt: skip
+        assert Path(row["run"]).parent == store and (Path(row["run"]) / "synset.safetensors").is_file()
+        assert (row["dataset"], row["ipc"], row["params"], row["limit"]) == ("digits", 1, 30_720, 20)
+        assert row["params_strict"] == (30_720 if row["control"] else 31_040)
+        assert (row["students"], row["network"], row["scale"]) == (2, "convnet-d3-w8-in", "quick")
+        assert list(row["corruptions"]) == list(NAMES) and row["source"] == "generated" and row["partial"] == {}
+        assert row["published"] is None
+
+
+def test_accuracies_are_percent_of_twenty_pictures_and_averages_are_means(table: dict[str, object]) -> None:
+    for row in table["rows"]:
+        assert row["clean"]["n"] == row["average"]["n"] == 2
+        assert (row["clean"]["mean"] * 2 * 20 / 100) % 1 == pytest.approx(0, abs=1e-9)
+        means = []
+        for score in row["corruptions"].values():
+            assert score["n"] == 2 and len(score["by_severity"]) == 2 and 0 <= score["mean"] <= 100
+            assert score["mean"] == pytest.approx(sum(score["by_severity"]) / 2, abs=1e-3)
+            means.append(score["mean"])
+        assert row["average"]["mean"] == pytest.approx(sum(means) / 15, abs=1e-3)
+    # Chance is 10 of 100: two students of one epoch are not all zeros, nor all the same.
+    values = {score["mean"] for row in table["rows"] for score in row["corruptions"].values()}
+    assert len(values) > 3
+
+
+def test_start_and_control_lie_in_the_store_as_runs_of_their_own(table: dict[str, object], store: Path) -> None:
+    runs = {path.parent.name for path in store.glob("*/result.json")}
+    assert runs == {Path(row["run"]).name for row in table["rows"]} and len(runs) == 3
+
+
+def test_asked_again_nothing_is_trained_or_scored(table: dict[str, object], store: Path) -> None:
+    cells = {path: path.stat().st_mtime_ns for path in store.rglob("cells/*")}
+    # Two students and sixteen domains for each of three rows.
+    assert len(cells) == 3 * (2 + 2 * 16)
+    again = scored(store, "--format", "json")
+    assert json.loads(again.out) == table and "scoring" not in again.err
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("cells/*")} == cells
+
+
+def test_a_lost_cell_is_made_again_the_same(table: dict[str, object], store: Path) -> None:
+    student = next(store.rglob("cells/student-*"))
+    scores = sorted(store.rglob("cells/scores-*"))[::7]
+    before = {path: path.read_bytes() for path in (student, *scores)}
+    for path in before:
+        path.unlink()
+    assert json.loads(scored(store, "--format", "json").out) == table
+    assert {path: path.read_bytes() for path in before} == before
+
+
+def test_csv_parses_and_says_the_same(table: dict[str, object], store: Path) -> None:
+    outcome = scored(store, "--format", "csv")
+    lines = list(csv.DictReader(io.StringIO(outcome.out)))
+    assert len(lines) == 3 and all(None not in line and None not in line.values() for line in lines)
+    for line, row in zip(lines, table["rows"], strict=True):
+        assert line["run"] == row["run"] and line["method"] == row["method"]
+        assert float(line["clean_mean"]) == pytest.approx(row["clean"]["mean"], abs=1e-4)
+        assert float(line["average_mean"]) == pytest.approx(row["average"]["mean"], abs=1e-4)
+        assert int(line["params_strict"]) == row["params_strict"]
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex"])
+def test_tables_for_people_have_the_literatures_columns(store: Path, form: str) -> None:
+    outcome = scored(store, "--format", form)
+    assert outcome.code == 0
+    heads = next(line for line in outcome.out.splitlines() if "Gauss" in line)
+    order = ["Gauss", "Shot", "Impul", "Defoc", "Glass", "Motion", "Zoom", "Snow", "Frost", "Fog", "Brit", "Contr",
+             "Elast", "Pixel", "JPEG", "Avg.", "Clean"]  # fmt: skip
+    places = [heads.index(name) for name in order]
+    assert places == sorted(places)
+    for words in ("fred (dm", "start", "random control"):
+        assert words in outcome.out
+    for numbers in ("30,720", "31,040"):
+        assert numbers in outcome.out or numbers.replace(",", "") in outcome.out
+    assert "quick" in outcome.out
+
+
+def test_more_students_keep_the_first_ones(table: dict[str, object], store: Path) -> None:
+    before = {path: path.read_bytes() for path in store.rglob("cells/student-*")}
+    (distilled,) = [row["run"] for row in table["rows"] if row["iterations"]]
+    outcome = scored(store, "--students", "3", "--format", "json", Path(distilled).name)
+    rows = json.loads(outcome.out)["rows"]
+    assert [row["students"] for row in rows] == [3, 3, 3]
+    after = {path: path.read_bytes() for path in store.rglob("cells/student-*")}
+    assert len(after) == 9 and {path: after[path] for path in before} == before
+
+
+def test_the_literal_protocol_has_rows_of_its_own(store: Path) -> None:
+    """Its 1,000 epochs take too long here; its recipe is looked at instead."""
+    assert PROTOCOLS == ("own", "fred-literal")
+    entrant = next(Entrant.of(run) for run in Store(store).runs() if run.spec().iterations)
+    recipe = Evaluation.recipe_of(_literal(), entrant.spec, entrant.synset)
+    assert (recipe.epochs, recipe.lr) == (1000, 0.01) and "flip" in recipe.augmentation
+    assert entrant.spec.student.epochs == 1
+
+
+def _literal() -> Evaluation:
+    digits, suite = load_dataset("digits"), suite_named("digitsc")
+    domains = TestDomains(suite, digits, severities=(1,))
+    return Evaluation(digits, torch.device("cpu"), 1, domains, protocol="fred-literal")

@@ -1,0 +1,92 @@
+from __future__ import annotations
+
+import json
+import shutil
+from collections import namedtuple
+from pathlib import Path
+
+import pytest
+from commands import invoke
+
+from fredbench import diagnosis
+from fredbench.datasets import DATASETS
+from fredbench.files import write_json
+
+
+def _findings(*arguments: object) -> dict[str, dict[str, str]]:
+    done = invoke("doctor", *arguments, "--format", "json")
+    return {finding["what"]: finding for finding in json.loads(done.out)}
+
+
+def test_a_sound_installation_is_fine_and_nothing_is_left_behind(tmp_path: Path) -> None:
+    done = invoke("doctor", "--store", tmp_path / "runs", "--data", tmp_path / "data")
+    assert done.code == 0, done.err
+    assert "torch" in done.out and "fredbench data fetch cifar10" in done.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_dataset_is_accounted_for_with_its_fix(tmp_path: Path) -> None:
+    found = _findings("--store", tmp_path, "--data", tmp_path)
+    topics = {
+        name for topic in found if topic.startswith("data: ") for name in topic.removeprefix("data: ").split(", ")
+    }
+    assert topics == set(DATASETS)
+    assert found["data: digits"]["state"] == "ok"
+    absent = [finding for topic, finding in found.items() if topic.startswith("data: ") and finding["state"] == "note"]
+    assert absent and all(finding["fix"] for finding in absent)
+
+
+def test_data_that_is_there_is_found_without_decoding(real_data: Path, tmp_path: Path) -> None:
+    found = _findings("--store", tmp_path, "--data", real_data)
+    assert found["data: cifar10"]["state"] == "ok" and "packed" in found["data: cifar10"]["found"]
+
+
+def test_broken_data_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "cifar10").mkdir()
+    write_json(tmp_path / "cifar10" / "dataset.json", {"name": "cifar10"})
+    done = invoke("doctor", "--store", tmp_path, "--data", tmp_path, "--format", "json")
+    found = {finding["what"]: finding for finding in json.loads(done.out)}
+    assert done.code == 0 and found["data: cifar10"]["state"] == "warning" and found["data: cifar10"]["fix"]
+
+
+def test_little_space_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(2**40, 2**40 - 2**20, 2**20))
+    done = invoke("doctor", "--store", tmp_path, "--data", tmp_path, "--format", "json")
+    found = {finding["what"]: finding for finding in json.loads(done.out)}
+    assert done.code == 0 and found["store"]["state"] == "warning" and "--store" in found["store"]["fix"]
+
+
+def test_a_store_that_cannot_be_written_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(diagnosis.tempfile, "TemporaryFile", refuse)
+    done = invoke("doctor", "--store", tmp_path, "--data", tmp_path)
+    assert done.code == 1 and "writing to the store" in done.err and "--store" in done.err
+
+
+def test_a_library_that_does_not_import_is_broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = diagnosis.importlib.import_module
+
+    def fail(name: str) -> object:
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file")
+        return load(name)
+
+    monkeypatch.setattr(diagnosis.importlib, "import_module", fail)
+    findings = {finding.topic: finding for finding in diagnosis._packages()}
+    assert findings["import cv2"].state == "broken" and "libGL" in findings["import cv2"].found
+
+
+def test_a_missing_package_is_broken_and_says_how_to_install_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    have = diagnosis.library_versions
+    monkeypatch.setattr(diagnosis, "library_versions", lambda *a: {k: v for k, v in have(*a).items() if k != "timm"})
+    findings = {finding.topic: finding for finding in diagnosis._packages()}
+    assert findings["timm"].state == "broken" and findings["timm"].fix == "pip install timm"
+
+
+@pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv"])
+def test_the_formats_hold_the_findings(tmp_path: Path, form: str) -> None:
+    out = invoke("doctor", "--store", tmp_path, "--data", tmp_path, "--format", form).out
+    assert "torch" in out and "digits" in out

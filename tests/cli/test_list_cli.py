@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import pytest
+from commands import interpret, invoke
+
+from fredbench.corruptions import ALL
+from fredbench.datasets import DATASETS
+from fredbench.methods import METHODS
+from fredbench.networks import NETWORKS
+from fredbench.objectives import OBJECTIVES
+from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.suites import suite_names
+
+KNOWN: dict[str, list[str]] = {
+    "datasets": [*DATASETS, "folder:PATH", "packed:PATH"],
+    "methods": list(METHODS),
+    "objectives": list(OBJECTIVES),
+    "parameterizations": list(PARAMETERIZATIONS),
+    "networks": list(NETWORKS),
+    "corruptions": list(ALL),
+    "suites": suite_names(),
+}
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_every_name_is_listed_once_with_what_it_is(kind: str) -> None:
+    done = invoke("list", kind, "--format", "json")
+    assert done.code == 0 and done.err == ""
+    records = json.loads(done.out)
+    assert [next(iter(record.values())) for record in records] == KNOWN[kind]
+    assert all(str(list(record.values())[1]) for record in records)
+
+
+@pytest.mark.parametrize("kind", KNOWN)
+def test_a_thing_is_one_line(kind: str) -> None:
+    lines = invoke("list", kind).out.splitlines()
+    assert len(lines) == 2 + len(KNOWN[kind])
+    assert len(list(csv.reader(io.StringIO(invoke("list", kind, "--format", "csv").out)))) == 1 + len(KNOWN[kind])
+
+
+def test_runs_say_what_they_are_and_how_far(copied_run: Path) -> None:
+    store = copied_run.parent
+    (store / "broken").mkdir()
+    (store / "broken" / "spec.toml").write_text("not a spec")
+    records = {r["run"]: r for r in json.loads(invoke("list", "runs", "--store", store, "--format", "json").out)}
+    assert records["tiny"]["state"] == "finished" and records["tiny"]["iterations"] == 2
+    assert records["broken"]["state"] == "unreadable"
+    (copied_run / "result.json").unlink()
+    assert "unfinished" in invoke("list", "runs", "--store", store).out
+
+
+def test_an_empty_store_is_said_on_stderr(tmp_path: Path) -> None:
+    done = invoke("list", "runs", "--store", tmp_path / "none", "--format", "json")
+    assert done.code == 0 and json.loads(done.out) == [] and "no runs" in done.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_an_unknown_kind_is_refused() -> None:
+    assert "colours" in invoke("list", "colours").problem()[0]
+
+
+def test_listing_names_needs_no_torch() -> None:
+    """Only in a fresh interpreter can be seen what is imported."""
+    import subprocess
+    import sys
+
+    from commands import ROOT, environment
+
+    script = (
+        "import sys\nfrom fredbench.cli import cli\n"
+        "try:\n    cli.main(args=['list', sys.argv[1]], prog_name='fredbench')\n"
+        "except SystemExit:\n    print('torch' in sys.modules)"
+    )
+    for kind in ("suites", "corruptions", "methods"):
+        done = subprocess.run(
+            [sys.executable, "-c", script, kind],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env=environment(),
+            timeout=100,
+        )
+        assert done.stdout.splitlines()[-1] == "False", (kind, done.stderr)
+
+
+@pytest.mark.parametrize("command", ["report", "show", "export", "verify", "evaluate", "list", "suite", "doctor"])
+def test_every_help_ends_in_two_runnable_examples(command: str) -> None:
+    lines = invoke(command, "--help").out.rstrip().splitlines()
+    assert lines[-3].strip() == "Examples:"
+    assert all(line.strip().startswith(f"fredbench {command}") for line in lines[-2:])
+
+
+def test_it_runs_as_a_program() -> None:
+    done = interpret("list", "methods", "--format", "csv")
+    assert done.code == 0 and done.out.startswith("method,")

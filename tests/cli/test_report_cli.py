@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import Outcome, invoke
+
+COMMON = ("--threads", 1, "--offline", "--limit", 40)
+
+
+def _report(store: Path, out: Path, *what: object) -> Outcome:
+    return invoke("report", *what, "--store", store, *COMMON, "--out", out)
+
+
+def _rows(page: str) -> list[dict[str, Any]]:
+    match = re.search(r'id="fredbench-rows">(.*?)</script>', page, re.S)
+    assert match is not None
+    return json.loads(match.group(1))  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def page(tiny_run: Path, small_suite: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("page") / "page.html"
+    done = _report(tiny_run.parent, out, small_suite)
+    assert done.code == 0, done.err
+    assert done.out == f"{out}\n"
+    return out.read_text()
+
+
+def test_the_page_shows_the_set_its_start_and_its_control(page: str) -> None:
+    (section,) = _rows(page)
+    assert section["suite"] == "two" and section["severities"] == [1, 5]
+    assert [(row["method"], row["start"], row["control"]) for row in section["rows"]] == [
+        ("fred", False, False), ("fred", True, False), ("random", False, True),
+    ]  # fmt: skip
+    assert all(list(row["corruptions"]) == ["brightness", "contrast"] for row in section["rows"])
+    assert page.count("frequencies kept for class") == 20 and page.count("pictures of class") == 30
+
+
+def test_the_page_says_the_numbers_that_corrupt_eval_prints(page: str, tiny_run: Path, small_suite: Path) -> None:
+    """Cells on disk are read again, so the two cannot differ, and nothing is scored anew."""
+    store = tiny_run.parent
+    cells = set(store.glob("*/cells/*"))
+    done = invoke("corrupt-eval", "--suite", small_suite, "tiny", "--store", store, *COMMON, "--format", "json")
+    assert done.code == 0 and set(store.glob("*/cells/*")) == cells
+    printed = [{**row, "run": Path(row["run"]).name} for row in json.loads(done.out)["rows"]]
+    assert printed == _rows(page)[0]["rows"]
+
+
+def test_the_page_tells_how_to_make_it_again(page: str) -> None:
+    assert (
+        "fredbench distill digits --ipc 1 --method fred --objective dm --preset quick --seed 0 --iterations 2" in page
+    )
+    assert "objective.batch_real=8" in page and "not exactly" not in page
+    assert re.search(r"fredbench report \S*two\.toml --limit 40 --out page\.html", page)
+
+
+def test_a_run_by_name_brings_its_datasets_suite(tiny_run: Path, tmp_path: Path) -> None:
+    done = invoke(
+        "report", "tiny", "--store", tiny_run.parent, "--threads", 1, "--offline", "--limit", 10, "--severity", 1,
+        "--students", 1, "--title", "mine & yours", "--out", tmp_path / "x.html",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    text = (tmp_path / "x.html").read_text()
+    (section,) = _rows(text)
+    assert (
+        section["suite"] == "digitsc" and section["severities"] == [1] and len(section["rows"][0]["corruptions"]) == 15
+    )
+    assert section["rows"][0]["students"] == 1 and "<title>mine &amp; yours</title>" in text
+
+
+def test_nothing_to_report_is_refused(tmp_path: Path) -> None:
+    store = tmp_path / "store"
+    for what in ((), ("digitsc",)):
+        error, hint = _report(store, tmp_path / "x.html", *what).problem()
+        assert "no finished run" in error and "fredbench distill" in hint
+    assert not (tmp_path / "x.html").exists()
+
+
+def test_bad_input_is_refused(tiny_run: Path, tmp_path: Path) -> None:
+    store, out = tiny_run.parent, tmp_path / "x.html"
+    assert "no run 'nothing'" in _report(store, out, "nothing").problem()[0]
+    assert "no suite file" in _report(store, out, tmp_path / "nothing.toml").problem()[0]
+    assert "severities" in _report(store, out, "tiny", "--severity", 6).problem()[0]
+    invoke("report", "tiny", "--store", store).problem()
+    _report(store, tmp_path, "tiny").problem()
+    assert list(tmp_path.iterdir()) == []

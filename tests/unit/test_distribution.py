@@ -1,0 +1,160 @@
+"""Distribution matching: the loss by its definition, the Siamese draws, and its chunks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spine import real, set_of
+from torch import Tensor
+
+from fredbench import networks
+from fredbench.errors import FredbenchError, UsageError
+from fredbench.objectives import distribution
+from fredbench.objectives.base import Context, Synthetic
+from fredbench.objectives.distribution import DistributionMatching, DMConfig, class_means, distribution_loss
+from fredbench.parameterizations.base import class_ordered_labels
+from fredbench.rng import Stream
+
+CLASSES, SIZE = 3, (8, 8)
+
+
+def prepared(config: DMConfig, network: str = "convnet-d1-w4-in", seed: int = 0) -> DistributionMatching:
+    def make(stream: Stream) -> networks.Network:
+        return networks.build(network, classes=CLASSES, size=SIZE, rng=stream)
+
+    objective = DistributionMatching(config)
+    pictures = real(set_of(CLASSES, SIZE))
+    objective.prepare(Context(pictures, make, networks.initialise, Stream(seed), torch.device("cpu")))
+    return objective
+
+
+class Set(Synthetic):
+    """Two pictures a class that can be learned."""
+
+    def __init__(self) -> None:
+        values = np.random.default_rng(0).normal(size=(2 * CLASSES, 3, *SIZE)).astype(np.float32)
+        self.pictures = torch.from_numpy(values).requires_grad_()
+        self.labels = class_ordered_labels(CLASSES, 2)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        return self.pictures, self.labels
+
+
+def loss_of(objective: DistributionMatching, iteration: int, synthetic: Set) -> Tensor:
+    (update,) = objective.iterate(iteration, synthetic)
+    assert update.report["loss"] == update.loss.detach()
+    return update.loss
+
+
+def value(objective: DistributionMatching, iteration: int, synthetic: Set) -> float:
+    return loss_of(objective, iteration, synthetic).item()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.lists(st.integers(0, 3), min_size=4, max_size=20).filter(lambda labels: set(labels) == {0, 1, 2, 3}))
+def test_means_are_taken_class_by_class_in_any_order(labels: list[int]) -> None:
+    features = torch.from_numpy(np.random.default_rng(0).normal(size=(len(labels), 5)))
+    found = class_means(features, torch.tensor(labels), 4)
+    for label in range(4):
+        members = [row for row, of in zip(features, labels, strict=True) if of == label]
+        assert torch.allclose(found[label], torch.stack(members).mean(0), atol=1e-12)
+
+
+def test_the_loss_is_the_sum_of_squared_distances() -> None:
+    a, b = (torch.from_numpy(np.random.default_rng(seed).normal(size=(3, 7))) for seed in (0, 1))
+    wanted = sum(float(np.linalg.norm(x - y) ** 2) for x, y in zip(a.numpy(), b.numpy(), strict=True))
+    assert float(distribution_loss(a, b)) == pytest.approx(wanted, rel=1e-12)
+    assert float(distribution_loss(a, a)) == 0
+
+
+def test_an_iteration_is_the_definition_spelled_out() -> None:
+    """A new network, `batch_real` pictures of each class, no augmentation: the distance of mean embeddings."""
+    objective, synthetic, pictures = prepared(DMConfig(8, "none")), Set(), real(set_of(CLASSES, SIZE))
+    rng = Stream(0).child("iteration", 4)
+    network = networks.build("convnet-d1-w4-in", classes=CLASSES, size=SIZE, rng=rng.child("network"))
+    wanted = 0.0
+    for label in range(CLASSES):
+        chosen = pictures.draw(label, 8, rng.child("real", label))
+        gap = network.embed(pictures.images(chosen)).mean(0) - network.embed(
+            synthetic.pictures[synthetic.labels == label]
+        ).mean(0)
+        wanted += float((gap.detach().double() ** 2).sum())
+    assert value(objective, 4, synthetic) == pytest.approx(wanted, rel=1e-5)
+
+
+def test_iterations_are_independent_of_each_other_and_repeat() -> None:
+    synthetic = Set()
+    one, two = prepared(DMConfig(8)), prepared(DMConfig(8))
+    losses = [value(one, i, synthetic) for i in range(4)]
+    assert len(set(losses)) == 4
+    assert [value(two, i, synthetic) for i in (3, 1)] == [losses[3], losses[1]]
+    assert value(prepared(DMConfig(8), seed=1), 0, synthetic) != losses[0]
+
+
+def test_the_network_is_not_trained_and_the_real_side_is_a_constant() -> None:
+    objective, synthetic = prepared(DMConfig(8)), Set()
+    loss_of(objective, 0, synthetic).backward()
+    assert synthetic.pictures.grad is not None and float(synthetic.pictures.grad.abs().sum()) > 0
+    assert all(parameter.grad is None for parameter in objective._network.parameters())
+    assert objective.to_tensors() == {} and objective.parameters() == [] and objective.step_size() is None
+
+
+def test_real_and_synthetic_pictures_of_a_class_share_one_draw(monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[object] = []
+    sample = distribution.augmentation.sample
+
+    def noted(*arguments: object, **named: object) -> object:
+        assert named == {"siamese": True}
+        drawn.append(sample(*arguments, **named))
+        return drawn[-1]
+
+    monkeypatch.setattr(distribution.augmentation, "sample", noted)
+    loss_of(prepared(DMConfig(8)), 0, Set())
+    assert len(drawn) == 2 * CLASSES
+    texts = [repr(draw) for draw in drawn]
+    assert texts[:CLASSES] == texts[CLASSES:] and len(set(texts)) == CLASSES
+
+
+@pytest.mark.parametrize("chunk", [1, 5, 1000])
+def test_chunks_of_the_real_batch_do_not_change_the_loss(monkeypatch: pytest.MonkeyPatch, chunk: int) -> None:
+    wanted = value(prepared(DMConfig(8)), 2, Set())
+    monkeypatch.setitem(distribution._CHUNK, "cpu", chunk)
+    assert value(prepared(DMConfig(8)), 2, Set()) == pytest.approx(wanted, rel=1e-6)
+
+
+def test_batch_norm_sees_the_whole_real_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(distribution._CHUNK, "cpu", 5)
+    wanted = value(prepared(DMConfig(8), "convnet-d1-w4-bn"), 2, Set())
+    monkeypatch.setitem(distribution._CHUNK, "cpu", 1000)
+    assert value(prepared(DMConfig(8), "convnet-d1-w4-bn"), 2, Set()) == wanted
+
+
+def test_a_class_smaller_than_the_batch_gives_all_it_has() -> None:
+    synthetic = Set()
+    losses = [value(prepared(DMConfig(batch, "none")), 0, synthetic) for batch in (40, 41, 10**6)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-6) == pytest.approx(losses[2], rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"batch_real": 0}, {"batch_real": -1}, {"augmentation": "colour"}, {"augmentation": ""}]
+)
+def test_settings_that_cannot_be_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(FredbenchError):
+        DMConfig(**wrong)
+    with pytest.raises(UsageError):
+        DMConfig(augmentation="crop_crop")
+
+
+def test_descending_the_loss_lowers_it() -> None:
+    objective, synthetic = prepared(DMConfig(8, "none")), Set()
+    before = loss_of(objective, 0, synthetic)
+    before.backward()
+    with torch.no_grad():
+        synthetic.pictures -= 0.05 * synthetic.pictures.grad / synthetic.pictures.grad.abs().max()
+    assert value(objective, 0, synthetic) < before.item()

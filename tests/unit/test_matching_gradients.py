@@ -1,0 +1,126 @@
+"""The pictures' gradients that objectives hand to the loop are those of their losses, through every storage.
+
+By finite differences in float64: the loss that an objective reports, with its draws held, against the gradient that
+one backward pass of what it yields leaves in the learned tensors.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fredbench import networks
+from fredbench.budget import Budget
+from fredbench.networks import Network
+from fredbench.objectives import OBJECTIVES, Context, Objective
+from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
+from fredbench.pictures import RealPictures
+from fredbench.rng import Stream
+
+CLASSES, SIDE = 2, 8
+SETTINGS: dict[str, dict[str, Any]] = {
+    "dc": {"batch_real": 3},
+    "dc mse": {"batch_real": 3, "metric": "mse"},
+    "dc cos": {"batch_real": 3, "metric": "cos"},
+    "dsa": {"batch_real": 3, "augmentation": "color_crop_scale_rotate"},
+    "cafe": {"batch_real": 3, "batch_probe": 2},
+    "cafe dsa": {"batch_real": 3, "batch_probe": 2, "augmentation": "color_crop_scale_rotate"},
+    "idc": {"batch_real": 3, "train_pictures": 0},
+    "idc feat": {"batch_real": 3, "train_pictures": 0, "match": "feat", "metric": "l1"},
+    "idc cos": {"batch_real": 3, "train_pictures": 0, "metric": "cos", "layers": "all"},
+}
+STORAGE: dict[str, dict[str, Any]] = {"pixels": {}, "fred": {"k": 16}, "idc": {"mode": "multi"}}
+
+
+def real_pictures() -> RealPictures:
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (24, SIDE, SIDE, 3), dtype=np.uint8)
+    labels = np.arange(24, dtype=np.int64) % CLASSES
+    return RealPictures(
+        images, labels, mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.25), classes=CLASSES, device=torch.device("cpu")
+    )
+
+
+def network_of(stream: Stream) -> Network:
+    # Smooth, so that a difference of two losses never spans a kink.
+    return networks.build("convnet-d1-w3-in-swish", classes=CLASSES, size=SIDE, rng=stream).double()
+
+
+class Synthetic:
+    """The synthetic set as the loop shows it."""
+
+    def __init__(self, parameterization: Parameterization, state: State) -> None:
+        self._parts, self._state = parameterization, state
+
+    def __len__(self) -> int:
+        return len(self._state)
+
+    def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        return self._parts.decode(self._state, index, rng)
+
+
+def prepared(name: str) -> Objective:
+    kind = OBJECTIVES.get(name.split()[0])
+    objective = kind(kind.Config(**SETTINGS[name]))
+    context = Context(real_pictures(), network_of, networks.initialise, Stream(3), torch.device("cpu"))
+    objective.prepare(context)
+    return objective
+
+
+def stored(name: str) -> tuple[Parameterization, State, Tensor]:
+    kind = PARAMETERIZATIONS.get(name)
+    parts = kind(kind.Config(**STORAGE[name]))
+    state = parts.init(real_pictures(), Budget.for_ipc(1, CLASSES, (3, SIDE, SIDE)), Stream(1))
+    ((key, learned),) = state.learned.items()
+    state.learned[key] = learned.detach().double().requires_grad_()
+    return parts, state, state.learned[key]
+
+
+def first_loss(name: str, synthetic: Synthetic, learned: Tensor) -> tuple[float, Tensor]:
+    """Loss of one whole picture step and its gradient; IDC's step is one a class, whose losses add up."""
+    learned.grad = None
+    loss = 0.0
+    objective = prepared(name)
+    for count, update in enumerate(objective.iterate(0, synthetic), 1):
+        update.loss.backward()
+        loss = float(update.report.get("loss", loss))
+        if not name.startswith("idc") or count == CLASSES:
+            break
+    assert learned.grad is not None
+    return loss, learned.grad.clone()
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("name", SETTINGS)
+def test_the_gradient_is_that_of_the_reported_loss(name: str, storage: str) -> None:
+    parts, state, learned = stored(storage)
+    synthetic = Synthetic(parts, state)
+    loss, gradient = first_loss(name, synthetic, learned)
+    assert loss > 0 and bool(gradient.isfinite().all())
+    generator, step = torch.Generator().manual_seed(0), 1e-5
+    for _ in range(3):
+        direction = torch.randn(learned.shape, dtype=torch.float64, generator=generator)
+        direction *= float(learned.detach().abs().mean())
+        ends = []
+        for sign in (1, -1):
+            with torch.no_grad():
+                learned += sign * step * direction
+            ends.append(first_loss(name, synthetic, learned)[0])
+            with torch.no_grad():
+                learned -= sign * step * direction
+        difference, slope = (ends[0] - ends[1]) / (2 * step), float((gradient * direction).sum())
+        assert difference == pytest.approx(slope, rel=1e-4, abs=1e-7 * abs(loss)), f"{name} through {storage}"
+
+
+@pytest.mark.parametrize("name", SETTINGS)
+def test_nothing_is_left_in_the_networks_own_gradients(name: str) -> None:
+    parts, state, _ = stored("pixels")
+    objective = prepared(name)
+    updates = objective.iterate(0, Synthetic(parts, state))
+    next(updates).loss.backward()
+    network: Any = vars(objective)["_network"]
+    assert all(parameter.grad is None for parameter in network.parameters())

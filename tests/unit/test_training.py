@@ -1,0 +1,171 @@
+"""The one training loop: batches, augmentation, schedules and the independence of its draws."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import itertools
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from spine import set_of
+from torch import Tensor, nn
+
+from fredbench import networks
+from fredbench.errors import FredbenchError, UsageError
+from fredbench.pictures import TensorPictures, normalise
+from fredbench.rng import Stream
+from fredbench.training import TrainingRecipe, cross_entropy, predict, train
+
+PLAIN = TrainingRecipe(epochs=2, batch_size=5, augmentation="none")
+
+
+class Noted(TensorPictures):
+    """Pictures that note which were asked for."""
+
+    def __init__(self, count: int = 12, soft: bool = False) -> None:
+        generator = torch.Generator().manual_seed(0)
+        labels = torch.arange(count) % 3
+        hard = torch.nn.functional.one_hot(labels, 3).float() * 0.8 + 0.2 / 3
+        super().__init__(torch.randn(count, 3, 8, 8, generator=generator), hard if soft else labels)
+        self.asked: list[list[int]] = []
+        self.streams: list[Stream] = []
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        self.asked.append(index.tolist())
+        self.streams.append(rng)
+        return super().batch(index, rng)
+
+
+def network(seed: int = 0) -> nn.Module:
+    return networks.build("convnet-d1-w4-in", classes=3, size=8, rng=Stream(seed))
+
+
+def weights(net: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten() for p in net.parameters()])
+
+
+def trained(recipe: TrainingRecipe = PLAIN, seed: int = 0, pictures: Noted | None = None) -> Tensor:
+    net = network()
+    train(net, pictures or Noted(), recipe, Stream(seed))
+    return weights(net)
+
+
+def test_an_epoch_sees_every_picture_once_in_a_new_order() -> None:
+    pictures = Noted()
+    trained(PLAIN, pictures=pictures)
+    per_epoch = [pictures.asked[start : start + 3] for start in range(0, 9, 3)]
+    assert [[len(batch) for batch in epoch] for epoch in per_epoch] == [[5, 5, 2]] * 3
+    orders = [list(itertools.chain(*epoch)) for epoch in per_epoch]
+    assert all(sorted(order) == list(range(12)) for order in orders)
+    assert len({tuple(order) for order in orders}) == 3
+    assert len(set(pictures.streams)) == 9
+
+
+def test_the_same_stream_trains_the_same_network_whatever_the_global_state() -> None:
+    torch.manual_seed(1)
+    first = trained(dataclasses.replace(PLAIN, augmentation="color_crop_cutout_flip_scale_rotate"))
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    second = trained(dataclasses.replace(PLAIN, augmentation="color_crop_cutout_flip_scale_rotate"))
+    assert torch.equal(first, second) and torch.equal(torch.get_rng_state(), before)
+    assert not torch.equal(first, trained(PLAIN)) and not torch.equal(trained(PLAIN), trained(PLAIN, seed=1))
+
+
+def test_a_later_epoch_does_not_depend_on_how_much_earlier_ones_drew() -> None:
+    """Epoch 1 of a run without augmentation visits the pictures in the order of one with it."""
+    plain, drawn = Noted(), Noted()
+    trained(PLAIN, pictures=plain)
+    trained(dataclasses.replace(PLAIN, augmentation="crop_flip"), pictures=drawn)
+    assert plain.asked == drawn.asked
+
+
+def test_a_step_is_sgd_with_momentum_and_weight_decay() -> None:
+    recipe = TrainingRecipe(epochs=3, batch_size=99, schedule="constant", augmentation="none", lr=0.05)
+    net, reference, pictures = network(), network(), Noted()
+    train(net, pictures, recipe, Stream(0))
+    velocity = {name: torch.zeros_like(p) for name, p in reference.named_parameters()}
+    for _ in range(3):
+        loss = torch.nn.functional.cross_entropy(reference(pictures.images), pictures.labels)
+        gradients = torch.autograd.grad(loss, list(reference.parameters()))
+        with torch.no_grad():
+            for (name, p), g in zip(reference.named_parameters(), gradients, strict=True):
+                velocity[name] = 0.9 * velocity[name] + g + 5e-4 * p
+                p -= 0.05 * velocity[name]
+    assert torch.allclose(weights(net), weights(reference), atol=1e-6)
+    assert not torch.allclose(weights(net), weights(network()), atol=1e-3)
+
+
+def test_soft_labels_train_and_hard_ones_are_their_corner() -> None:
+    logits = torch.randn(5, 3, generator=torch.Generator().manual_seed(0))
+    labels = torch.tensor([0, 2, 1, 1, 0])
+    one_hot = torch.nn.functional.one_hot(labels, 3).float()
+    assert torch.allclose(cross_entropy(logits, labels), cross_entropy(logits, one_hot), atol=1e-6)
+    assert not torch.equal(trained(PLAIN, pictures=Noted(soft=True)), trained(PLAIN))
+
+
+def test_training_leaves_the_pictures_alone() -> None:
+    pictures = Noted()
+    before = pictures.images.clone()
+    trained(dataclasses.replace(PLAIN, augmentation="color_scale"), pictures=pictures)
+    assert torch.equal(pictures.images, before)
+
+
+def test_zero_epochs_constant_train_nothing_and_no_drop_trains_one() -> None:
+    assert torch.equal(trained(dataclasses.replace(PLAIN, epochs=0, schedule="constant")), weights(network()))
+    # The literature's loop runs E + 1 epochs: one for E = 0.
+    assert not torch.equal(trained(dataclasses.replace(PLAIN, epochs=0)), weights(network()))
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.integers(0, 3000), st.floats(1e-6, 1), st.floats(0.01, 1))
+def test_phases_cover_e_plus_one_epochs(epochs: int, lr: float, factor: float) -> None:
+    recipe = TrainingRecipe(epochs=epochs, lr=lr, drop_factor=factor)
+    phases = recipe.phases()
+    assert sum(count for _, count in phases) == epochs + 1 and all(count > 0 for _, count in phases)
+    assert [rate for rate, _ in phases] == [lr, lr * factor][: len(phases)]
+    assert phases[0][1] == min(epochs // 2 + 2, epochs + 1)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"epochs": -1}, {"batch_size": 0}, {"lr": 0.0}, {"lr": -1.0}, {"lr": float("nan")}, {"lr": float("inf")},
+        {"momentum": -0.1}, {"weight_decay": -1.0}, {"drop_factor": -1.0}, {"augmentation": "colour"},
+        {"augmentation": ""}, {"momentum": float("nan")},
+    ],
+)  # fmt: skip
+def test_recipes_that_cannot_be_run_are_refused_when_they_are_made(wrong: dict[str, object]) -> None:
+    with pytest.raises(FredbenchError):
+        TrainingRecipe(**wrong)
+
+
+def test_an_operation_named_twice_is_refused() -> None:
+    with pytest.raises(UsageError, match="twice"):
+        TrainingRecipe(augmentation="crop_crop")
+
+
+@pytest.mark.parametrize("norm", ["in", "bn"])
+def test_predictions_do_not_depend_on_the_batch_and_leave_the_network_alone(norm: str) -> None:
+    net = networks.build(f"convnet-d1-w4-{norm}", classes=3, size=8, rng=Stream(0))
+    train(net, Noted(), PLAIN, Stream(0))
+    state = copy.deepcopy(net.state_dict())
+    images = torch.randn(9, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    whole = predict(net, images)
+    assert torch.allclose(predict(net, images, batch_size=2), whole, atol=1e-6) and not whole.requires_grad
+    assert torch.allclose(net.eval()(images), whole, atol=1e-6)
+    assert all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
+
+
+def test_normalisation_is_channel_by_channel_from_either_layout() -> None:
+    dataset = set_of(2, (4, 6))
+    images = dataset.train.images[:5]
+    mean, std = (0.1, 0.5, 0.9), (0.2, 0.3, 0.4)
+    wanted = (torch.from_numpy(images).permute(0, 3, 1, 2) / 255 - torch.tensor(mean)[:, None, None]) / torch.tensor(
+        std
+    )[:, None, None]
+    assert torch.allclose(normalise(images, mean, std), wanted, atol=1e-6)
+    planes = torch.from_numpy(images).permute(0, 3, 1, 2)
+    assert torch.equal(normalise(planes, mean, std), normalise(images, mean, std))

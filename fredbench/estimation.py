@@ -16,7 +16,10 @@ from fredbench.memory import peak_bytes
 from fredbench.objectives import OBJECTIVES
 from fredbench.spec import Spec
 
-__all__ = ["Estimate", "estimate"]
+__all__ = ["Estimate", "duration", "estimate", "too_long", "worth_estimating"]
+
+LONG_SECONDS = 6 * 3600
+_FEW_ITERATIONS = 50
 
 
 @dataclass(frozen=True)
@@ -60,6 +63,25 @@ def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
         missing = source.missing_epochs(config.experts, recipe, seed)
         experts = missing * source.seconds_an_epoch(recipe, seed) if missing else 0.0
     return Estimate(seconds, seconds * spec.iterations, experts, peak_bytes(device))
+
+
+def worth_estimating(spec: Spec) -> bool:
+    """Whether a run may be long: one of many iterations, or with experts to train."""
+    if spec.iterations == 0:
+        return False
+    return spec.iterations >= _FEW_ITERATIONS or "experts" in OBJECTIVES.get(spec.objective).needs
+
+
+def too_long(spec: Spec, cost: Estimate) -> bool:
+    """Whether a run of that cost is started only when asked twice: above six hours without an accelerator."""
+    return torch.device(spec.device).type == "cpu" and cost.seconds > LONG_SECONDS
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def _wait(device: torch.device) -> None:

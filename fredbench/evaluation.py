@@ -35,7 +35,7 @@ from fredbench.students import StudentPlan, predictions_on, store_predictions, s
 from fredbench.synset import Synset, load
 from fredbench.training import TrainingRecipe
 
-__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "with_companions"]
+__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "with_companions"]
 
 Protocol = Literal["own", "fred-literal"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
@@ -87,6 +87,26 @@ def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
 
 
 @dataclass(frozen=True)
+class Standing:
+    """How far the evaluation of a run is: students trained, of all; predictions on domains stored, of all."""
+
+    trained: int
+    students: int
+    scored: int
+    scores: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing."""
+        return (self.trained, self.scored) == (self.students, self.scores)
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing is there."""
+        return self.trained == self.scored == 0
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is asked of all rows of one table.
 
@@ -114,6 +134,14 @@ class Evaluation:
         for name in self._tracked(names, entrants, plans):
             self._score(name, entrants, plans)
         return [self._row(entrant, plans[entrant.spec.digest()], names) for entrant in entrants]
+
+    def standing(self, entrant: Entrant, names: Sequence[str]) -> Standing:
+        """What is on disk of the evaluation of `entrant` on the domains `names`; computes nothing."""
+        plans = {entrant.spec.digest(): self._plans(entrant)}
+        students = [plan for group in plans[entrant.spec.digest()].values() for plan in group]
+        missing = sum(len(self._missing(name, [entrant], plans)) for name in names)
+        scores = len(students) * len(names)
+        return Standing(sum(plan.file.is_file() for plan in students), len(students), scores - missing, scores)
 
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""

@@ -61,6 +61,11 @@ class RunFolder:
         return self.path / "environment.json"
 
     @property
+    def seconds_file(self) -> Path:
+        """Seconds that evaluations of this run took, by what they were (see `sweep`)."""
+        return self.path / "seconds.json"
+
+    @property
     def cells(self) -> Path:
         """Trained students and their predictions, content-addressed."""
         return self.path / "cells"

@@ -1,19 +1,29 @@
-"""Corruption suites: which test domains a dataset is scored on, as TOML files beside the package or of the user's."""
+"""Corruption suites: which test domains a dataset is scored on, as TOML files beside the package or of the user's.
+
+Files with `kind = "grid"` in the same folder describe runs instead (see `grids`); both are read here.
+"""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, Literal
 
-from fredbench.config import parse_value
+from fredbench.config import built
 from fredbench.corruptions import ALL, PROFILES
 from fredbench.errors import UnknownNameError, UsageError
 
-__all__ = ["CorruptionSuite", "suite_named", "suite_names"]
+__all__ = ["CorruptionSuite", "SuiteKind", "kind_of", "names_of", "suite_named", "suite_names", "tables_of"]
+
+SuiteKind = Literal["corruptions", "grid"]
+_KINDS: tuple[SuiteKind, ...] = ("corruptions", "grid")
+_OTHER_COMMAND = {
+    "corruptions": "score finished runs on it: fredbench corrupt-eval --suite {name}",
+    "grid": "make and score its runs: fredbench suite run {name}",
+}
 
 
 @dataclass(frozen=True)
@@ -43,24 +53,56 @@ class CorruptionSuite:
 
 
 def suite_names() -> list[str]:
-    """Names of the suites that come with fredbench."""
-    return sorted(item.name.removesuffix(".toml") for item in _shipped().iterdir() if item.name.endswith(".toml"))
+    """Names of the corruption suites that come with fredbench."""
+    return names_of("corruptions")
+
+
+def names_of(*kinds: SuiteKind) -> list[str]:
+    """Names of the suites of `kinds` that come with fredbench."""
+    names = sorted(item.name.removesuffix(".toml") for item in _shipped().iterdir() if item.name.endswith(".toml"))
+    return [name for name in names if kind_of(name) in kinds]
 
 
 def suite_named(name: str) -> CorruptionSuite:
-    """The suite called `name`, or the one in the TOML file at that path."""
-    if name.endswith(".toml"):
-        path = Path(name)
-        if not path.is_file():
-            raise UsageError(f"no suite file at {path}", hint=f"known suites: {', '.join(suite_names())}")
-        try:
-            text = path.read_text()
-        except UnicodeDecodeError as error:
-            raise UsageError(f"suite {path} is no text: {error}", hint="give a TOML file") from error
-        return _parse(text, where=str(path))
-    if name not in suite_names():
-        raise UnknownNameError("suite", name, suite_names())
-    return _parse((_shipped() / f"{name}.toml").read_text(), where=name)
+    """The corruption suite called `name`, or the one in the TOML file at that path."""
+    values, where = tables_of(name, "corruptions")
+    return _checked(built(CorruptionSuite, values, where=f"suite {where}"), where)
+
+
+def kind_of(name: str) -> SuiteKind:
+    """Whether the suite called `name`, or the TOML file at that path, lists corruptions or runs."""
+    kind = _read(name)[0].get("kind", "corruptions")
+    if kind not in _KINDS:
+        raise UnknownNameError(f"kind of suite {name}:", str(kind), _KINDS)
+    return "grid" if kind == "grid" else "corruptions"
+
+
+def tables_of(name: str, kind: SuiteKind) -> tuple[dict[str, Any], str]:
+    """The contents of a suite of `kind`, as TOML has them, and where they stand; of another kind: `UsageError`."""
+    found = kind_of(name)
+    if found != kind:
+        words = {"corruptions": "a corruption suite", "grid": "a grid of runs"}
+        raise UsageError(
+            f"suite {name} is {words[found]}, not {words[kind]}", hint=_OTHER_COMMAND[found].format(name=name)
+        )
+    values, where = _read(name)
+    return {key: value for key, value in values.items() if key != "kind"}, where
+
+
+def _read(name: str) -> tuple[Mapping[str, Any], str]:
+    if not name.endswith(".toml"):
+        file = _shipped() / f"{name}.toml"
+        if not file.is_file():
+            raise UnknownNameError("suite", name, names_of(*_KINDS))
+        return _parsed(file.read_text(), where=name), name
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"no suite file at {path}", hint=f"known suites: {', '.join(names_of(*_KINDS))}")
+    try:
+        text = path.read_text()
+    except UnicodeDecodeError as error:
+        raise UsageError(f"suite {path} is no text: {error}", hint="give a TOML file") from error
+    return _parsed(text, where=str(path)), str(path)
 
 
 def _shipped() -> Any:
@@ -69,23 +111,14 @@ def _shipped() -> Any:
     return packaged if packaged.is_dir() else Path(str(files("fredbench"))).parent / "suites"
 
 
-def _parse(text: str, *, where: str) -> CorruptionSuite:
+def _parsed(text: str, *, where: str) -> Mapping[str, Any]:
     try:
-        values: Mapping[str, Any] = tomllib.loads(text)
+        return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise UsageError(f"suite {where} is not TOML: {error}", hint="mend the line it names") from error
-    known = {field.name for field in fields(CorruptionSuite)}
-    for key in values:
-        if key not in known:
-            raise UnknownNameError(f"key of suite {where}:", key, known)
-    missing = {"name", "title", "dataset", "profile", "corruptions"} - values.keys()
-    if missing:
-        raise UsageError(
-            f"suite {where} lacks {', '.join(sorted(missing))}", hint="see `fredbench suite show cifar10c`"
-        )
-    kinds = get_type_hints(CorruptionSuite)
-    plain = {key: parse_value(value, kinds[key], where=f"{where}: {key}") for key, value in values.items()}
-    suite = CorruptionSuite(**plain)
+
+
+def _checked(suite: CorruptionSuite, where: str) -> CorruptionSuite:
     if not suite.severities or not set(suite.severities) <= set(range(1, 6)):
         raise UsageError(f"suite {where} has severities {suite.severities}", hint="severities are 1 to 5")
     if suite.profile not in PROFILES:

@@ -9,16 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from fredbench import distillation
 from fredbench.cli.options import data_options, device_option, examples, set_option, store_option
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.device import resolve_device, use_threads
 from fredbench.errors import UsageError
-from fredbench.estimation import estimate
+from fredbench.estimation import duration, estimate, too_long, worth_estimating
 from fredbench.methods import METHODS
-from fredbench.objectives import OBJECTIVES
 from fredbench.presets import PRESETS
 from fredbench.progress import say
 from fredbench.resolution import Request, resolve
@@ -26,9 +24,6 @@ from fredbench.spec import Spec
 from fredbench.store import Store
 
 __all__ = ["command"]
-
-LONG_SECONDS = 6 * 3600
-_WORTH_ESTIMATING = 50
 
 
 @click.command(
@@ -110,8 +105,7 @@ def _introduce(spec: Spec, dataset: Dataset) -> None:
 
 def _tell_estimate(spec: Spec, dataset: Dataset, store: Path, *, yes: bool) -> None:
     """Say what a long run will cost; without an accelerator refuse above six hours unless `yes`."""
-    needs_experts = spec.objective != "none" and "experts" in OBJECTIVES.get(spec.objective).needs
-    if spec.iterations == 0 or (spec.iterations < _WORTH_ESTIMATING and not needs_experts):
+    if not worth_estimating(spec):
         return
     cost = estimate(spec, dataset, store)
     experts = f"{duration(cost.experts)} of it for experts, " if cost.experts else ""
@@ -119,7 +113,7 @@ def _tell_estimate(spec: Spec, dataset: Dataset, store: Path, *, yes: bool) -> N
         f"estimate: {duration(cost.seconds)} ({experts}{cost.iteration:.3g} s an iteration, measured on one step), "
         f"memory {cost.memory / 1e9:.1f} GB"
     )
-    if torch.device(spec.device).type == "cpu" and cost.seconds > LONG_SECONDS and not yes:
+    if too_long(spec, cost) and not yes:
         raise UsageError(
             f"this run would take about {duration(cost.seconds)} on this CPU",
             hint=f"add --yes to go on, or try: {quick_command(sys.argv[1:])}",
@@ -144,10 +138,3 @@ def quick_command(arguments: list[str]) -> str:
             kept.append(argument)
         skip = argument == "--preset"
     return f"fredbench {shlex.join(kept)} --preset quick"
-
-
-def duration(seconds: float) -> str:
-    """Seconds as people say them."""
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

@@ -14,7 +14,7 @@ from fredbench.methods import METHODS
 from fredbench.networks import NETWORKS
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS
-from fredbench.suites import suite_names
+from fredbench.suites import names_of
 
 KNOWN: dict[str, list[str]] = {
     "datasets": [*DATASETS, "folder:PATH", "packed:PATH"],
@@ -23,7 +23,7 @@ KNOWN: dict[str, list[str]] = {
     "parameterizations": list(PARAMETERIZATIONS),
     "networks": list(NETWORKS),
     "corruptions": list(ALL),
-    "suites": suite_names(),
+    "suites": names_of("corruptions", "grid"),
 }
 
 

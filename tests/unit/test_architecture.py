@@ -22,12 +22,12 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"training"}),
     frozenset({"coresets", "experts", "objectives", "parameterizations", "trajectories"}),
     frozenset({"synset"}),
-    frozenset({"methods", "presets", "published", "recipes", "spec", "suites"}),
+    frozenset({"grids", "methods", "presets", "published", "recipes", "spec", "suites"}),
     frozenset({"resolution", "store"}),
     frozenset({"assembly"}),
     frozenset({"auditing", "diagnosis", "distillation", "domains", "exporting", "reproducing", "rows", "students"}),
     frozenset({"estimation", "evaluation"}),
-    frozenset({"api"}),
+    frozenset({"api", "sweep"}),
     frozenset({"report"}),
     frozenset({"cli", "__main__"}),
 )
@@ -37,6 +37,7 @@ SIDEWAYS = {
     ("__main__", "cli"),
     ("coresets", "parameterizations"),
     ("experts", "trajectories"),
+    ("grids", "suites"),
     ("published", "suites"),
     ("stages", "augmentation"),
 }

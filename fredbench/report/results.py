@@ -1,0 +1,183 @@
+"""A sweep as a table and as a document: every cell with its accuracies, budget, seconds and what it was made by."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fredbench.report.table import frame, simple_table
+from fredbench.reproducing import distill_command
+from fredbench.statistics import Sample, spread_between
+from fredbench.sweep import Outcome, Planned, Scored, Sweep
+
+__all__ = ["plan_table", "results_document", "results_table"]
+
+_ABSENT = "–"
+
+
+def plan_table(sweep: Sweep, cells: Sequence[Planned], form: str) -> str:
+    """A line a cell: how far it is distilled and scored, and what it will be called."""
+    head = ("cell", "ipc", "seed", "preset", "iterations", "distilled", "students", "scores", "run")
+    lines: list[Sequence[Any]] = []
+    for planned in cells:
+        cell, spec, standing = planned.cell, planned.spec, sweep.standing(planned)
+        lines.append(
+            (
+                cell.system,
+                cell.ipc,
+                cell.seed,
+                cell.preset,
+                _ABSENT if spec is None else spec.iterations,
+                planned.state,
+                _ABSENT if standing is None else f"{standing.trained}/{standing.students}",
+                _ABSENT if standing is None else f"{standing.scored}/{standing.scores}",
+                str(planned.problem) if planned.folder is None else planned.folder.path.name,
+            )
+        )
+    return simple_table(head, lines, form)
+
+
+def results_table(sweep: Sweep, outcomes: Sequence[Outcome], form: str, environment: Mapping[str, Any]) -> str:
+    """The table in a format; JSON is `results_document`. `environment` as `fredbench.environment` gives it."""
+    if form == "json":
+        return json.dumps(results_document(sweep, outcomes, environment), indent=1, allow_nan=False)
+    if form == "csv":
+        return _csv(outcomes)
+    head = (
+        "set", "ipc", "clean", "average", "clean over random", "clean over start", "#Params", "strict", "decoded",
+        "n", "distilled s", "scored s", "scale", "published clean",
+    )  # fmt: skip
+    body = simple_table(head, list(_lines(outcomes)), form)
+    return body if form == "latex" else "\n".join([body, "", *_notes(sweep, outcomes)])
+
+
+def _each_once(outcomes: Sequence[Outcome]) -> Iterator[tuple[Outcome, Scored | None]]:
+    """Every cell's row, start and control in order, each run once; None for a cell without a row."""
+    shown: set[str] = set()
+    for outcome in outcomes:
+        if outcome.scored is None:
+            yield outcome, None
+        for scored in filter(None, (outcome.scored, outcome.start, outcome.control)):
+            if scored.row.run not in shown:
+                shown.add(scored.row.run)
+                yield outcome, scored
+
+
+def _csv(outcomes: Sequence[Outcome]) -> str:
+    """Plain numbers, a line a row; what failed is not among them."""
+    found = [scored for _, scored in _each_once(outcomes) if scored is not None]
+    seconds = {
+        "distillation_seconds": [scored.distillation for scored in found],
+        "evaluation_seconds": [scored.evaluation for scored in found],
+    }
+    return str(frame([scored.row for scored in found]).assign(**seconds).to_csv(index=False)).removesuffix("\n")
+
+
+def _lines(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Any]]:
+    for outcome, scored in _each_once(outcomes):
+        if scored is None:
+            cell = outcome.cell
+            yield cell.system, cell.ipc, "failed", *[_ABSENT] * 9, cell.preset, _ABSENT
+        else:
+            yield _line(scored, outcome)
+
+
+def _line(scored: Scored, outcome: Outcome) -> Sequence[Any]:
+    row, distilled = scored.row, scored is outcome.scored and not scored.row.control
+    published = (row.published or {}).get("clean")
+    return (
+        row.label,
+        row.ipc,
+        str(row.clean),
+        _ABSENT if row.average is None else str(row.average),
+        _lead(row.clean, outcome.control) if distilled else _ABSENT,
+        _lead(row.clean, outcome.start) if distilled else _ABSENT,
+        f"{row.params:,}",
+        f"{row.params_strict:,}",
+        row.decoded,
+        row.students,
+        f"{scored.distillation:.1f}",
+        _ABSENT if scored.evaluation is None else f"{scored.evaluation:.1f}",
+        row.scale,
+        _ABSENT if published is None else f"{published['mean']:g}",
+    )
+
+
+def _lead(clean: Sample, other: Scored | None) -> str:
+    """The difference of clean accuracies, with a star where it is beyond the spread."""
+    if other is None:
+        return _ABSENT
+    difference, spread = clean.mean - other.row.clean.mean, spread_between(clean, other.row.clean)
+    return f"{difference:+.1f}" + ("*" if spread is not None and abs(difference) > spread else "")
+
+
+def _notes(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
+    place, domains = sweep.place, sweep.evaluation.domains
+    severities = ", ".join(map(str, domains.severities))
+    said = [
+        f"Suite {sweep.grid.name} on {sweep.dataset.title}, scored on {place.scored_on} (severities {severities}, "
+        f"{len(domains.indices)} test pictures, {domains.source}).",
+        "Accuracy in %, mean ± std over n students. * more apart than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂).",
+        f"Seconds on {sweep.threads} thread(s) of {sweep.device}: of the run, and of its students with their scores "
+        f"({_ABSENT} where not all of it was timed).",
+    ]
+    scored = [o.scored for o in outcomes if o.scored is not None]
+    said += [f"Scale {recipe}." for recipe in dict.fromkeys(s.row.recipe for s in scored if not s.row.control)]
+    said += [f"Partial dataset ({split}: {what})." for split, what in sweep.dataset.partial.items()]
+    said += [f"Failed: {o.cell.label}: {o.problem}" for o in outcomes if o.problem is not None]
+    return said + ([sweep.grid.note] if sweep.grid.note else [])
+
+
+def results_document(sweep: Sweep, outcomes: Sequence[Outcome], environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Rows as `corrupt-eval --format json` has them, each with its spec, seconds and command; what failed; provenance.
+
+    No name of a host, and of folders only the last part of a run's.
+    """
+    domains = sweep.evaluation.domains
+    rows = {scored.row.run: _row(sweep, scored) for _, scored in _each_once(outcomes) if scored is not None}
+    for outcome in outcomes:
+        if outcome.scored is not None:
+            rows[outcome.scored.row.run] |= {"cell": outcome.cell.label, "beside": _beside(outcome)}
+    return {
+        "suite": sweep.grid.name,
+        "title": sweep.grid.title,
+        "dataset": sweep.dataset.title,
+        "fingerprint": sweep.dataset.fingerprint,
+        "scored_on": sweep.place.scored_on,
+        "severities": list(domains.severities),
+        "rows": list(rows.values()),
+        "failed": [_failure(sweep, outcome) for outcome in outcomes if outcome.problem is not None],
+        "asked": {**asdict(sweep.place), "changes": [asdict(change) for change in sweep.grid.changes]},
+        # The name of the system's kernel may tell whose machine it was.
+        "environment": {key: value for key, value in environment.items() if key != "platform"},
+    }
+
+
+def _beside(outcome: Outcome) -> dict[str, str | None]:
+    """Names of the runs that a cell is to be compared with."""
+    others = {"start": outcome.start, "control": outcome.control}
+    return {role: None if other is None else Path(other.row.run).name for role, other in others.items()}
+
+
+def _row(sweep: Sweep, scored: Scored) -> dict[str, Any]:
+    spec = scored.spec.to_mapping()
+    spec["run"]["dataset"] = sweep.dataset.title
+    return {
+        **scored.row.to_mapping(),
+        "run": Path(scored.row.run).name,
+        "dataset": sweep.dataset.title,
+        "seconds": {"distillation": scored.distillation, "evaluation": scored.evaluation},
+        "command": distill_command(scored.spec, sweep.dataset),
+        "spec": spec,
+    }
+
+
+def _failure(sweep: Sweep, outcome: Outcome) -> dict[str, str]:
+    problem, place = outcome.problem, str(sweep.store.root)
+    if problem is None:
+        raise ValueError(f"{outcome.cell.label} did not fail")
+    said = {"error": problem.message, "hint": problem.hint}
+    return {"cell": outcome.cell.label, **{key: text.replace(place, "STORE") for key, text in said.items()}}

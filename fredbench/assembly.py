@@ -79,6 +79,9 @@ class _Synthetic:
     def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         return self.parameterization.decode(self.state, index, rng)
 
+    def alternatives(self) -> Tensor | None:
+        return self.parameterization.alternatives(self.state)
+
 
 class Distillation:
     """One run in memory: the parts that `spec` names, at some iteration."""
@@ -101,6 +104,9 @@ class Distillation:
         )
         budget.check(self.parameterization.ledger(self.state))
         self.objective = self._prepare_objective(network, rng, device, experts) if spec.iterations else None
+        self.auxiliary = (
+            self.parameterization.auxiliary(self.state, rng.child("auxiliary")) if spec.iterations else None
+        )
         groups = self.parameterization.parameters(self.state)
         self.optimisers = Optimisers([*groups, *(self.objective.parameters() if self.objective else [])])
 
@@ -142,18 +148,25 @@ class Distillation:
         return replace(self.parameterization.ledger(self.state), step_size_scalars=int(learned))
 
     def step(self) -> dict[str, float | Tensor]:
-        """One iteration: every update of the objective, each followed by a step and a projection."""
+        """One iteration: every update of the objective, each followed by a step and a projection.
+
+        A parameterization's own term is added to each, and takes a step of its own after it.
+        """
         if self.objective is None:
             raise ValueError("a run of zero iterations has no steps")
         report: dict[str, float | Tensor] = {}
         with exhaustion_told(torch.device(self.spec.device), self.objective.memory_advice):
-            for update in self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state)):
+            updates = self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state))
+            for number, update in enumerate(updates):
+                rng = Stream(self.spec.seed).child("auxiliary", self.iteration, number)
                 self.optimisers.zero_grad()
-                update.loss.backward()
+                (update.loss if self.auxiliary is None else update.loss + self.auxiliary.loss(rng)).backward()
                 self.optimisers.step(update.rate, progress=self.iteration / self.spec.iterations)
                 if update.project:
                     self._project()
                 report.update(update.report)
+                if self.auxiliary is not None:
+                    report.update(self.auxiliary.step(rng))
         self.iteration += 1
         return report
 
@@ -164,18 +177,21 @@ class Distillation:
             self.objective.project()
 
     def to_tensors(self) -> dict[str, Tensor]:
-        """A checkpoint: iteration, learned and fixed tensors, optimisers, and what the objective owns."""
+        """A checkpoint: iteration, learned and fixed tensors, optimisers, what objective and auxiliary term own."""
         tensors = {"iteration": torch.tensor(self.iteration)}
         tensors |= {f"learned/{k}": v.detach() for k, v in self.state.learned.items()}
         tensors |= {f"fixed/{k}": v for k, v in self.state.fixed.items()}
         tensors |= {f"optimiser/{k}": v for k, v in self.optimisers.to_tensors().items()}
         owned = self.objective.to_tensors() if self.objective else {}
         tensors |= {f"objective/{k}": v for k, v in owned.items()}
+        beside = self.auxiliary.to_tensors() if self.auxiliary else {}
+        tensors |= {f"auxiliary/{k}": v for k, v in beside.items()}
         return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
 
     def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take up a checkpoint of the same spec."""
-        sections: dict[str, dict[str, Tensor]] = {"learned": {}, "fixed": {}, "optimiser": {}, "objective": {}}
+        names = ("learned", "fixed", "optimiser", "objective", "auxiliary")
+        sections: dict[str, dict[str, Tensor]] = {name: {} for name in names}
         for name, tensor in tensors.items():
             section, slash, key = name.partition("/")
             if slash:
@@ -187,6 +203,8 @@ class Distillation:
         self.optimisers.from_tensors(sections["optimiser"])
         if self.objective is not None:
             self.objective.from_tensors(sections["objective"])
+        if self.auxiliary is not None:
+            self.auxiliary.from_tensors(sections["auxiliary"])
         self.iteration = int(tensors["iteration"])
 
     def synset(self, dataset: Dataset) -> Synset:

@@ -181,10 +181,10 @@ class Evaluation:
         )
 
     def _pictures(self, entrant: Entrant, student: int) -> Pictures:
-        """What a student trains on: the decoded set or, for the control, the student's own random subset."""
+        """What a student trains on: the distilled set or, for the control, the student's own random subset."""
         spec, synset = entrant.spec, entrant.synset
         if not spec.is_control:
-            return TensorPictures(synset.images.to(self.device), synset.labels.to(self.device))
+            return synset.as_pictures(self.device)
         real = real_pictures(spec, self.dataset, self.device)
         budget = Budget(spec.budget, len(synset.classes), real.shape)
         state = random_subset(real, budget, Stream(spec.seed), draw=student)

@@ -133,6 +133,15 @@ METHODS: dict[str, Method] = {
             note="without the paper's ZCA whitening",
         ),
         Method(
+            "haba",
+            "tm",
+            "haba",
+            "Liu et al., Dataset Distillation via Factorization, NeurIPS 2022",
+            "hallucinators, contrastive terms and the trajectory loss through them against golden haba",
+            note="without ZCA whitening; #Params are the bases' alone, as in the published table: the hallucinators' "
+            "scalars stand in the strict count, or in both by --set parameterization.count_hallucinators=true",
+        ),
+        Method(
             "fred",
             "tm",
             "fred",

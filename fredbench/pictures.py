@@ -17,7 +17,7 @@ from torch import Tensor
 from fredbench.errors import DataError
 from fredbench.rng import Stream
 
-__all__ = ["Pictures", "RealPictures", "TensorPictures", "normalise"]
+__all__ = ["AlternativePictures", "Pictures", "RealPictures", "TensorPictures", "normalise"]
 
 
 @runtime_checkable
@@ -70,6 +70,27 @@ class TensorPictures:
     def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
         """The pictures and labels at `index`; nothing is drawn."""
         return self.images[index], self.labels[index]
+
+
+class AlternativePictures:
+    """Things of which there are several pictures each: every batch shows one, drawn uniformly for each thing."""
+
+    def __init__(self, pictures: TensorPictures, rows: Int64[Tensor, "m k"]) -> None:
+        """`rows`: positions among `pictures`, those of one thing in one row."""
+        self._pictures, self._rows = pictures, rows.to(pictures.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures live."""
+        return self._pictures.device
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """One picture, and its label, of each thing at `index`."""
+        chosen = torch.randint(self._rows.shape[1], (len(index),), generator=rng.torch()).to(self.device)
+        return self._pictures.batch(self._rows[index, chosen], rng)
 
 
 class RealPictures:

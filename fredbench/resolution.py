@@ -61,7 +61,13 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     iterations = _iterations(request, preset, objective, parameterization)
     kind = PARAMETERIZATIONS.get(parameterization)
     storage = storage_settings(
-        objective, parameterization, dataset=dataset.name, ipc=ipc, size=dataset.size, iterations=iterations
+        objective,
+        parameterization,
+        dataset=dataset.name,
+        ipc=ipc,
+        size=dataset.size,
+        iterations=iterations,
+        width=preset.width,
     )
     config = replace_known(
         kind.Config(), {**_values(storage), **sections["parameterization"]}, where="parameterization"
@@ -81,7 +87,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
             ipc=ipc,
             augmented=matching.get("augmentation", "none") != "none",
             storage=to_mapping(config),
-            pictures=kind(config).instances(budget) * len(dataset.classes),
+            pictures=kind(config).shown(budget) * len(dataset.classes),
             classes=len(dataset.classes),
         )
         student |= _values(published)

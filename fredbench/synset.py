@@ -26,6 +26,7 @@ from fredbench.config import from_mapping
 from fredbench.errors import ArtefactError
 from fredbench.files import canonical_json, write_bytes
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
+from fredbench.pictures import AlternativePictures, Pictures, TensorPictures
 
 __all__ = ["FILE_NAME", "Synset", "load", "tensors_digest"]
 
@@ -153,6 +154,13 @@ class Synset:
     def as_dataset(self) -> TensorDataset:
         """(image, label) pairs, for `torch.utils.data.DataLoader`."""
         return TensorDataset(self.images, self.labels)
+
+    def as_pictures(self, device: torch.device) -> Pictures:
+        """What a student trains on, on `device`: all pictures or, of those that render one thing, one at a time."""
+        pictures = TensorPictures(self.images.to(device), self.labels.to(device))
+        parameterization, state = self._decoder
+        rows = parameterization.alternatives(state)
+        return pictures if rows is None else AlternativePictures(pictures, rows)
 
     def pixels(self) -> Tensor:
         """Decoded pictures as uint8 (N, C, H, W): the normalisation undone, rounded and clipped to 0..255."""

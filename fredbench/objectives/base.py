@@ -36,6 +36,10 @@ class Synthetic(Protocol):
         """Pictures and labels at `index` (default: all), differentiable down to what is learned."""
         ...
 
+    def alternatives(self) -> Tensor | None:
+        """Positions (m, k), int64, whose rows are renderings of one thing, of which a step shows one; None without."""
+        ...
+
 
 @runtime_checkable
 class Trajectories(Protocol):

@@ -119,13 +119,20 @@ def start_bound(config: TMConfig, iteration: int) -> int:
 
 
 def inner_steps(
-    count: int, size: tuple[int, int], config: TMConfig, rng: Stream, device: torch.device
+    count: int,
+    size: tuple[int, int],
+    config: TMConfig,
+    rng: Stream,
+    device: torch.device,
+    alternatives: Tensor | None = None,
 ) -> list[InnerStep]:
     """The batches and augmentations of N steps over `count` pictures of `size`.
 
     Batches are consecutive parts of a random permutation, drawn anew when it is used up; every picture of a step has a
-    draw of its own.
+    draw of its own. Where pictures are `alternatives` (rows of positions), a batch is made of rows, and a step sees all
+    of them in one rendering, drawn for it.
     """
+    count = count if alternatives is None else len(alternatives)
     generator, strategy = rng.torch(), augmentation.parse_strategy(config.augmentation)
     batches: list[Tensor] = []
     steps = []
@@ -134,6 +141,10 @@ def inner_steps(
         if 0 < config.batch < count:
             batches = batches or list(torch.randperm(count, generator=generator).split(config.batch))
             index = batches.pop(0)
+        if alternatives is not None:
+            rendering = int(torch.randint(alternatives.shape[1], (), generator=generator))
+            column = alternatives[:, rendering]
+            index = column if index is None else column[index.to(column.device)]
         number = count if index is None else len(index)
         draw = augmentation.sample(strategy, number, size, generator, siamese=False)
         steps.append(InnerStep(None if index is None else index.to(device), draw))
@@ -167,7 +178,7 @@ class TrajectoryMatching(Objective):
         """One update: the trajectory loss, or the surrogate that has its gradient."""
         rng = self._context.rng.child("iteration", iteration)
         pictures, labels = synthetic.decode(rng=rng.child("decode"))
-        segment = self._segment(iteration, pictures, rng)
+        segment = self._segment(iteration, pictures, synthetic.alternatives(), rng)
         alpha = self._step_size
         if self.config.gradient == "autograd":
             network = self._derivatives.network
@@ -178,7 +189,7 @@ class TrajectoryMatching(Objective):
         surrogate = (pictures * found.pictures).sum() + alpha * found.step_size
         yield Update(surrogate, {"loss": found.loss, "step_size": alpha.detach().clone()})
 
-    def _segment(self, iteration: int, pictures: Tensor, rng: Stream) -> Segment:
+    def _segment(self, iteration: int, pictures: Tensor, alternatives: Tensor | None, rng: Stream) -> Segment:
         config, generator, device = self.config, rng.child("segment").torch(), self._context.device
         expert = int(torch.randint(len(self._experts), (), generator=generator))
         high = start_bound(config, iteration)
@@ -187,7 +198,8 @@ class TrajectoryMatching(Objective):
         start, target = (
             self._experts.weights(expert, at).to(device, pictures.dtype) for at in (epoch, epoch + config.expert_epochs)
         )
-        return Segment(start, target, inner_steps(len(pictures), (height, width), config, rng.child("steps"), device))
+        steps = inner_steps(len(pictures), (height, width), config, rng.child("steps"), device, alternatives)
+        return Segment(start, target, steps)
 
     @classmethod
     def shortened(cls, config: Any) -> tuple[Any, float]:

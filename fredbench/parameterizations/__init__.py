@@ -1,10 +1,10 @@
 """What is stored, and how it becomes pictures. One file a parameterization; none knows of losses."""
 
-from fredbench.parameterizations.base import Parameterization, State, StoredRole
+from fredbench.parameterizations.base import Auxiliary, Parameterization, State, StoredRole
 from fredbench.parameterizations.labels import LabelConfig, labelled
 from fredbench.registry import Registry
 
-__all__ = ["PARAMETERIZATIONS", "LabelConfig", "Parameterization", "State", "StoredRole", "labelled"]
+__all__ = ["PARAMETERIZATIONS", "Auxiliary", "LabelConfig", "Parameterization", "State", "StoredRole", "labelled"]
 
 PARAMETERIZATIONS: Registry[type[Parameterization]] = Registry("parameterization")
 PARAMETERIZATIONS.register(
@@ -19,4 +19,9 @@ PARAMETERIZATIONS.register(
     "idc",
     "fredbench.parameterizations.multiformation:MultiFormation",
     summary="canvases whose tiles are enlarged, several pictures in the place of one (IDC)",
+)
+PARAMETERIZATIONS.register(
+    "haba",
+    "fredbench.parameterizations.hallucinator:Hallucination",
+    summary="bases, each shown by every one of a few learned maps that all classes share (HaBa)",
 )

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from fredbench.budget import Budget, Ledger
@@ -18,7 +19,7 @@ from fredbench.optimisation import ParameterGroup
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
 
-__all__ = ["Parameterization", "State", "StoredRole", "class_ordered_labels"]
+__all__ = ["Auxiliary", "Parameterization", "State", "StoredRole", "class_ordered_labels"]
 
 # What a stored tensor counts as when a file is audited: scalars of the paper's #Params, a packed mask's bits,
 # learned labels, a learned step size, the weights of a decoder, or nothing (fixed in class order).
@@ -41,6 +42,30 @@ class State:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+
+class Auxiliary(ABC):
+    """A term of a parameterization's own beside whatever the objective matches, with what it learns from it (HaBa).
+
+    Bound to one state. The loop adds `loss` to every update and calls `step` after it, both with that update's stream;
+    what is owned between steps travels in the checkpoint.
+    """
+
+    @abstractmethod
+    def loss(self, rng: Stream) -> Tensor:
+        """A scalar, differentiable with respect to what the state learns, and to nothing else."""
+
+    @abstractmethod
+    def step(self, rng: Stream) -> Mapping[str, float | Tensor]:
+        """Move what is owned, never the state; returns what goes to the progress log."""
+
+    @abstractmethod
+    def to_tensors(self) -> dict[str, Tensor]:
+        """What a checkpoint must hold."""
+
+    @abstractmethod
+    def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up again what `to_tensors` gave."""
 
 
 class Parameterization(ABC):
@@ -70,6 +95,22 @@ class Parameterization(ABC):
 
         Differentiable with respect to `state.learned`. `rng` serves decoders that draw.
         """
+
+    def alternatives(self, state: State) -> Int64[Tensor, "m k"] | None:
+        """Positions of decoded pictures; a row holds the k renderings of one and the same thing. None: no such rows.
+
+        Where there are some, a student sees one rendering of each, drawn anew every epoch, and a step of trajectory
+        matching the same column of all.
+        """
+        return None
+
+    def shown(self, budget: Budget) -> int:
+        """Pictures a class that a student sees in one epoch: those decoded, or one for each row of `alternatives`."""
+        return self.instances(budget)
+
+    def auxiliary(self, state: State, rng: Stream) -> Auxiliary | None:
+        """The parameterization's own term for this state, where it has one."""
+        return None
 
     @abstractmethod
     def parameters(self, state: State) -> list[ParameterGroup]:

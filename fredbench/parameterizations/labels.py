@@ -21,7 +21,7 @@ from torch import Tensor
 from fredbench.budget import Budget, Ledger
 from fredbench.errors import ArtefactError, UsageError
 from fredbench.optimisation import OptimiserName, ParameterGroup
-from fredbench.parameterizations.base import Parameterization, State, StoredRole
+from fredbench.parameterizations.base import Auxiliary, Parameterization, State, StoredRole
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
 
@@ -97,6 +97,18 @@ class Labelled(Parameterization):
     def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         """As without; labels are the soft rows, differentiable where they are learned."""
         return self.inner.decode(state, index, rng)
+
+    def alternatives(self, state: State) -> Int64[Tensor, "m k"] | None:
+        """As without; every rendering has a label of its own."""
+        return self.inner.alternatives(state)
+
+    def shown(self, budget: Budget) -> int:
+        """As without."""
+        return self.inner.shown(budget)
+
+    def auxiliary(self, state: State, rng: Stream) -> Auxiliary | None:
+        """As without; it knows classes, not labels."""
+        return self.inner.auxiliary(state, rng)
 
     def parameters(self, state: State) -> list[ParameterGroup]:
         """The inner groups, and one of labels where they are learned."""

@@ -24,7 +24,8 @@ _ITERATIONS: dict[str, Setting] = {
     "label-solve": Setting(1, "paper", "a closed form"),
     "frepo": Setting(500_000, "script", "FRePo README"),
 }
-_FRED_TM_ITERATIONS = Setting(15_000, "script", "FreD's TM folder")
+# FreD's TM folder and HaBa run longer than MTT.
+_LONGER_TM = {"fred": Setting(15_000, "script", "FreD's TM folder"), "haba": Setting(15_000, "script", "HaBa")}
 
 # DC and DSA, (rounds, epochs) by IPC: the loops of the public code; 2, 11 and 51 are FreD's additions.
 _DC_LOOPS: dict[int, tuple[int, int]] = {
@@ -37,8 +38,8 @@ _SMALL_GREY = {"mnist", "fashion-mnist"}
 
 def iterations_of(objective: str, parameterization: str = "pixels") -> Setting:
     """Published number of iterations of an objective."""
-    if (objective, parameterization) == ("tm", "fred"):
-        return _FRED_TM_ITERATIONS
+    if objective == "tm" and parameterization in _LONGER_TM:
+        return _LONGER_TM[parameterization]
     return _ITERATIONS.get(objective, Setting(1000, "chosen", "no published number for this objective"))
 
 

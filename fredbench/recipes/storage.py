@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from fredbench.errors import CompatibilityError
+from fredbench.recipes.hallucination import hallucination_settings
 from fredbench.recipes.settings import Setting, Settings, chosen
 
 __all__ = ["label_settings", "storage_settings"]
@@ -62,11 +63,19 @@ _FREPO_SHORT_LR = Setting(3e-3, "chosen", "ten times the published rate for runs
 
 
 def storage_settings(
-    objective: str, parameterization: str, *, dataset: str, ipc: int, size: tuple[int, int], iterations: int = 0
+    objective: str,
+    parameterization: str,
+    *,
+    dataset: str,
+    ipc: int,
+    size: tuple[int, int],
+    iterations: int = 0,
+    width: int = 128,
 ) -> Settings:
     """Settings of the parameterization that depend on dataset, budget, objective and length of the run.
 
-    `ipc` is the whole pictures a class that the budget would buy (at least 1); `size` is (H, W).
+    `ipc` is the whole pictures a class that the budget would buy (at least 1); `size` is (H, W); `width` that of the
+    run's networks.
     """
     own = _optimiser_of(objective, iterations)
     if objective == "none":
@@ -86,6 +95,9 @@ def storage_settings(
         many = dataset == "cifar10" and ipc >= 100 and objective == "dm"
         lr = _PIXELS_LR_MANY if many else _pixels_lr(objective, dataset, ipc, size)
         return {"lr": lr, **({"init": _PIXELS_INIT[objective]} if objective in _PIXELS_INIT else {}), **own}
+    if parameterization == "haba":
+        pixels_lr = _pixels_lr(objective, dataset, ipc, size)
+        return hallucination_settings(objective, dataset=dataset, pixels_lr=pixels_lr, own=own, width=width)
     if parameterization == "idc":
         lr = _idc_lr(dataset, ipc, size)
         if objective != "idc":

@@ -27,8 +27,8 @@ def student_settings(
     """What the published evaluation of `objective` sets differently from §0.5 of the shared protocol.
 
     `flip`: whether a mirrored picture keeps its class; `augmented`: whether the objective matched under an
-    augmentation; `storage`: settings of the parameterization; `pictures`: how many are decoded. `network` among the
-    settings is the students' network.
+    augmentation; `storage`: settings of the parameterization; `pictures`: how many a student sees in one epoch.
+    `network` among the settings is the students' network.
     """
     if objective == "dc":
         if dataset in _SMALL_GREY:

@@ -44,21 +44,30 @@ _PIXELS_TM_BY_SIZE: dict[int, dict[int, _TM]] = {
     64: {1: _TM(10, 2, 10, 1e-4, 0.01), 10: _TM(20, 2, 40, 1e-4, 0.01, 200), 50: _TM(20, 2, 40, 1e-4, 0.01, 300)},
     128: {1: _TM(20, 2, 10, 1e-6, 0.01), 10: _TM(20, 2, 10, 1e-6, 0.01, 20)},
 }
+# HaBa's CIFAR-10 scripts, which whiten; its settings for other datasets are not published.
+_HABA_TM: dict[str, dict[int, _TM]] = {
+    "cifar10": {1: _TM(50, 2, 2, 1e-7, 0.01), 10: _TM(30, 2, 20, 1e-5, 0.001), 50: _TM(30, 2, 20, 1e-5, 0.01)},
+}
+_HABA_STEP_SIZE_MOMENTUM = 0.9
 _IMAGENET_SUBSETS = ("imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow", "imagesquawk")
 
 
 def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int) -> Settings:
     """N, M, T+, step size and batch as published for dataset, budget and what is stored."""
-    pixels = parameterization == "pixels"
+    pixels, haba = parameterization == "pixels", parameterization == "haba"
     by_name, by_size = (_PIXELS_TM, _PIXELS_TM_BY_SIZE) if pixels else (_FRED_TM, _FRED_TM_BY_SIZE)
+    by_name = _HABA_TM if haba else by_name
     origin: Origin = "paper" if pixels else "script"
     if dataset in by_name:
         rows = by_name[dataset]
     elif dataset in _FRED_TM:
-        # MTT's own settings of SVHN and the MNISTs were not sourced; FreD's are the best start.
+        # MTT's own settings of SVHN and the MNISTs were not sourced, nor HaBa's; FreD's are the best start.
         rows, origin = _FRED_TM[dataset], "inferred"
     else:
         rows = by_size[max((edge for edge in by_size if edge <= side), default=32)]
-        origin = origin if dataset in _IMAGENET_SUBSETS else "chosen"
+        origin = "chosen" if dataset not in _IMAGENET_SUBSETS else "inferred" if haba else origin
     row = rows[max((budget for budget in rows if budget <= ipc), default=min(rows))]
-    return {name: Setting(value, origin) for name, value in vars(row).items()}
+    settings = {name: Setting(value, origin) for name, value in vars(row).items()}
+    if haba:
+        settings["step_size_momentum"] = Setting(_HABA_STEP_SIZE_MOMENTUM, "script", "HaBa")
+    return settings

@@ -22,7 +22,7 @@ from fredbench.rng import Stream
 from fredbench.training import TrainingRecipe, squared_error, train
 
 CLASSES, SHAPE = 3, (3, 8, 8)
-SETTINGS = {"fred": {"k": 16}}
+SETTINGS = {"fred": {"k": 16}, "haba": {"hallucinators": 2}}
 CPU = torch.device("cpu")
 
 
@@ -57,6 +57,9 @@ class Synthetic:
 
     def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         return self.parameterization.decode(self.state, index, rng)
+
+    def alternatives(self) -> Tensor | None:
+        return self.parameterization.alternatives(self.state)
 
 
 def synthetic(name: str) -> Synthetic:
@@ -95,7 +98,7 @@ def test_gradients_by_finite_differences(name: str, storage: str) -> None:
     draw = Stream(6).torch()
     for tensor, gradient in zip(learned, gradients, strict=True):
         direction = torch.randn(tensor.shape, generator=draw, dtype=torch.float64)
-        step = 1e-6 * float(tensor.detach().abs().max())
+        step = 1e-6 * (float(tensor.detach().abs().max()) or 1.0)
         values = []
         for sign in (1, -1):
             tensor.data += sign * step * direction

@@ -33,7 +33,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "idc feat": {"batch_real": 3, "train_pictures": 0, "match": "feat", "metric": "l1"},
     "idc cos": {"batch_real": 3, "train_pictures": 0, "metric": "cos", "layers": "all"},
 }
-STORAGE: dict[str, dict[str, Any]] = {"pixels": {}, "fred": {"k": 16}, "idc": {"mode": "multi"}}
+STORAGE: dict[str, dict[str, Any]] = {
+    "pixels": {},
+    "fred": {"k": 16},
+    "idc": {"mode": "multi"},
+    "haba": {"hallucinators": 2},
+}
 
 
 def real_pictures() -> RealPictures:
@@ -62,6 +67,9 @@ class Synthetic:
     def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         return self._parts.decode(self._state, index, rng)
 
+    def alternatives(self) -> Tensor | None:
+        return self._parts.alternatives(self._state)
+
 
 def prepared(name: str) -> Objective:
     kind = OBJECTIVES.get(name.split()[0])
@@ -71,18 +79,19 @@ def prepared(name: str) -> Objective:
     return objective
 
 
-def stored(name: str) -> tuple[Parameterization, State, Tensor]:
+def stored(name: str) -> tuple[Parameterization, State, list[Tensor]]:
     kind = PARAMETERIZATIONS.get(name)
     parts = kind(kind.Config(**STORAGE[name]))
     state = parts.init(real_pictures(), Budget.for_ipc(1, CLASSES, (3, SIDE, SIDE)), Stream(1))
-    ((key, learned),) = state.learned.items()
-    state.learned[key] = learned.detach().double().requires_grad_()
-    return parts, state, state.learned[key]
+    for key, learned in state.learned.items():
+        state.learned[key] = learned.detach().double().requires_grad_()
+    return parts, state, list(state.learned.values())
 
 
-def first_loss(name: str, synthetic: Synthetic, learned: Tensor) -> tuple[float, Tensor]:
-    """Loss of one whole picture step and its gradient; IDC's step is one a class, whose losses add up."""
-    learned.grad = None
+def first_loss(name: str, synthetic: Synthetic, learned: list[Tensor]) -> tuple[float, list[Tensor]]:
+    """Loss of one whole picture step and its gradients; IDC's step is one a class, whose losses add up."""
+    for tensor in learned:
+        tensor.grad = None
     loss = 0.0
     objective = prepared(name)
     for count, update in enumerate(objective.iterate(0, synthetic), 1):
@@ -90,8 +99,9 @@ def first_loss(name: str, synthetic: Synthetic, learned: Tensor) -> tuple[float,
         loss = float(update.report.get("loss", loss))
         if not name.startswith("idc") or count == CLASSES:
             break
-    assert learned.grad is not None
-    return loss, learned.grad.clone()
+    gradients = [tensor.grad.clone() for tensor in learned if tensor.grad is not None]
+    assert len(gradients) == len(learned)
+    return loss, gradients
 
 
 @pytest.mark.parametrize("storage", STORAGE)
@@ -99,20 +109,26 @@ def first_loss(name: str, synthetic: Synthetic, learned: Tensor) -> tuple[float,
 def test_the_gradient_is_that_of_the_reported_loss(name: str, storage: str) -> None:
     parts, state, learned = stored(storage)
     synthetic = Synthetic(parts, state)
-    loss, gradient = first_loss(name, synthetic, learned)
-    assert loss > 0 and bool(gradient.isfinite().all())
+    loss, gradients = first_loss(name, synthetic, learned)
+    assert loss > 0 and all(bool(gradient.isfinite().all()) for gradient in gradients)
     generator, step = torch.Generator().manual_seed(0), 1e-5
     for _ in range(3):
-        direction = torch.randn(learned.shape, dtype=torch.float64, generator=generator)
-        direction *= float(learned.detach().abs().mean())
+        directions = [
+            torch.randn(tensor.shape, dtype=torch.float64, generator=generator)
+            * (float(tensor.detach().abs().mean()) or 1.0)
+            for tensor in learned
+        ]
         ends = []
         for sign in (1, -1):
             with torch.no_grad():
-                learned += sign * step * direction
+                for tensor, direction in zip(learned, directions, strict=True):
+                    tensor += sign * step * direction
             ends.append(first_loss(name, synthetic, learned)[0])
             with torch.no_grad():
-                learned -= sign * step * direction
-        difference, slope = (ends[0] - ends[1]) / (2 * step), float((gradient * direction).sum())
+                for tensor, direction in zip(learned, directions, strict=True):
+                    tensor -= sign * step * direction
+        difference = (ends[0] - ends[1]) / (2 * step)
+        slope = sum(float((g * d).sum()) for g, d in zip(gradients, directions, strict=True))
         assert difference == pytest.approx(slope, rel=1e-4, abs=1e-7 * abs(loss)), f"{name} through {storage}"
 
 

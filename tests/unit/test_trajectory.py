@@ -85,6 +85,46 @@ def test_exact_is_autograd_in_double_precision_with_augmentation(name: str, batc
     assert relative(by_tesla, by_learned) > 0.01 and torch.equal(approximate.loss, found.loss)
 
 
+@pytest.mark.parametrize("batch", [0, 5])
+def test_a_step_shows_one_rendering_of_all_that_it_sees(batch: int) -> None:
+    rows = torch.arange(36).view(12, 3)
+    config = TMConfig(steps=60, batch=batch)
+    steps = inner_steps(36, SIZE, config, Stream(1), CPU, rows)
+    shown = [(step.index // 3, step.index % 3) for step in steps if step.index is not None]
+    assert len(shown) == 60 and all(len(set(rendering.tolist())) == 1 for _, rendering in shown)
+    assert {int(rendering[0]) for _, rendering in shown} == {0, 1, 2}
+    if not batch:
+        assert all(things.tolist() == list(range(12)) for things, _ in shown)
+    else:
+        passes = [torch.cat([things for things, _ in shown[i : i + 3]]) for i in range(0, 60, 3)]
+        assert all(sorted(each.tolist()) == list(range(12)) for each in passes)
+        assert len({tuple(each.tolist()) for each in passes}) > 10
+    assert [len(step.draw.values[0]) for step in steps] == [len(things) for things, _ in shown]
+
+
+@pytest.mark.parametrize("chunk", [1000, 7])
+def test_hallucinations_have_the_gradient_of_autograd(chunk: int) -> None:
+    kind = PARAMETERIZATIONS.get("haba")
+    parameterization = kind(kind.Config(hallucinators=3))
+    pictures_of = real(DATA)
+    state = parameterization.init(pictures_of, Budget.for_ipc(4, CLASSES, pictures_of.shape), Stream(3))
+    for key, tensor in state.learned.items():
+        state.learned[key] = tensor.detach().double().requires_grad_()
+    learned, (pictures, labels) = list(state.learned.values()), parameterization.decode(state)
+    flat = network()
+    steps = inner_steps(
+        len(pictures), SIZE, TMConfig(steps=8, batch=10), Stream(2), CPU, parameterization.alternatives(state)
+    )
+    segment = Segment(weights(flat, 1), weights(flat, 2), steps)
+    alpha = torch.tensor(0.05, dtype=torch.float64, requires_grad=True)
+    loss, _, _ = unrolled_loss(flat, segment, pictures, labels, alpha)
+    wanted = torch.autograd.grad(loss, learned, retain_graph=True)
+    found = exact_gradient(Derivatives(flat, chunk), segment, pictures, labels, alpha)
+    carried = torch.autograd.grad((pictures * found.pictures).sum(), learned)
+    assert relative(found.loss, loss) < 1e-12
+    assert all(relative(one, other) < 1e-6 for one, other in zip(carried, wanted, strict=True))
+
+
 def test_soft_labels_are_matched_alike() -> None:
     flat = network()
     learned, pictures, labels = decoded("pixels")
@@ -198,6 +238,9 @@ class Set:
 
     def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         return self.learned, self.labels
+
+    def alternatives(self) -> None:
+        return None
 
 
 def expert_spec() -> ExpertSpec:

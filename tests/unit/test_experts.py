@@ -401,6 +401,19 @@ def test_rates_of_trajectory_matching(dataset: str, method: str, size: int, lr: 
     assert spec.iterations == (15_000 if method == "fred" else 5_000)
 
 
+@pytest.mark.parametrize(
+    ("dataset", "ipc", "row"),
+    # methods.md 12, HaBa's CIFAR-10 scripts; elsewhere FreD's, inferred.
+    [("cifar10", 1, (50, 2, 2, 1e-7, 0.01)), ("cifar10", 2, (50, 2, 2, 1e-7, 0.01)),
+     ("cifar10", 10, (30, 2, 20, 1e-5, 0.001)), ("cifar10", 51, (30, 2, 20, 1e-5, 0.01)),
+     ("svhn", 50, (40, 2, 40, 1e-5, 0.001))],
+)  # fmt: skip
+def test_haba_has_the_published_matching(dataset: str, ipc: int, row: tuple[float, ...]) -> None:
+    found = settings(dataset, ipc, method="haba")
+    assert (found.steps, found.expert_epochs, found.start_epochs, found.step_size_lr, found.step_size) == row
+    assert (found.step_size_momentum, found.min_step_size) == (0.9, 0.001)
+
+
 def test_pixels_have_mtts_and_the_quick_preset_is_small_and_says_so() -> None:
     assert settings("cifar10", 10, method="tm").start_epochs == 15
     quick = settings("cifar10", 1, method="fred", preset="quick")

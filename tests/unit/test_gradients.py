@@ -12,6 +12,7 @@ from fredbench import augmentation, networks
 from fredbench.objectives.distribution import class_means, distribution_loss
 from fredbench.parameterizations.base import Parameterization, State, class_ordered_labels
 from fredbench.parameterizations.frequency import FreD, FreDConfig
+from fredbench.parameterizations.hallucinator import Hallucination, HallucinationConfig, Hallucinator
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
 from fredbench.rng import Stream
 
@@ -60,6 +61,32 @@ def loss_through(name: str, operation: str) -> tuple[Tensor, object]:
 def test_dm_through_a_parameterization(name: str, operation: str) -> None:
     learned, loss = loss_through(name, operation)
     assert torch.autograd.gradcheck(loss, (learned,), eps=1e-5, atol=1e-6, rtol=1e-5, nondet_tol=0)
+
+
+def hallucination() -> tuple[tuple[Tensor, ...], object]:
+    """What is learned, bases and two hallucinators, and DM's loss of these."""
+    parts = Hallucination(HallucinationConfig(hallucinators=2))
+    weights = [0.5 * draw(2, *meta.shape, seed=1) for meta in Hallucinator.shapes(SHAPE[0], SHAPE)]
+    learned = tuple(t.requires_grad_() for t in (draw(CLASSES, COUNT, *SHAPE), *weights))
+    network = networks.build("convnet-d1-w3-in-swish", channels=2, classes=CLASSES, size=6, rng=Stream(0)).to(DOUBLE)
+    network.requires_grad_(False)
+    target = draw(CLASSES, network.embed(torch.zeros(1, *SHAPE, dtype=DOUBLE)).shape[1], seed=1)
+    strategy = augmentation.parse_strategy("scale")
+
+    def loss(*values: Tensor) -> Tensor:
+        stored = dict(zip(("bases", *Hallucinator._fields), values, strict=True))
+        pictures, labels = parts.decode(parts.from_tensors(stored, classes=CLASSES, shape=SHAPE))
+        chosen = augmentation.sample(strategy, len(pictures), SHAPE[1:], Stream(3).torch(), siamese=True)
+        embedding = network.embed(augmentation.apply(chosen, pictures))
+        return distribution_loss(target, class_means(embedding, labels, CLASSES))
+
+    return learned, loss
+
+
+def test_dm_through_hallucinators() -> None:
+    learned, loss = hallucination()
+    assert torch.autograd.gradcheck(loss, learned, eps=1e-5, atol=1e-6, rtol=1e-5, nondet_tol=0, fast_mode=True)
+    assert torch.autograd.gradgradcheck(loss, learned, eps=1e-5, atol=1e-5, rtol=1e-4, fast_mode=True)
 
 
 @pytest.mark.parametrize("name", ["pixels", "fred"])

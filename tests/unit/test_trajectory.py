@@ -111,7 +111,7 @@ def test_hallucinations_have_the_gradient_of_autograd(chunk: int) -> None:
     for key, tensor in state.learned.items():
         state.learned[key] = tensor.detach().double().requires_grad_()
     learned, (pictures, labels) = list(state.learned.values()), parameterization.decode(state)
-    flat = network()
+    flat = network("convnet-d2-w6-in-swish")  # smooth, for the difference below
     steps = inner_steps(
         len(pictures), SIZE, TMConfig(steps=8, batch=10), Stream(2), CPU, parameterization.alternatives(state)
     )
@@ -123,6 +123,15 @@ def test_hallucinations_have_the_gradient_of_autograd(chunk: int) -> None:
     carried = torch.autograd.grad((pictures * found.pictures).sum(), learned)
     assert relative(found.loss, loss) < 1e-12
     assert all(relative(one, other) < 1e-6 for one, other in zip(carried, wanted, strict=True))
+    for tensor, gradient in zip(learned, wanted, strict=True):
+        direction, ends = torch.randn(tensor.shape, dtype=torch.float64, generator=Stream(4).torch()), []
+        for sign in (1e-6, -1e-6):
+            with torch.no_grad():
+                tensor += sign * direction
+            ends.append(float(unrolled_loss(flat, segment, *parameterization.decode(state), alpha)[0].detach()))
+            with torch.no_grad():
+                tensor -= sign * direction
+        assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(float((gradient * direction).sum()), rel=1e-4, abs=1e-10)
 
 
 def test_soft_labels_are_matched_alike() -> None:

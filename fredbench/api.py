@@ -12,6 +12,7 @@ from fredbench.device import resolve_device, use_threads
 from fredbench.domains import TestDomains
 from fredbench.errors import CompatibilityError, UsageError
 from fredbench.evaluation import Entrant, Evaluation, Protocol, with_companions
+from fredbench.official import find_shifted, official_folder
 from fredbench.rows import Row
 from fredbench.spec import Request, resolve
 from fredbench.store import RunFolder, Store
@@ -58,6 +59,7 @@ def evaluate(
     severities: Sequence[int] = (),
     limit: int | None = None,
     protocol: Protocol = "own",
+    calibration: bool = False,
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -67,7 +69,8 @@ def evaluate(
 ) -> list[Row]:
     """Rows for `runs`, their starts and controls: clean accuracy and, with a `suite`, its corruptions.
 
-    All runs must be of one dataset, the suite's where there is one; it is loaded unless it is given.
+    All runs must be of one dataset, the suite's where there is one; it is loaded unless it is given. `calibration`
+    adds negative log-likelihood and expected calibration error.
     """
     folders = Store(Path(store))
     entrants = [Entrant.of(run if isinstance(run, RunFolder) else folders.find(str(run))) for run in runs]
@@ -92,11 +95,13 @@ def evaluate(
             pictures,
             severities=tuple(sorted(set(severities))) or chosen.severities,
             limit=limit,
-            official=TestDomains.official_folder(chosen, root),
+            official=official_folder(chosen, root),
+            shifted=None if chosen.shift is None else find_shifted(chosen.shift, pictures, root),
         ),
         networks=tuple(networks) if networks else None,
         students=students,
         protocol=protocol,
+        calibration=calibration,
     )
     return evaluation.rows(with_companions(entrants, folders, pictures), evaluation.domains.names())
 

@@ -37,6 +37,10 @@ __all__ = ["command"]
     show_default=True,
     help="`fred-literal` scores as FreD's published script does (test pictures normalised by .5, lr .01).",
 )
+@click.option(
+    "--calibration", is_flag=True, help="Add negative log-likelihood and expected calibration error (15 bins)."
+)
+@click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
 @format_option
 @device_option
 @store_option
@@ -49,6 +53,8 @@ def command(
     students: int | None,
     network: str | None,
     protocol: str,
+    calibration: bool,
+    intervals: bool,
     form: str,
     device: str,
     threads: int | None,
@@ -71,13 +77,17 @@ def command(
         severities=chosen,
         limit=limit,
         protocol="fred-literal" if protocol == "fred-literal" else "own",
+        calibration=calibration,
         store=store,
         data=data,
         offline=offline,
         device=device,
         threads=threads,
     )
-    click.echo(corruption_table(suite.name, chosen, rows, form))
+    # The name under which the suite could be built: one on smaller pictures than the published set's says so.
+    name = next((row.suite for row in rows), suite.name)
+    shown = chosen if suite.corruptions else ()
+    click.echo(corruption_table(name, shown, rows, form, intervals=intervals))
 
 
 def finished_runs(store: Store, suite: CorruptionSuite) -> list[RunFolder]:

@@ -1,15 +1,16 @@
-"""`fredbench suite`: corruption suites, listed and shown."""
+"""`fredbench suite`: corruption suites, listed, shown, and given a baseline."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
 
-from fredbench.cli.options import examples, format_option
+from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.report.table import simple_table
 from fredbench.suites import suite_named, suite_names
 
@@ -28,6 +29,15 @@ def suite_lines() -> list[Sequence[Any]]:
 
 def _joined(values: Sequence[Any]) -> str:
     return ", ".join(map(str, values))
+
+
+def _told(value: Any) -> Any:
+    """A value of a suite as a cell: tables and lists as one line."""
+    if isinstance(value, Mapping):
+        return "; ".join(f"{key} {_told(inner)}" for key, inner in value.items())
+    if isinstance(value, (tuple, list)):
+        return _joined(value)
+    return "" if value is None else value
 
 
 @click.group("suite", epilog=examples("fredbench suite list", "fredbench suite show cifar10c"))
@@ -51,5 +61,63 @@ def show_command(name: str, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(values, indent=1))
         return
-    lines = [(key, _joined(value) if isinstance(value, tuple) else value) for key, value in values.items()]
+    lines = [(key, _told(value)) for key, value in values.items()]
     click.echo(simple_table(("key", "value"), lines, form))
+
+
+@command.command(
+    "baseline",
+    epilog=examples(
+        "fredbench suite baseline digitsc",
+        "fredbench suite baseline ./my-suite.toml --epochs 20 >> my-suite.toml",
+    ),
+)
+@click.argument("name")
+@click.option("--network", default="convnet-d3-w32-in", show_default=True, help="The network to measure.")
+@click.option("--epochs", type=click.IntRange(min=1), default=10, show_default=True, help="Passes over the real data.")
+@click.option("--students", type=click.IntRange(min=1), default=1, show_default=True, help="Networks to average.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Root of every random draw.")
+@device_option
+@store_option
+@data_options
+def baseline_command(
+    name: str,
+    network: str,
+    epochs: int,
+    students: int,
+    seed: int,
+    device: str,
+    threads: int | None,
+    store: Path,
+    data: Path | None,
+    offline: bool,
+) -> None:
+    """Train NETWORK on the real training data of suite NAME, and print its errors as the file's [baseline] table.
+
+    Corruption errors (mCE) are relative to that network. Its cells stay in the store; a stopped run goes on.
+    """
+    from fredbench import networks
+    from fredbench.baselines import measure_baseline, to_toml
+    from fredbench.datasets import data_root, load_dataset
+    from fredbench.device import resolve_device, use_threads
+    from fredbench.domains import TestDomains
+    from fredbench.official import official_folder
+    from fredbench.training import TrainingRecipe
+
+    suite = suite_named(name)
+    dataset = load_dataset(suite.dataset, root=data, offline=offline)
+    canonical = networks.canonical_name(
+        network, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size
+    )
+    strategy = "color_crop_cutout_flip_scale_rotate" if dataset.flip else "color_crop_cutout_scale_rotate"
+    measured = measure_baseline(
+        TestDomains(suite, dataset, (1, 2, 3, 4, 5), official=official_folder(suite, data_root(data))),
+        folder=store / f"baseline-{suite.name}" / "cells",
+        network=canonical,
+        recipe=TrainingRecipe(epochs=epochs, schedule="steps", lr=0.01, augmentation=strategy),
+        students=students,
+        seed=seed,
+        device=resolve_device(device),
+        threads=use_threads(threads),
+    )
+    click.echo(to_toml(measured))

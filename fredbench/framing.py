@@ -63,7 +63,7 @@ class Framing:
         """One line for the notes of a table."""
         steps = [f"stored pictures of {self.stored} pixels as they are" if self.cut is None else self.cut.describe()]
         steps.append("corrupted, stored as JPEG of quality 85")
-        if self.dataset.geometry is not None:
+        if self.dataset.geometry is not None and self.stored != self.dataset.geometry.size:
             steps.append(self.dataset.geometry.describe())
         return "; ".join(steps)
 

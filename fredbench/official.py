@@ -14,7 +14,7 @@ from fredbench.datasets import Dataset, Split
 from fredbench.errors import DataError
 from fredbench.suites import CorruptionSuite, ShiftedSet
 
-__all__ = ["PublishedArrays", "ShiftedArrays", "find_shifted", "listing_digest", "official_folder"]
+__all__ = ["PublishedArrays", "ShiftedArrays", "find_shifted", "listing_digest", "locate_shifted", "official_folder"]
 
 
 def official_folder(suite: CorruptionSuite, root: Path | None) -> Path | None:
@@ -82,17 +82,23 @@ class ShiftedArrays:
         return hashlib.sha256(f"{self.name} {self.split.fingerprint}".encode()).hexdigest()
 
 
-def find_shifted(shift: ShiftedSet, dataset: Dataset, root: Path | None) -> ShiftedArrays:
-    """The arrays of `shift` below `root`, the first version that is there; `DataError` where none is or none fits."""
+def locate_shifted(shift: ShiftedSet, root: Path | None) -> tuple[Path, str, int]:
+    """Folder, version and published count of the first arrays of `shift` below `root`; `DataError` without any."""
     places = [Path(str(root)) / folder for folder in shift.folders] if root is not None else []
     for version, count in zip(shift.versions, shift.pictures, strict=True):
         for folder in places:
             if (folder / shift.images.format(version=version)).is_file():
-                split = _read_shifted(shift, dataset, folder, version)
-                partial = "" if len(split) >= count else f"{len(split)} of {count}"
-                return ShiftedArrays(f"{shift.name}-{version}", split, partial)
+                return folder, version, count
     wanted = " or ".join(shift.images.format(version=version) for version in shift.versions)
     raise DataError(f"no {wanted} below {root or 'any data folder'}", hint=shift.get)
+
+
+def find_shifted(shift: ShiftedSet, dataset: Dataset, root: Path | None) -> ShiftedArrays:
+    """The arrays of `shift` below `root`, the first version that is there; `DataError` where none is or none fits."""
+    folder, version, count = locate_shifted(shift, root)
+    split = _read_shifted(shift, dataset, folder, version)
+    partial = "" if len(split) >= count else f"{len(split)} of {count}"
+    return ShiftedArrays(f"{shift.name}-{version}", split, partial)
 
 
 def _read_shifted(shift: ShiftedSet, dataset: Dataset, folder: Path, version: str) -> Split:

@@ -8,8 +8,10 @@ import click
 
 from fredbench.api import evaluate
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.datasets import data_root
 from fredbench.errors import UsageError
 from fredbench.evaluation import PROTOCOLS
+from fredbench.official import locate_shifted
 from fredbench.report.table import corruption_table
 from fredbench.store import RunFolder, Store
 from fredbench.suites import CorruptionSuite, suite_named
@@ -67,6 +69,8 @@ def command(
     Each distilled row comes with its control and its start; they are made when missing.
     """
     suite = suite_named(suite_name)
+    if suite.shift is not None:
+        locate_shifted(suite.shift, data_root(data))  # Without its arrays nothing else needs to be looked for.
     folders = Store(store)
     chosen = tuple(sorted(set(severities))) or suite.severities
     rows = evaluate(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fredbench.report.table import SHORT, Column, further_columns
+from fredbench.report.columns import Column, further_columns
+from fredbench.report.table import SHORT
 from fredbench.rows import Row
 from fredbench.statistics import Sample, spread_between
 

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas
 from tabulate import tabulate
 
-from fredbench.rows import CLEAN_CROP, Row
+from fredbench.report.columns import Column, further_columns
+from fredbench.rows import CLEAN_CROP, CorruptionScore, Row
 from fredbench.statistics import Sample, ahead_by_more_than_spread, spread_between
 
-__all__ = ["corruption_table", "frame", "further_columns", "network_table", "notes", "simple_table", "verdicts"]
+__all__ = ["corruption_table", "frame", "network_table", "notes", "simple_table", "verdicts"]
 
 # Column heads of the literature's corruption tables.
 SHORT = {
@@ -23,7 +24,6 @@ SHORT = {
 }  # fmt: skip
 _STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 _ABSENT = "–"
-_DOMAIN_HEADS = {CLEAN_CROP: ("Crop", "clean test pictures in the corrupted ones' framing")}
 _INFERRED = {
     ("ipc", "severity"): (
         "Published corruption rows print neither IPC nor severity; IPC 1 is inferred, severity is unknown."
@@ -57,52 +57,6 @@ def corruption_table(
             lines.append(_published_cells(row, names, len(further)))
     body = _render(head, lines, form)
     return "\n".join([body, "", *notes(rows, severities)]) if form != "latex" else body
-
-
-Column = tuple[str, str, Callable[[Row], str | None]]
-"""Head, what it means, and the text of a row's cell (None: absent)."""
-
-
-def further_columns(rows: Sequence[Row]) -> list[Column]:
-    """The columns after clean that these rows have: other uncorrupted domains, drop, mCE, calibration."""
-
-    def sample(found: Sample | None, digits: int = 1) -> str | None:
-        if found is None:
-            return None
-        return f"{found.mean:.{digits}f}" + ("" if found.std is None else f" ± {found.std:.{digits}f}")
-
-    def domain(name: str) -> Callable[[Row], str | None]:
-        return lambda row: sample(row.domains.get(name))
-
-    columns: list[Column] = [
-        (_DOMAIN_HEADS.get(name, (name, ""))[0], _DOMAIN_HEADS.get(name, ("", "other pictures"))[1], domain(name))
-        for name in dict.fromkeys(name for row in rows for name in row.domains)
-    ]
-    drop_meaning = "share of the clean accuracy lost: 1 − average / clean"
-    columns.append(("drop %", drop_meaning, lambda row: None if row.drop is None else f"{row.drop:.1f}"))
-    if any(row.baseline is not None for row in rows):
-        columns += [
-            ("mCE", "mean corruption error, in % of the baseline's", lambda row: sample(row.mce)),
-            ("rel. mCE", "the same for what errors rise above the clean one", lambda row: sample(row.relative_mce)),
-        ]
-    for where in ("clean", "average"):
-        if any(where in row.calibration for row in rows):
-            columns += _calibration_columns(where, sample)
-    return columns
-
-
-def _calibration_columns(where: str, sample: Callable[[Sample | None, int], str | None]) -> list[Column]:
-    def nll(row: Row) -> str | None:
-        return sample(row.calibration[where].nll, 2) if where in row.calibration else None
-
-    def ece(row: Row) -> str | None:
-        return sample(row.calibration[where].ece, 1) if where in row.calibration else None
-
-    short = "avg." if where == "average" else where
-    return [
-        (f"NLL {short}", f"negative log-likelihood in nats, {where}", nll),
-        (f"ECE {short}", f"expected calibration error in %, 15 bins, {where}", ece),
-    ]
 
 
 def network_table(rows: Sequence[Row], form: str) -> str:
@@ -152,6 +106,7 @@ def frame(rows: Sequence[Row]) -> pandas.DataFrame:
 def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     """What must be read beside the numbers: scale, limits, partial data, spread, what is inferred."""
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
+    said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite not in ("", "clean")]
     said += [f"Scale {recipe}, network {network}." for recipe, network in _scales(rows)]
     limits = sorted({row.limit for row in rows if row.limit is not None})
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
@@ -161,12 +116,19 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     if any(CLEAN_CROP in row.domains for row in rows):
         said.append("Crop: clean pictures in the corrupted ones' framing; drop and relative mCE are against these.")
     said += list(dict.fromkeys(_baseline_note(row.baseline) for row in rows if row.baseline is not None))
+    unharmed = {name: None for row in rows if row.baseline for name, s in row.corruptions.items() if _unharmed(s)}
+    if unharmed:
+        said.append(f"No relative mCE: the baseline does not suffer from {', '.join(unharmed)}.")
     said += verdicts(rows)
     inferred = {tuple(row.published["inferred"]) for row in rows if row.published}
     said += [text for words, text in _INFERRED.items() if words in inferred]
     if any(row.method == "fred" and row.objective == "dm" for row in rows):
         said.append("fred is run here with distribution matching (dm); the paper's headline numbers use tm.")
     return said
+
+
+def _unharmed(score: CorruptionScore) -> bool:
+    return score.ce is not None and score.relative_ce is None
 
 
 def _baseline_note(baseline: Mapping[str, Any]) -> str:

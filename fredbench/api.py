@@ -9,7 +9,7 @@ from typing import Any
 from fredbench import distillation
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.device import resolve_device, use_threads
-from fredbench.domains import TestDomains
+from fredbench.domains import domains_of
 from fredbench.errors import CompatibilityError, UsageError
 from fredbench.evaluation import Entrant, Evaluation, Protocol, with_companions
 from fredbench.resolution import Request, resolve
@@ -58,6 +58,7 @@ def evaluate(
     severities: Sequence[int] = (),
     limit: int | None = None,
     protocol: Protocol = "own",
+    calibration: bool = False,
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -67,7 +68,8 @@ def evaluate(
 ) -> list[Row]:
     """Rows for `runs`, their starts and controls: clean accuracy and, with a `suite`, its corruptions.
 
-    All runs must be of one dataset, the suite's where there is one; it is loaded unless it is given.
+    All runs must be of one dataset, the suite's where there is one; it is loaded unless it is given. `calibration`
+    adds negative log-likelihood and expected calibration error.
     """
     folders = Store(Path(store))
     entrants = [Entrant.of(run if isinstance(run, RunFolder) else folders.find(str(run))) for run in runs]
@@ -87,16 +89,11 @@ def evaluate(
         dataset=pictures,
         device=resolve_device(device),
         threads=use_threads(threads),
-        domains=TestDomains(
-            chosen,
-            pictures,
-            severities=tuple(sorted(set(severities))) or chosen.severities,
-            limit=limit,
-            official=TestDomains.official_folder(chosen, root),
-        ),
+        domains=domains_of(chosen, pictures, root, severities=tuple(sorted(set(severities))), limit=limit),
         networks=tuple(networks) if networks else None,
         students=students,
         protocol=protocol,
+        calibration=calibration,
     )
     return evaluation.rows(with_companions(entrants, folders, pictures), evaluation.domains.names())
 

@@ -1,29 +1,37 @@
-"""Test domains: the clean test split and its corruptions, generated here or read from official arrays."""
+"""Test domains: the clean test split and its corruptions, generated here or read from published pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
-from fredbench.datasets import Dataset
-from fredbench.errors import DataError, UsageError
-from fredbench.suites import CorruptionSuite
+from fredbench.datasets import Dataset, Split
+from fredbench.datasets.catalogue import known_family
+from fredbench.datasets.imagenet_c import ImageNetC
+from fredbench.errors import CompatibilityError, UsageError
+from fredbench.framing import Framing, framing_of
+from fredbench.official import PublishedArrays, ShiftedArrays, find_shifted, listing_digest, official_folder
+from fredbench.rows import CLEAN, CLEAN_CROP
+from fredbench.suites import Baseline, CorruptionSuite
 
-__all__ = ["CLEAN", "TestDomains"]
-
-CLEAN = "clean"
+__all__ = ["CLEAN", "CLEAN_CROP", "TestDomains", "domains_of"]
 
 
 @dataclass(frozen=True)
 class TestDomains:
     """The pictures of a suite's domains, made when asked for; at most one domain is held at a time.
 
-    limit: that many evenly spaced test pictures, which keep their numbers for the corruption seeds.
+    suite: as asked; `built` is the suite as it can be built on this dataset. limit: that many evenly spaced
+    pictures of each domain, which keep their numbers for the corruption seeds. official: folder of published
+    pictures to read in place of generating. shifted: the arrays of the suite's shifted set.
     """
 
     __test__ = False  # the name is no test of pytest's
@@ -33,6 +41,7 @@ class TestDomains:
     severities: tuple[int, ...]
     limit: int | None = None
     official: Path | None = None
+    shifted: ShiftedArrays | None = None
 
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
@@ -40,59 +49,169 @@ class TestDomains:
         if not self.severities or not set(self.severities) <= set(range(1, 6)):
             raise UsageError(f"severities {self.severities} are not among 1 to 5", hint="give --severity 1 .. 5")
 
-    @property
-    def indices(self) -> Int64[np.ndarray, " n"]:
-        """Numbers, in the test split, of the pictures that are scored."""
-        total = len(self.dataset.test.images)
-        return evenly_spaced(total, total if self.limit is None else min(self.limit, total))
+    @cached_property
+    def framing(self) -> Framing | None:
+        """How an ImageNet suite's pictures are cut; None for suites that corrupt the test split as it is."""
+        return framing_of(self.dataset) if self.suite.framing == "imagenet-c" else None
 
     @property
-    def labels(self) -> Int64[np.ndarray, " n"]:
-        """Their labels."""
-        labels: np.ndarray = self.dataset.test.labels[self.indices]
-        return labels
+    def built(self) -> CorruptionSuite:
+        """The suite under the name that its pictures allow (`imagewoofc-from128` where they are too small)."""
+        if self.framing is None or self.official is not None:
+            return self.suite
+        return self.suite.named_from(self.framing.suffix)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published numbers may stand beside these: all test pictures, clean ones too, in their own framing."""
+        return self.framing is None or self.framing.published
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """The suite's baseline, where its errors were measured on these very test pictures."""
+        found = self.suite.baseline
+        return found if found is not None and found.test == self.dataset.test_fingerprint else None
 
     @property
     def source(self) -> str:
-        """`official` when published arrays are read, else `generated`."""
-        return "generated" if self.official is None else "official"
+        """`official` when published pictures are read, else `generated`."""
+        return "generated" if self.official is None and self.shifted is None else "official"
+
+    @property
+    def clean_domains(self) -> tuple[str, ...]:
+        """`clean` and, where corrupted pictures are framed otherwise, `clean-crop`."""
+        framed = self.framing is not None and self.framing.cut is not None
+        return (CLEAN, CLEAN_CROP) if framed else (CLEAN,)
+
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        """Names of the shifted test sets."""
+        return () if self.shifted is None else (self.shifted.name,)
 
     def names(self) -> tuple[str, ...]:
-        """`clean`, then the suite's corruptions in order."""
-        return (CLEAN, *self.suite.corruptions)
+        """The clean domains, the shifted ones, then the suite's corruptions in order."""
+        return (*self.clean_domains, *self.shifts, *self.suite.corruptions)
+
+    def indices(self, name: str = CLEAN) -> Int64[np.ndarray, " n"]:
+        """Numbers of the pictures of domain `name` that are scored."""
+        total = len(self._all_labels(name))
+        return evenly_spaced(total, total if self.limit is None else min(self.limit, total))
+
+    def labels(self, name: str = CLEAN) -> Int64[np.ndarray, " n"]:
+        """Their labels."""
+        labels: np.ndarray = self._all_labels(name)[self.indices(name)]
+        return labels
 
     def pictures(self, name: str) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
-        """The pictures of one domain: once for `clean`, else one array a severity, in rising order."""
-        clean = self.dataset.test.images[self.indices]
+        """The pictures of one domain: once for clean and shifted ones, else one array a severity, in rising order."""
+        indices = self.indices(name)
         if name == CLEAN:
-            yield clean
-            return
-        if self.official is not None:
-            yield from self._read_official(name)
-            return
-        for severity in self.severities:
-            yield corrupt(clean, name, severity, profile=self.suite.profile, seed=self.suite.seed, indices=self.indices)
+            yield self.dataset.test.images[indices]
+        elif name == CLEAN_CROP and self.framing is not None:
+            yield self.framing.finished(self._base.images[indices])
+        elif self.shifted is not None and name == self.shifted.name:
+            yield self.shifted.split.images[indices]
+        elif self._archive is not None:
+            yield from self._archive.pictures(name, self.severities, indices, self.dataset.geometry)
+        elif self.official is not None:
+            published = PublishedArrays(self.official, self.dataset)
+            published.check_labels()
+            yield from (published.pictures(name, severity, indices) for severity in self.severities)
+        else:
+            yield from self._generated(name, indices)
 
-    def _read_official(self, name: str) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
-        total = len(self.dataset.test.images)
-        file = Path(str(self.official)) / f"{name}.npy"
-        try:
-            rows = np.load(file, mmap_mode="r")
-        except (OSError, ValueError) as error:
-            raise DataError(f"{file} cannot be read: {error}", hint="complete the folder or move it away") from error
-        expected = (5 * total, *self.dataset.test.images.shape[1:])
-        if rows.shape != expected or rows.dtype != np.uint8:
-            raise DataError(
-                f"{file} holds {rows.dtype} {rows.shape}, not uint8 {expected}", hint="fetch the archive again"
+    def key(self, name: str) -> dict[str, Any]:
+        """What determines the pictures of domain `name`, for the names of cells."""
+        key: dict[str, Any] = {"domain": name, "test": self.dataset.test_fingerprint, "limit": self.limit}
+        if self.shifted is not None and name == self.shifted.name:
+            return {**key, "test": self.shifted.digest()}
+        if self.framing is not None and name != CLEAN:
+            key["suite"] = self.built.name
+        if name in (CLEAN, CLEAN_CROP):
+            return key
+        if self._archive is not None:
+            files, _ = self._listing(self._archive, name)
+            key["archive"] = [listing_digest(every) for every in files]
+        return key | {
+            "profile": self.suite.profile,
+            "seed": self.suite.seed,
+            "severities": list(self.severities),
+            "source": self.source,
+            "engine": fredbench.__version__,
+        }
+
+    @property
+    def partial(self) -> dict[str, str]:
+        """What these domains lack against the published sets, by name; the dataset's own gaps are not repeated."""
+        missing = {}
+        if self.shifted is not None:
+            missing[self.shifted.name] = self.shifted.partial
+        if self._archive is not None and self.suite.corruptions:
+            missing["official"] = self._archive.shortage(self.suite.corruptions[0], self.severities[0])
+        return {name: what for name, what in missing.items() if what}
+
+    @cached_property
+    def _archive(self) -> ImageNetC | None:
+        """The published folders of an ImageNet suite."""
+        if self.official is None or self.suite.framing != "imagenet-c":
+            return None
+        family = known_family(self.suite.dataset)
+        if family is None or not family.wnids:
+            raise CompatibilityError(
+                f"{self.official} is sorted by WordNet id, which {self.suite.dataset} does not know",
+                hint="name an ImageNet subset as the suite's dataset, or leave `official` out of its file",
             )
-        for severity in self.severities:
-            yield np.ascontiguousarray(rows[(severity - 1) * total + self.indices])
+        return ImageNetC(self.official, family.wnids)
 
-    @staticmethod
-    def official_folder(suite: CorruptionSuite, root: Path | None) -> Path | None:
-        """The folder of published arrays for `suite` under `root`, where a user has one."""
-        for name in suite.official if root is not None else ():
-            folder = Path(str(root)) / name
-            if folder.is_dir():
-                return folder
-        return None
+    @cached_property
+    def _listings(self) -> dict[str, tuple[list[list[Path]], Int64[np.ndarray, " n"]]]:
+        """The archive's files and labels by corruption, listed on first use."""
+        return {}
+
+    def _listing(self, archive: ImageNetC, name: str) -> tuple[list[list[Path]], Int64[np.ndarray, " n"]]:
+        if name not in self._listings:
+            self._listings[name] = archive.listing(name, self.severities)
+        return self._listings[name]
+
+    @cached_property
+    def _base(self) -> Split:
+        """The pictures that are corrupted."""
+        return self.dataset.test if self.framing is None else self.framing.pictures()
+
+    def _all_labels(self, name: str) -> Int64[np.ndarray, " n"]:
+        if self.shifted is not None and name == self.shifted.name:
+            return self.shifted.split.labels
+        if self._archive is not None and name in self.suite.corruptions:
+            return self._listing(self._archive, name)[1]
+        return self.dataset.test.labels
+
+    def _generated(self, name: str, indices: Int64[np.ndarray, " n"]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
+        base, framing, suite = self._base.images[indices], self.framing, self.suite
+        for severity in self.severities:
+            made = corrupt(
+                base, name, severity, profile=suite.profile, seed=suite.seed, indices=indices,
+                archive_jpeg=framing is not None,
+            )  # fmt: skip
+            yield made if framing is None else framing.finished(made)
+
+
+def domains_of(
+    suite: CorruptionSuite,
+    dataset: Dataset,
+    root: Path | None,
+    *,
+    severities: tuple[int, ...] = (),
+    limit: int | None = None,
+) -> TestDomains:
+    """The domains of `suite` on `dataset`, with the published pictures and shifted sets found under `root`.
+
+    severities: none for the suite's own.
+    """
+    return TestDomains(
+        suite,
+        dataset,
+        severities=severities or suite.severities,
+        limit=limit,
+        official=official_folder(suite, root),
+        shifted=None if suite.shift is None else find_shifted(suite.shift, dataset, root),
+    )

@@ -7,6 +7,7 @@ parameterization at zero iterations); they are made where missing.
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,25 +15,25 @@ from typing import Any, Literal
 
 import torch
 
-import fredbench
 from fredbench import distillation
 from fredbench.assembly import real_pictures
 from fredbench.budget import Budget
 from fredbench.coresets import random_subset
 from fredbench.datasets import Dataset
-from fredbench.domains import CLEAN, TestDomains
+from fredbench.domains import TestDomains
 from fredbench.errors import UnknownNameError, UsageError
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
 from fredbench.pictures import Pictures, TensorPictures
 from fredbench.progress import Progress, say
 from fredbench.published import published_row
 from fredbench.rng import Stream
-from fredbench.rows import CorruptionScore, Row
+from fredbench.rows import CLEAN, Row
 from fredbench.spec import Spec
-from fredbench.statistics import Sample, summarise
+from fredbench.statistics import summarise
 from fredbench.store import RunFolder, Store
-from fredbench.students import StudentPlan, predictions_on, store_predictions, stored_predictions
+from fredbench.students import StudentPlan, predictions_on, store_predictions, stored_predictions, sweep
 from fredbench.synset import Synset, load
+from fredbench.tabulation import Outcomes, row_scores
 from fredbench.training import TrainingRecipe
 
 __all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "with_companions"]
@@ -107,10 +108,20 @@ class Standing:
 
 
 @dataclass(frozen=True)
+class _Cell:
+    """One student's predictions on one domain, before they are made; `normalization` is of the test pictures."""
+
+    plan: StudentPlan
+    file: Path
+    normalization: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Evaluation:
     """What is asked of all rows of one table.
 
     networks: test networks, None for each run's own. students: how many, None for each run's own number.
+    calibration: whether rows say how far confidences can be trusted.
     """
 
     dataset: Dataset
@@ -120,6 +131,7 @@ class Evaluation:
     networks: tuple[str, ...] | None = None
     students: int | None = None
     protocol: Protocol = "own"
+    calibration: bool = False
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -128,11 +140,10 @@ class Evaluation:
             raise UsageError(f"--students must be at least 1, not {self.students}", hint="3 or more give a spread")
 
     def rows(self, entrants: Sequence[Entrant], names: Sequence[str]) -> list[Row]:
-        """Train what is missing, score what is missing on the domains `names`, and make one row an entrant."""
+        """Score what is missing on the domains `names`, training students only for that, and make the rows."""
         plans = {entrant.spec.digest(): self._plans(entrant) for entrant in entrants}
-        self._train([plan for by_network in plans.values() for group in by_network.values() for plan in group])
-        for name in self._tracked(names, entrants, plans):
-            self._score(name, entrants, plans)
+        missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
+        self._make(entrants, missing)
         return [self._row(entrant, plans[entrant.spec.digest()], names) for entrant in entrants]
 
     def standing(self, entrant: Entrant, names: Sequence[str]) -> Standing:
@@ -191,83 +202,68 @@ class Evaluation:
         images, labels = Pixels(PixelsConfig()).decode(state)
         return TensorPictures(images.detach(), labels)
 
-    def _train(self, plans: Sequence[StudentPlan]) -> None:
-        with Progress("training students", len(plans)) as progress:
-            for plan in plans:
+    def _make(self, entrants: Sequence[Entrant], missing: Mapping[str, Sequence[_Cell]]) -> None:
+        """Train the students that lack predictions on some domain, and store those."""
+        students = {cell.plan.file: cell.plan for cells in missing.values() for cell in cells}
+        made = {file.name for file in students} | {cell.file.name for cells in missing.values() for cell in cells}
+        for entrant in entrants:
+            sweep(entrant.folder.cells, made)
+        with Progress("training students", len(students)) as progress:
+            for plan in students.values():
                 plan.ensure()
                 progress.advance()
-
-    def _tracked(
-        self, names: Sequence[str], entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
-    ) -> Sequence[str]:
-        missing = [name for name in names if self._missing(name, entrants, plans)]
         if missing:
-            pictures = len(self.domains.indices)
+            pictures = len(self.domains.indices())
             say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
-        return missing
+        for name, cells in missing.items():
+            self._score(name, cells)
 
     def _missing(
         self, name: str, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
-    ) -> list[tuple[StudentPlan, Path, Mapping[str, Any]]]:
-        """(student, cell, normalisation) of all predictions on domain `name` that are not on disk."""
+    ) -> list[_Cell]:
+        """Predictions on domain `name` that are not on disk."""
         found = []
         for entrant in entrants:
             normalization = self._normalization(entrant.synset)
-            for group in plans[entrant.spec.digest()].values():
-                for plan in group:
-                    cell = plan.scores_file(self._domain_key(name, normalization))
-                    if not cell.is_file():
-                        found.append((plan, cell, normalization))
+            for plan in itertools.chain.from_iterable(plans[entrant.spec.digest()].values()):
+                cell = _Cell(plan, plan.scores_file(self._domain_key(name, normalization)), normalization)
+                if not cell.file.is_file():
+                    found.append(cell)
         return found
 
-    def _score(
-        self, name: str, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
-    ) -> None:
+    def _score(self, name: str, cells: Sequence[_Cell]) -> None:
         """Make the domain's pictures once and score every student that lacks it."""
-        missing = self._missing(name, entrants, plans)
-        severities = list(self.domains.pictures(name))
-        labels = self.domains.labels
-        with Progress(f"scoring {name}", len(missing)) as progress:
-            for plan, cell, normalization in missing:
-                found = predictions_on(plan.load(), severities, labels, normalization, self.device)
-                store_predictions(cell, found)
+        severities, labels = list(self.domains.pictures(name)), self.domains.labels(name)
+        with Progress(f"scoring {name}", len(cells)) as progress:
+            for cell in cells:
+                found = predictions_on(cell.plan.load(), severities, labels, cell.normalization, self.device)
+                store_predictions(cell.file, found)
                 progress.advance()
 
     def _normalization(self, synset: Synset) -> Mapping[str, Any]:
         return _LITERAL_NORMALIZATION if self.protocol == "fred-literal" else synset.normalization
 
     def _domain_key(self, name: str, normalization: Mapping[str, Any]) -> dict[str, Any]:
-        domains = self.domains
-        key: dict[str, Any] = {
-            "domain": name,
-            "test": domains.dataset.test_fingerprint,
-            "limit": domains.limit,
-            "normalization": dict(normalization),
-        }
-        if name != CLEAN:
-            key |= {
-                "profile": domains.suite.profile,
-                "seed": domains.suite.seed,
-                "severities": list(domains.severities),
-                "source": domains.source,
-                "engine": fredbench.__version__,
-            }
-        return key
+        return {**self.domains.key(name), "normalization": dict(normalization)}
 
-    def _accuracies(self, entrant: Entrant, group: Sequence[StudentPlan], name: str) -> list[list[float]]:
-        """Percent correct: a list a student, a value a severity."""
+    def _outcomes(self, entrant: Entrant, group: Sequence[StudentPlan], name: str) -> Outcomes:
+        """What is stored of these students' predictions on domain `name`."""
         key = self._domain_key(name, self._normalization(entrant.synset))
-        labels = self.domains.labels
-        return [stored_predictions(plan.scores_file(key)).accuracy(labels) for plan in group]
+        return Outcomes([stored_predictions(plan.scores_file(key)) for plan in group], self.domains.labels(name))
 
     def _row(self, entrant: Entrant, plans: Mapping[str, list[StudentPlan]], names: Sequence[str]) -> Row:
         spec, ledger = entrant.spec, entrant.synset.ledger
         first = next(iter(plans))
         clean = {
-            network: summarise([values[0] for values in self._accuracies(entrant, group, CLEAN)])
+            network: summarise([values[0] for values in self._outcomes(entrant, group, CLEAN).accuracies()])
             for network, group in plans.items()
         }
-        by_name = {name: self._accuracies(entrant, plans[first], name) for name in names if name != CLEAN}
+        scores = row_scores(
+            self.domains,
+            names,
+            lambda name: self._outcomes(entrant, plans[first], name),
+            calibration=self.calibration,
+        )
         return Row(
             run=str(entrant.folder.path),
             dataset=spec.dataset,
@@ -289,40 +285,25 @@ class Evaluation:
             protocol=self.protocol,
             source=self.domains.source,
             limit=self.domains.limit,
-            partial=self.dataset.partial,
+            partial={**self.dataset.partial, **self.domains.partial},
+            suite=self.domains.built.name,
+            framing="" if self.domains.framing is None else self.domains.framing.describe(),
             clean=clean[first],
-            average=_average(list(by_name.values())) if by_name else None,
-            corruptions={name: _score_of(values) for name, values in by_name.items()},
             networks=clean if self.networks else {},
             published=self._published_row(spec),
+            **scores,
         )
 
     def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
-        if spec.is_start:
+        if spec.is_start or not self.domains.comparable:
             return None
         return published_row(
-            self.domains.suite,
+            self.domains.built,
             dataset=spec.dataset,
             method=spec.method,
             objective=spec.objective,
             ipc=spec.ipc,
         )
-
-
-def _score_of(values: Sequence[Sequence[float]]) -> CorruptionScore:
-    per_student = [sum(severities) / len(severities) for severities in values]
-    by_severity = tuple(sum(column) / len(column) for column in zip(*values, strict=True))
-    return CorruptionScore(summarise(per_student), by_severity)
-
-
-def _average(by_corruption: Sequence[Sequence[Sequence[float]]]) -> Sample:
-    """Sample over students of the mean over all corruptions and severities."""
-    students = len(by_corruption[0])
-    means = []
-    for student in range(students):
-        values = [value for scores in by_corruption for value in scores[student]]
-        means.append(sum(values) / len(values))
-    return summarise(means)
 
 
 def _describe(spec: Spec, recipe: TrainingRecipe) -> str:

@@ -14,7 +14,8 @@ from typing import Any
 
 from fredbench.config import built
 from fredbench.errors import UnknownNameError, UsageError
-from fredbench.suites import names_of, suite_named, tables_of
+from fredbench.suite_reading import names_of, tables_of
+from fredbench.suites import suite_named
 
 __all__ = ["Cell", "Change", "Grid", "Place", "grid_named", "grid_names"]
 

@@ -1,7 +1,8 @@
 """The literature's numbers, as data with their source: rows of `published.csv`, beside ours where they apply.
 
-An entry applies when dataset, method, objective and IPC agree. FreD's corruption table prints neither IPC nor
-severity; both are inferred (see `inferred` in what is returned) and said to be so wherever the row is shown.
+An entry applies when dataset, method, objective and IPC agree. FreD's CIFAR-10-C table prints neither IPC nor
+severity, its table of ImageNet subsets no severity; what is inferred or unknown stands under `inferred` in what is
+returned, and is said wherever the row is shown.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ _METHODS = {
     "dm": ("DM", "DM"), "cafe": ("CAFE", "CAFE"), "cafe-dsa": ("CAFE", "CAFE+DSA"), "tm": ("TM", "TM"),
     "kip": ("KIP", "KIP"), "frepo": ("FRePo", "FRePo"), "idc": ("IDC-native", "IDC"), "haba": ("TM", "HaBa"),
 }  # fmt: skip
+# The table of ImageNet subsets holds trajectory matching alone, under the names of what it stores.
+_SUBSETS_C, _SUBSETS_C_METHODS = "T4_imagenet_subset_c", {"tm": "Vanilla", "idc": "IDC", "fred": "FreD"}
 
 
 @cache
@@ -75,7 +78,22 @@ def published_row(
     entries = _select("T3_cifar10c", suite.published, method, objective, None) if suite.published and ipc == 1 else []
     corruptions = {entry["corruption"]: float(entry["mean"]) for entry in entries}
     average = next((corruptions.pop(key) for key in ("avg", "average") if key in corruptions), None)
-    if clean is None and not corruptions:
-        return None
     inferred = ["ipc", "severity"] if corruptions else []
+    if average is None:
+        average = _subset_average(suite.published, method, objective, ipc)
+        inferred = inferred if average is None else ["severity"]
+    if clean is None and average is None and not corruptions:
+        return None
     return {"clean": clean, "average": average, "corruptions": corruptions, "source": SOURCE, "inferred": inferred}
+
+
+def _subset_average(published: str, method: str, objective: str, ipc: int) -> float | None:
+    """The printed mean over corruptions on an ImageNet subset."""
+    name = _SUBSETS_C_METHODS.get(method)
+    if method == "fred" and objective != "tm":
+        return None
+    for entry in _entries():
+        found = (entry["table"], entry["dataset"], entry["parameterization_or_method"], entry["ipc"])
+        if found == (_SUBSETS_C, published, name, str(ipc)) and entry["corruption"] == "avg":
+            return float(entry["mean"])
+    return None

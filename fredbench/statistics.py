@@ -1,12 +1,19 @@
-"""Mean, spread, and what counts as a difference."""
+"""Mean, spread, intervals, what counts as a difference, and corruption errors."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-__all__ = ["Sample", "ahead_by_more_than_spread", "spread_between", "summarise"]
+from scipy.special import stdtrit
+
+__all__ = [
+    "Sample", "ahead_by_more_than_spread", "corruption_errors", "mean_over", "relative_corruption_errors",
+    "spread_between", "summarise",
+]  # fmt: skip
+
+CONFIDENCE = 0.95
 
 
 @dataclass(frozen=True)
@@ -17,9 +24,22 @@ class Sample:
     std: float | None
     n: int
 
-    def to_mapping(self) -> dict[str, float | int | None]:
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The 95 % confidence interval of the mean, Student's t with n - 1 degrees of freedom; None for one student."""
+        if self.std is None:
+            return None
+        half = float(stdtrit(self.n - 1, (1 + CONFIDENCE) / 2)) * self.std / math.sqrt(self.n)
+        return self.mean - half, self.mean + half
+
+    def to_mapping(self) -> dict[str, float | int | list[float] | None]:
         """As the JSON tables hold it, rounded to 1e-4 percent."""
-        return {"mean": round(self.mean, 4), "std": None if self.std is None else round(self.std, 4), "n": self.n}
+        return {
+            "mean": round(self.mean, 4),
+            "std": None if self.std is None else round(self.std, 4),
+            "n": self.n,
+            "ci95": None if self.interval is None else [round(bound, 4) for bound in self.interval],
+        }
 
     def __str__(self) -> str:
         return f"{self.mean:.1f}" if self.std is None else f"{self.mean:.1f} ± {self.std:.1f}"
@@ -46,3 +66,41 @@ def ahead_by_more_than_spread(a: Sample, b: Sample) -> bool:
     """Whether `a` is above `b` by more than the spread; False where the spread is unknown."""
     spread = spread_between(a, b)
     return spread is not None and a.mean - b.mean > spread
+
+
+def corruption_errors(
+    errors: Mapping[str, Sequence[float]], baseline: Mapping[str, Sequence[float]]
+) -> dict[str, float | None]:
+    """CE of each corruption in percent: the sum of its errors over the severities over the baseline's.
+
+    Both hold the same severities, errors in percent. None where the baseline lacks the corruption or makes no error.
+    Source: Hendrycks and Dietterich, ICLR 2019, section 4.1.
+    """
+    return {
+        name: _ratio(sum(found), sum(baseline[name])) if name in baseline else None for name, found in errors.items()
+    }
+
+
+def relative_corruption_errors(
+    errors: Mapping[str, Sequence[float]], clean: float, baseline: Mapping[str, Sequence[float]], baseline_clean: float
+) -> dict[str, float | None]:
+    """Relative CE of each corruption in percent: what the errors rise above the clean one, over the baseline's rise.
+
+    None where the baseline lacks the corruption or does not suffer from it. Source: as `corruption_errors`.
+    """
+    return {
+        name: _ratio(sum(e - clean for e in found), sum(e - baseline_clean for e in baseline[name]))
+        if name in baseline
+        else None
+        for name, found in errors.items()
+    }
+
+
+def mean_over(values: Mapping[str, float | None]) -> float | None:
+    """The mean over corruptions (mCE, relative mCE); None where there is none or one of them is undefined."""
+    known = [value for value in values.values() if value is not None]
+    return math.fsum(known) / len(known) if known and len(known) == len(values) else None
+
+
+def _ratio(ours: float, theirs: float) -> float | None:
+    return 100 * ours / theirs if theirs > 0 else None

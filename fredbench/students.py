@@ -7,7 +7,7 @@ domain needs no new student. Predictions are kept beside the weights: every metr
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from fredbench.pictures import Pictures, normalise
 from fredbench.rng import Stream
 from fredbench.training import TrainingRecipe, predict, train
 
-__all__ = ["Predictions", "StudentPlan", "predictions_on"]
+__all__ = ["Predictions", "StudentPlan", "predictions_on", "store_predictions", "stored_predictions", "sweep"]
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,22 @@ class Predictions:
         """Percent correct, a value a severity."""
         right = self.predicted.long() == torch.from_numpy(labels)[None, :]
         return [100 * float(row.double().mean()) for row in right]
+
+    def mean_nll(self) -> list[float]:
+        """Mean negative log-likelihood in nats, a value a severity."""
+        return [float(row.double().mean()) for row in self.nll]
+
+    def calibration_error(self, labels: Int64[np.ndarray, " n"], *, bins: int = 15) -> list[float]:
+        """Expected calibration error in percent, a value a severity: |accuracy - confidence| weighted over `bins`.
+
+        Bins part the confidence of the predicted class into equal widths (Guo et al., ICML 2017, equation 3).
+        """
+        right = (self.predicted.long() == torch.from_numpy(labels)[None, :]).double()
+        gap = right - self.confidence.double()
+        # The upper end belongs to a bin, as in the paper: (m - 1) / M < p <= m / M.
+        place = (self.confidence.double() * bins).ceil().long().clamp(1, bins) - 1
+        sums = torch.zeros(len(gap), bins, dtype=torch.float64).scatter_add_(1, place, gap)
+        return [100 * float(row.abs().sum()) / len(labels) for row in sums]
 
     def to_tensors(self) -> dict[str, Tensor]:
         """As stored."""
@@ -119,6 +135,18 @@ class StudentPlan:
         network = self.network_blank()
         network.load_state_dict(_read(self.file))
         return network
+
+
+def sweep(folder: Path, made_now: Collection[str]) -> None:
+    """Remove half-written cells that a killed evaluation left in `folder`.
+
+    Those of the cells called `made_now`, which this process is about to write, and of cells that are there whole by
+    now; another may be on its way in a process of its own.
+    """
+    for left in folder.glob(".*.part"):
+        cell = left.name.removeprefix(".").removesuffix(".part").rpartition(".")[0]
+        if cell in made_now or (folder / cell).is_file():
+            left.unlink(missing_ok=True)
 
 
 def predictions_on(

@@ -1,38 +1,76 @@
-"""Corruption suites: which test domains a dataset is scored on, as TOML files beside the package or of the user's.
-
-Files with `kind = "grid"` in the same folder describe runs instead (see `grids`); both are read here.
-"""
+"""Corruption suites: which test domains a dataset is scored on, as TOML files beside the package or of the user's."""
 
 from __future__ import annotations
 
-import tomllib
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
-from importlib.resources import files
-from pathlib import Path
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal, TypeVar
 
-from fredbench.config import built
+from fredbench.config import built, parse_value
 from fredbench.corruptions import ALL, PROFILES
 from fredbench.errors import UnknownNameError, UsageError
+from fredbench.suite_reading import names_of, tables_of
 
-__all__ = ["CorruptionSuite", "SuiteKind", "kind_of", "names_of", "suite_named", "suite_names", "tables_of"]
+__all__ = ["Baseline", "CorruptionSuite", "ShiftedSet", "suite_named", "suite_names"]
 
-SuiteKind = Literal["corruptions", "grid"]
-_KINDS: tuple[SuiteKind, ...] = ("corruptions", "grid")
-_OTHER_COMMAND = {
-    "corruptions": "score finished runs on it: fredbench corrupt-eval --suite {name}",
-    "grid": "make and score its runs: fredbench suite run {name}",
-}
+T = TypeVar("T")
+_SEVERITIES = (1, 2, 3, 4, 5)
+
+
+@dataclass(frozen=True)
+class Baseline:
+    """The network that corruption errors are taken relative to; a suite file's `[baseline]` table.
+
+    network, training, provenance: what it is, how it was trained, and by whom or what it was measured. students: how
+    many networks the errors are means of. test: fingerprint of the clean test split they were measured on; they
+    hold for no other pictures. clean, errors: in percent; `errors` has five values a corruption, severities 1 to 5.
+    """
+
+    name: str
+    network: str
+    training: str
+    provenance: str
+    test: str
+    clean: float
+    students: int = 1
+    errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+
+    def identity(self) -> dict[str, Any]:
+        """What a reader of numbers relative to it must know, without the errors themselves."""
+        return {
+            "name": self.name, "network": self.network, "training": self.training, "provenance": self.provenance,
+            "students": self.students, "clean_error": self.clean,
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ShiftedSet:
+    """A test set of other pictures of the same classes, as a pair of .npy arrays; a suite file's `[shift]` table.
+
+    folders: where the arrays lie, relative to the data folder. images, labels: file names with `{version}` in them,
+    tried in the order of `versions`. pictures: how many the published set holds, by version. get: how to get it.
+    """
+
+    name: str
+    folders: tuple[str, ...]
+    versions: tuple[str, ...]
+    images: str
+    labels: str
+    pictures: tuple[int, ...]
+    get: str
 
 
 @dataclass(frozen=True)
 class CorruptionSuite:
-    """The domains of one table: a dataset's clean test split and its corruptions.
+    """The domains of one table: a dataset's clean test split and its corruptions, or a shifted test set.
 
-    profile: constants of which generator (`cifar` or `imagenet`). seed: of the engine's draws. official: folder
-    names under the data folder whose published arrays, where a user has them, are read in place of generating.
-    published: name of the set in the literature's tables; only a suite built with its constants may carry it.
+    profile: constants of which generator (`cifar` or `imagenet`). seed: of the engine's draws. framing: `dataset`
+    corrupts the test split's own pictures, `imagenet-c` cuts the stored ones as ImageNet-C does (see `framing`) and
+    stores them as it does. official: folder names under the data folder whose published pictures, where a user has
+    them, are read in place of generating: arrays, or under `imagenet-c` folders. published: name of the set in the
+    literature's tables; only a suite built with its constants may carry it.
     """
 
     name: str
@@ -40,16 +78,25 @@ class CorruptionSuite:
     dataset: str
     profile: str
     corruptions: tuple[str, ...]
-    severities: tuple[int, ...] = (1, 2, 3, 4, 5)
+    severities: tuple[int, ...] = _SEVERITIES
     seed: int = 0
+    framing: Literal["dataset", "imagenet-c"] = "dataset"
     official: tuple[str, ...] = ()
     published: str = ""
     source: str = ""
+    shift: ShiftedSet | None = None
+    baseline: Baseline | None = None
 
     @staticmethod
     def clean_only(dataset: str) -> CorruptionSuite:
         """A suite of no corruptions: the clean test split alone."""
         return CorruptionSuite("clean", "clean", dataset, "cifar", ())
+
+    def named_from(self, suffix: str) -> CorruptionSuite:
+        """The suite as built on other pictures than the published set's: named after them, published nowhere."""
+        if not suffix:
+            return self
+        return dataclasses.replace(self, name=self.name + suffix, title=self.title + suffix, published="")
 
 
 def suite_names() -> list[str]:
@@ -57,69 +104,29 @@ def suite_names() -> list[str]:
     return names_of("corruptions")
 
 
-def names_of(*kinds: SuiteKind) -> list[str]:
-    """Names of the suites of `kinds` that come with fredbench."""
-    names = sorted(item.name.removesuffix(".toml") for item in _shipped().iterdir() if item.name.endswith(".toml"))
-    return [name for name in names if kind_of(name) in kinds]
-
-
 def suite_named(name: str) -> CorruptionSuite:
     """The corruption suite called `name`, or the one in the TOML file at that path."""
-    values, where = tables_of(name, "corruptions")
-    return _checked(built(CorruptionSuite, values, where=f"suite {where}"), where)
-
-
-def kind_of(name: str) -> SuiteKind:
-    """Whether the suite called `name`, or the TOML file at that path, lists corruptions or runs."""
-    kind = _read(name)[0].get("kind", "corruptions")
-    if kind not in _KINDS:
-        raise UnknownNameError(f"kind of suite {name}:", str(kind), _KINDS)
-    return "grid" if kind == "grid" else "corruptions"
-
-
-def tables_of(name: str, kind: SuiteKind) -> tuple[dict[str, Any], str]:
-    """The contents of a suite of `kind`, as TOML has them, and where they stand; of another kind: `UsageError`."""
-    found = kind_of(name)
-    if found != kind:
-        words = {"corruptions": "a corruption suite", "grid": "a grid of runs"}
-        raise UsageError(
-            f"suite {name} is {words[found]}, not {words[kind]}", hint=_OTHER_COMMAND[found].format(name=name)
-        )
-    values, where = _read(name)
-    return {key: value for key, value in values.items() if key != "kind"}, where
-
-
-def _read(name: str) -> tuple[Mapping[str, Any], str]:
     if not name.endswith(".toml"):
-        file = _shipped() / f"{name}.toml"
-        if not file.is_file():
-            raise UnknownNameError("suite", name, names_of(*_KINDS))
-        return _parsed(file.read_text(), where=name), name
-    path = Path(name)
-    if not path.is_file():
-        raise UsageError(f"no suite file at {path}", hint=f"known suites: {', '.join(names_of(*_KINDS))}")
-    try:
-        text = path.read_text()
-    except UnicodeDecodeError as error:
-        raise UsageError(f"suite {path} is no text: {error}", hint="give a TOML file") from error
-    return _parsed(text, where=str(path)), str(path)
+        return _shipped_suite(name)
+    suite = _suite(*tables_of(name, "corruptions"))
+    _check_names(suite, where=name)
+    return suite
 
 
-def _shipped() -> Any:
-    """The folder of suite files: inside an installed package or, in a checkout, beside it."""
-    packaged = files("fredbench") / "suite_files"
-    return packaged if packaged.is_dir() else Path(str(files("fredbench"))).parent / "suites"
+@cache
+def _shipped_suite(name: str) -> CorruptionSuite:
+    return _suite(*tables_of(name, "corruptions"))
 
 
-def _parsed(text: str, *, where: str) -> Mapping[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise UsageError(f"suite {where} is not TOML: {error}", hint="mend the line it names") from error
-
-
-def _checked(suite: CorruptionSuite, where: str) -> CorruptionSuite:
-    if not suite.severities or not set(suite.severities) <= set(range(1, 6)):
+def _suite(values: Mapping[str, Any], where: str) -> CorruptionSuite:
+    plain = dict(values)
+    baseline, shift = plain.pop("baseline", None), plain.pop("shift", None)
+    suite = dataclasses.replace(
+        _from_table(CorruptionSuite, plain, where=f"suite {where}"),
+        baseline=None if baseline is None else _baseline(baseline, where=f"[baseline] of suite {where}"),
+        shift=None if shift is None else _shift(shift, where=f"[shift] of suite {where}"),
+    )
+    if not suite.severities or not set(suite.severities) <= set(_SEVERITIES):
         raise UsageError(f"suite {where} has severities {suite.severities}", hint="severities are 1 to 5")
     if suite.profile not in PROFILES:
         raise UnknownNameError(f"profile of suite {where}:", suite.profile, PROFILES)
@@ -127,3 +134,60 @@ def _checked(suite: CorruptionSuite, where: str) -> CorruptionSuite:
         if name not in ALL:
             raise UnknownNameError(f"corruption of suite {where}:", name, ALL)
     return suite
+
+
+def _from_table(kind: type[T], values: Any, *, where: str) -> T:
+    """A dataclass of plain values from a TOML table."""
+    if not isinstance(values, Mapping):
+        raise UsageError(f"{where} is not a table of keys", hint="see `fredbench suite show cifar10c`")
+    return built(kind, values, where=where)
+
+
+def _baseline(values: Any, *, where: str) -> Baseline:
+    plain = dict(values) if isinstance(values, Mapping) else values
+    table = plain.pop("errors", None) if isinstance(plain, dict) else None
+    baseline = _from_table(Baseline, plain, where=where)
+    if not isinstance(table, Mapping) or not table:
+        raise UsageError(f"{where} lacks errors", hint="five errors in percent for each corruption, severities 1 to 5")
+    errors = {}
+    for name, value in table.items():
+        if name not in ALL:
+            raise UnknownNameError(f"corruption of {where}:", name, ALL)
+        errors[name] = parse_value(value, tuple[float, ...], where=f"{where}: errors of {name}")
+    for name, found in {**errors, "clean": (baseline.clean,) * 5}.items():
+        if len(found) != 5 or not all(0 <= value <= 100 for value in found):
+            raise UsageError(f"{where} has errors {found} of {name}", hint="five errors in percent, 0 to 100")
+    return dataclasses.replace(baseline, errors=errors)
+
+
+def _shift(values: Any, *, where: str) -> ShiftedSet:
+    shift = _from_table(ShiftedSet, values, where=where)
+    if not shift.versions or len(shift.versions) != len(shift.pictures) or not shift.folders:
+        raise UsageError(
+            f"{where} needs folders, versions and as many picture counts", hint="see `suite show cifar101`"
+        )
+    return shift
+
+
+def _constants(suite: CorruptionSuite) -> dict[str, Any]:
+    """What makes the pictures of a suite those that its name promises."""
+    names = ("dataset", "profile", "framing", "corruptions", "shift")
+    return {name: getattr(suite, name) for name in names}
+
+
+def _check_names(suite: CorruptionSuite, *, where: str) -> None:
+    """A published suite's name, title or name in the literature stands for its constants; others may not carry it."""
+    titles = {suite.name, suite.title, suite.published} - {""}
+    printed = [shipped for shipped in map(_shipped_suite, suite_names()) if shipped.published]
+    for shipped in printed:
+        taken = titles & {shipped.name, shipped.title, shipped.published}
+        wanted = _constants(shipped)
+        for key, value in _constants(suite).items():
+            if taken and value != wanted[key]:
+                raise UsageError(
+                    f"suite {where} is called {min(taken)}, but its {key} is not that set's",
+                    hint=f"give it names of its own; see `fredbench suite show {shipped.name}` for what the name means",
+                )
+    known = {shipped.published for shipped in printed}
+    if suite.published and suite.published not in known:
+        raise UnknownNameError(f"published set of suite {where}:", suite.published, known)

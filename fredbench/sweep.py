@@ -19,7 +19,7 @@ import torch
 
 from fredbench import distillation
 from fredbench.datasets import Dataset
-from fredbench.domains import TestDomains
+from fredbench.domains import domains_of
 from fredbench.errors import FredbenchError, ResourceError, UsageError
 from fredbench.estimation import duration, estimate, too_long, worth_estimating
 from fredbench.evaluation import Entrant, Evaluation, Standing, with_companions
@@ -99,13 +99,7 @@ class Sweep:
             dataset=self.dataset,
             device=self.device,
             threads=self.threads,
-            domains=TestDomains(
-                suite,
-                self.dataset,
-                severities=place.severities or suite.severities,
-                limit=place.limit,
-                official=TestDomains.official_folder(suite, self.data),
-            ),
+            domains=domains_of(suite, self.dataset, self.data, severities=place.severities, limit=place.limit),
             students=place.students,
         )
 

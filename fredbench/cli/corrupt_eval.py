@@ -8,8 +8,10 @@ import click
 
 from fredbench.api import evaluate
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.datasets import data_root
 from fredbench.errors import UsageError
 from fredbench.evaluation import PROTOCOLS
+from fredbench.official import locate_shifted
 from fredbench.report.table import corruption_table
 from fredbench.store import RunFolder, Store
 from fredbench.suites import CorruptionSuite, suite_named
@@ -37,6 +39,10 @@ __all__ = ["command"]
     show_default=True,
     help="`fred-literal` scores as FreD's published script does (test pictures normalised by .5, lr .01).",
 )
+@click.option(
+    "--calibration", is_flag=True, help="Add negative log-likelihood and expected calibration error (15 bins)."
+)
+@click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
 @format_option
 @device_option
 @store_option
@@ -49,6 +55,8 @@ def command(
     students: int | None,
     network: str | None,
     protocol: str,
+    calibration: bool,
+    intervals: bool,
     form: str,
     device: str,
     threads: int | None,
@@ -61,6 +69,8 @@ def command(
     Each distilled row comes with its control and its start; they are made when missing.
     """
     suite = suite_named(suite_name)
+    if suite.shift is not None:
+        locate_shifted(suite.shift, data_root(data))  # Without its arrays nothing else needs to be looked for.
     folders = Store(store)
     chosen = tuple(sorted(set(severities))) or suite.severities
     rows = evaluate(
@@ -71,13 +81,17 @@ def command(
         severities=chosen,
         limit=limit,
         protocol="fred-literal" if protocol == "fred-literal" else "own",
+        calibration=calibration,
         store=store,
         data=data,
         offline=offline,
         device=device,
         threads=threads,
     )
-    click.echo(corruption_table(suite.name, chosen, rows, form))
+    # The name under which the suite could be built: one on smaller pictures than the published set's says so.
+    name = next((row.suite for row in rows), suite.name)
+    shown = chosen if suite.corruptions else ()
+    click.echo(corruption_table(name, shown, rows, form, intervals=intervals))
 
 
 def finished_runs(store: Store, suite: CorruptionSuite) -> list[RunFolder]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ __all__ = [
     "device_option",
     "examples",
     "format_option",
+    "joined",
     "set_option",
     "store_option",
 ]
@@ -26,6 +27,11 @@ _Command = Callable[..., Any]
 def examples(*lines: str) -> str:
     """The epilogue of a `--help`: runnable examples, one a line."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def joined(values: Sequence[Any]) -> str:
+    """Values of one cell of a table."""
+    return ", ".join(map(str, values))
 
 
 def data_options(command: _Command) -> _Command:

@@ -82,7 +82,10 @@ def command(
         )
         synsets = {label: load(row.run) for label, row in zip(distinct_labels(rows), rows, strict=True)}
         severities = tuple(sorted(set(scoring["severities"]))) or suite.severities
-        if suite.corruptions:
+        if suite.corruptions or suite.shift:
+            # Named as it was built: a suite on smaller pictures than the published set's says so.
+            suite = suite.named_from(rows[0].suite.removeprefix(suite.name))
+            severities = severities if suite.corruptions else ()
             sections.append(Section(suite.title, rows, severities, suite, synsets))
         else:
             sections.append(Section(suite.title, rows, (), None, synsets))
@@ -123,9 +126,9 @@ def _default(store: Store) -> list[str]:
 
 
 def _suite_of(dataset: str) -> CorruptionSuite:
-    """The shipped suite of a dataset; one without corruptions where there is none."""
+    """The shipped suite of a dataset's corruptions; one without any where there is none."""
     for suite in map(suite_named, suite_names()):
-        if suite.dataset == dataset:
+        if suite.dataset == dataset and suite.corruptions:
             return suite
     return dataclasses.replace(CorruptionSuite.clean_only(dataset), title=f"{dataset}, clean test pictures")
 

@@ -5,20 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
-from fredbench.errors import UsageError
-from fredbench.grids import Grid, Place, grid_named
-from fredbench.presets import PRESETS
+from fredbench.cli.options import examples, format_option, joined
+from fredbench.cli.suite_baseline import baseline_command
+from fredbench.cli.suite_run import plan_command, run_command
+from fredbench.grids import grid_named
 from fredbench.report.table import simple_table
-from fredbench.suites import kind_of, names_of, suite_named
-
-if TYPE_CHECKING:
-    from fredbench.sweep import Sweep
+from fredbench.suite_reading import kind_of, names_of
+from fredbench.suites import suite_named
 
 __all__ = ["SUITE_HEAD", "command", "suite_lines"]
 
@@ -36,34 +33,14 @@ def _names() -> list[str]:
 
 def _corruption_line(name: str) -> Sequence[Any]:
     suite = suite_named(name)
-    severities = _joined(suite.severities)
+    severities = joined(suite.severities)
     return name, "corruptions", suite.dataset, suite.title, suite.profile, len(suite.corruptions), severities, ""
 
 
 def _grid_line(name: str) -> Sequence[Any]:
     grid = grid_named(name)
-    datasets, cells = _joined([p.name for p in grid.places]), _joined([len(grid.cells(p)) for p in grid.places])
+    datasets, cells = joined([p.name for p in grid.places]), joined([len(grid.cells(p)) for p in grid.places])
     return name, "runs", datasets, grid.title, "", "", "", cells
-
-
-def _joined(values: Sequence[Any]) -> str:
-    return ", ".join(map(str, values))
-
-
-def _run_options(command: Any) -> Any:
-    """What `plan` and `run` share: which part of a grid, and where its runs and data lie."""
-    for option in (
-        data_options,
-        store_option,
-        device_option,
-        format_option,
-        click.option("--preset", type=click.Choice(list(PRESETS)), help="Effort.  [default: the suite's]"),
-        click.option("--ipc", "ipcs", type=int, multiple=True, help="This budget only (repeatable)."),
-        click.option("--dataset", help="Which of the suite's datasets.  [default: its first]"),
-        click.argument("name", metavar="NAME-or-FILE"),
-    ):
-        command = option(command)
-    return command
 
 
 @click.group("suite", epilog=examples("fredbench suite list", "fredbench suite run twelve --dataset digits --ipc 1"))
@@ -93,86 +70,14 @@ def show_command(name: str, form: str) -> None:
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     """Keys and values, tables in lists by number; what is left at none is left out."""
     for key, value in values.items():
-        tables = isinstance(value, (list, tuple)) and value and isinstance(value[0], dict)
-        if tables:
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, (list, tuple)) and value and isinstance(value[0], dict):
             for number, table in enumerate(value, 1):
                 yield from _flat(table, f"{prefix}{key}.{number}.")
         elif value is not None:
-            yield f"{prefix}{key}", _joined(value) if isinstance(value, (list, tuple)) else value
+            yield f"{prefix}{key}", joined(value) if isinstance(value, (list, tuple)) else value
 
 
-@command.command("plan", epilog=examples("fredbench suite plan smoke", "fredbench suite plan twelve --dataset digits"))
-@_run_options
-def plan_command(form: str, **asked: Any) -> None:
-    """Say what a grid will make, and what of it is there; nothing is trained."""
-    from fredbench.report.results import plan_table
-
-    sweep = _sweep(**asked)
-    click.echo(plan_table(sweep, sweep.planned(), form))
-
-
-@command.command("run", epilog=examples("fredbench suite run smoke", "fredbench suite run twelve --out twelve.json"))
-@_run_options
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there as JSON too.")
-@click.option("--yes", is_flag=True, help="Also make cells that are estimated at above 6 hours.")
-def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
-    """Make and score the runs of a grid, one after the other, and print their table.
-
-    Run the same command again to go on with a grid that was stopped. A cell that fails is reported, the others go on.
-    """
-    from fredbench.environment import environment
-    from fredbench.files import write_json
-    from fredbench.report.results import results_document, results_table
-
-    sweep = _sweep(**asked)
-    outcomes = list(sweep.run(yes=yes))
-    made_by = environment(str(sweep.device), sweep.threads)
-    click.echo(results_table(sweep, outcomes, form, made_by))
-    if out is not None:
-        write_json(out, results_document(sweep, outcomes, made_by))
-    if failed := [outcome for outcome in outcomes if outcome.problem is not None]:
-        raise UsageError(
-            f"{len(failed)} of {len(outcomes)} cells failed: {'; '.join(o.cell.label for o in failed)}",
-            hint="each says above why; the others are kept, so the same command makes only what is missing",
-        )
-
-
-def _sweep(
-    *,
-    name: str,
-    dataset: str | None,
-    ipcs: tuple[int, ...],
-    preset: str | None,
-    device: str,
-    threads: int | None,
-    store: Path,
-    data: Path | None,
-    offline: bool,
-) -> Sweep:
-    """The part of the grid `name` that is asked for, with its dataset loaded."""
-    from fredbench.datasets import data_root, load_dataset
-    from fredbench.device import resolve_device, use_threads
-    from fredbench.store import Store
-    from fredbench.sweep import Sweep
-
-    grid = grid_named(name)
-    place = _part(grid, grid.place(dataset), ipcs, preset)
-    return Sweep(
-        grid,
-        place,
-        load_dataset(place.name, root=data, offline=offline),
-        Store(store),
-        resolve_device(device),
-        use_threads(threads),
-        data_root(data),
-    )
-
-
-def _part(grid: Grid, place: Place, ipcs: tuple[int, ...], preset: str | None) -> Place:
-    for ipc in ipcs:
-        if ipc not in place.ipcs:
-            raise UsageError(
-                f"suite {grid.name} has no IPC {ipc} on {place.name}", hint=f"it has {_joined(place.ipcs)}"
-            )
-    chosen = tuple(ipc for ipc in place.ipcs if not ipcs or ipc in ipcs)
-    return dataclasses.replace(place, ipcs=chosen, preset=preset or place.preset)
+for _command in (plan_command, run_command, baseline_command):
+    command.add_command(_command)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
+from fredbench.datasets.resize import Geometry
 from fredbench.errors import DataError, UsageError
 from fredbench.files import canonical_json
 
@@ -19,6 +20,7 @@ __all__ = [
     "FileRecord",
     "Source",
     "Split",
+    "StoredTest",
     "carve_validation",
     "channel_statistics",
     "hold_out",
@@ -143,11 +145,26 @@ class FileRecord:
 
 
 @dataclass(frozen=True, eq=False)
+class StoredTest:
+    """The test pictures before any geometry of the dataset's, for suites that cut them otherwise.
+
+    sizes: reads (height, width) of each, in the split's order, without decoding. read: the split under another
+    geometry; None takes the pictures as they are stored, which needs them to be of one size. resized: they were
+    brought to one size before they were stored, so that their framing is no longer the original one.
+    """
+
+    sizes: Callable[[], Int64[np.ndarray, "n 2"]]
+    read: Callable[[Geometry | None], Split]
+    resized: bool
+
+
+@dataclass(frozen=True, eq=False)
 class Source:
     """Where a dataset was found, in which form, and how its splits are read; opening one decodes nothing.
 
     `partial` says by split what is missing against the published set; `stored_size` is (height, width) of the
-    pictures as stored, None where they vary; `files` are those whose checksums are known.
+    pictures as stored, None where they vary; `files` are those whose checksums are known. `stored_test` reads
+    the test pictures anew, where the form holds them at another size than the dataset.
     """
 
     form: str
@@ -157,6 +174,7 @@ class Source:
     notes: tuple[str, ...] = ()
     stored_size: tuple[int, int] | None = None
     files: tuple[FileRecord, ...] = ()
+    stored_test: StoredTest | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,6 +197,7 @@ class Dataset:
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     published: Mapping[str, int] = field(default_factory=dict)
     known_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    geometry: Geometry | None = None
 
     @classmethod
     def from_splits(cls, name: str, train: Split, test: Split, classes: Sequence[str], *, flip: bool = True) -> Dataset:

@@ -11,14 +11,14 @@ from itertools import islice
 from typing import TypeVar
 
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from fredbench.datasets.resize import Geometry
 from fredbench.errors import DataError
 from fredbench.progress import Progress
 
-__all__ = ["decode_all", "in_threads", "rgb_picture"]
+__all__ = ["decode_all", "in_threads", "picture_sizes", "rgb_picture"]
 
 A = TypeVar("A")
 B = TypeVar("B")
@@ -79,6 +79,24 @@ def rgb_picture(data: bytes, where: str) -> Image.Image:
             f"cannot read {where} as a picture: {error}",
             hint="replace the file by a whole copy, or remove it",
         ) from error
+
+
+def picture_sizes(
+    files: Sequence[str], read: Callable[[str], bytes], where: Callable[[str], str]
+) -> Int64[np.ndarray, "n 2"]:
+    """(height, width) of the pictures named by `files`, from their heads alone; `DataError` for what is none."""
+
+    def size(name: str) -> tuple[int, int]:
+        try:
+            with Image.open(io.BytesIO(read(name))) as picture:
+                return picture.height, picture.width
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+            raise DataError(
+                f"cannot read {where(name)} as a picture: {error}",
+                hint="replace the file by a whole copy, or remove it",
+            ) from error
+
+    return np.array(list(in_threads(size, files)), dtype=np.int64).reshape(-1, 2)
 
 
 def decode_all(

@@ -63,4 +63,5 @@ class Family:
             normalization=(self.mean, self.std),
             published=self.published,
             known_fingerprints=self.fingerprints,
+            geometry=geometry,
         )

@@ -17,13 +17,13 @@ import numpy as np
 from jaxtyping import Int64
 
 from fredbench.datasets.core import Dataset, Source, Split, hold_out
-from fredbench.datasets.decoding import decode_all, rgb_picture
+from fredbench.datasets.decoding import decode_all, picture_sizes, rgb_picture
 from fredbench.datasets.family import Family
 from fredbench.datasets.manifest import MANIFEST
 from fredbench.datasets.resize import Geometry, geometry_from
 from fredbench.errors import DataError, UsageError
 
-__all__ = ["TEST_FOLDERS", "open_folder", "pictures_below", "read_pictures"]
+__all__ = ["TEST_FOLDERS", "open_folder", "pictures_below", "read_pictures", "stored_sizes"]
 
 TEST_FOLDERS = ("test", "val", "validation")
 _ENDINGS = {".jpg", ".jpeg", ".png", ".ppm", ".pgm", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
@@ -53,6 +53,11 @@ def read_pictures(files: Sequence[Path], labels: Sequence[int], geometry: Geomet
     names = [str(path) for path in files]
     images = decode_all(names, _bytes_of, str, geometry, label=f"reading {label}")
     return Split(images, np.asarray(labels, dtype=np.int64))
+
+
+def stored_sizes(files: Sequence[Path]) -> Int64[np.ndarray, "n 2"]:
+    """(height, width) of the pictures in `files`, as stored."""
+    return picture_sizes([str(path) for path in files], _bytes_of, str)
 
 
 def _class_folders(folder: Path) -> list[Path]:

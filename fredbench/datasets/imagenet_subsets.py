@@ -17,14 +17,23 @@ from pathlib import Path
 
 import numpy as np
 
-from fredbench.datasets.core import Source, Split, hold_out
+from fredbench.datasets.core import Source, Split, StoredTest, hold_out
 from fredbench.datasets.family import Family
-from fredbench.datasets.image_folder import TEST_FOLDERS, pictures_below, read_pictures
+from fredbench.datasets.image_folder import TEST_FOLDERS, pictures_below, read_pictures, stored_sizes
 from fredbench.datasets.packed import find_packed
 from fredbench.datasets.resize import Geometry
 from fredbench.errors import DataError
 
-__all__ = ["IMAGEFRUIT", "IMAGEMEOW", "IMAGENETTE", "IMAGESQUAWK", "IMAGEWOOF", "IMAGEYELLOW", "find_tree"]
+__all__ = [
+    "IMAGEFRUIT",
+    "IMAGEMEOW",
+    "IMAGENETTE",
+    "IMAGESQUAWK",
+    "IMAGEWOOF",
+    "IMAGEYELLOW",
+    "class_listing",
+    "find_tree",
+]
 
 _SIDE = 128
 # ILSVRC-2012 holds 732 to 1,300 training pictures a class and 50 for validation (Russakovsky et al., IJCV
@@ -48,7 +57,7 @@ def _bases(family: Family, root: Path) -> Iterator[Path]:
     yield root
 
 
-def _by_class(folder: Path, wnids: Sequence[str]) -> _Listing:
+def class_listing(folder: Path, wnids: Sequence[str]) -> _Listing:
     """Files and labels of the class folders below `folder`; a class without pictures is a `DataError`."""
     files: list[Path] = []
     labels: list[int] = []
@@ -92,7 +101,7 @@ def _test_listing(base: Path, wnids: Sequence[str]) -> _Listing | None:
     """The test pictures of a tree: class folders in `test`, `val` or `validation`, or Kaggle's flat `val`."""
     for name in TEST_FOLDERS:
         if any((base / name / wnid).is_dir() for wnid in wnids):
-            return _by_class(base / name, wnids)
+            return class_listing(base / name, wnids)
     solution = _solution_file(base)
     if (base / "val").is_dir() and solution is not None:
         files, labels = _flat_validation(base / "val", solution, wnids)
@@ -117,12 +126,21 @@ def _tree_notes(train: _Listing, test: _Listing | None) -> tuple[dict[str, str],
     return partial_, notes
 
 
+def _stored(family: Family, test: _Listing) -> StoredTest:
+    files, labels = test
+    return StoredTest(
+        sizes=lambda: stored_sizes(files),
+        read=lambda geometry: read_pictures(files, labels, geometry, f"{family.name} test"),
+        resized=False,
+    )
+
+
 def find_tree(family: Family, root: Path, geometry: Geometry | None) -> Source | None:
     """A tree by WordNet id below `root`, in ILSVRC's, Kaggle's or fastai's layout."""
     base = next((b for b in _bases(family, root) if any((b / "train" / w).is_dir() for w in family.wnids)), None)
     if base is None:
         return None
-    train, test = _by_class(base / "train", family.wnids), _test_listing(base, family.wnids)
+    train, test = class_listing(base / "train", family.wnids), _test_listing(base, family.wnids)
     missing, notes = _tree_notes(train, test)
     if geometry is not None:
         notes.insert(0, f"pictures stored at varying sizes, {geometry.describe()}")
@@ -131,15 +149,16 @@ def find_tree(family: Family, root: Path, geometry: Geometry | None) -> Source |
             "train": partial(read_pictures, *train, geometry, f"{family.name} train"),
             "test": partial(read_pictures, *test, geometry, f"{family.name} test"),
         }
-        return Source("ImageNet tree", base, readers, missing, tuple(notes))
+        return Source("ImageNet tree", base, readers, missing, tuple(notes), stored_test=_stored(family, test))
     kept, held, note = hold_out(np.asarray(train[1], dtype=np.int64))
+    test = [train[0][row] for row in held], [train[1][row] for row in held]
 
     @cache
     def both() -> Split:
         return read_pictures(*train, geometry, family.name)
 
     held_out = {"train": lambda: both().take(kept), "test": lambda: both().take(held)}
-    return Source("ImageNet tree", base, held_out, missing, (*notes, note))
+    return Source("ImageNet tree", base, held_out, missing, (*notes, note), stored_test=_stored(family, test))
 
 
 def _subset(name: str, *classes: tuple[str, str]) -> Family:

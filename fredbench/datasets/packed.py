@@ -6,10 +6,11 @@ a second of decoding, and no altered file passes.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cache
 from functools import partial as partial_of
@@ -18,8 +19,8 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from fredbench.datasets.core import Dataset, FileRecord, Source, Split, hold_out
-from fredbench.datasets.decoding import decode_all, in_threads, rgb_picture
+from fredbench.datasets.core import Dataset, FileRecord, Source, Split, StoredTest, hold_out
+from fredbench.datasets.decoding import decode_all, in_threads, picture_sizes, rgb_picture
 from fredbench.datasets.family import Family
 from fredbench.datasets.manifest import MANIFEST, Manifest, SplitRecord, read_manifest
 from fredbench.datasets.resize import Geometry, geometry_from
@@ -95,8 +96,9 @@ def _read_sheets(manifest: Manifest, record: SplitRecord) -> UInt8[np.ndarray, "
     return images
 
 
-def _read_zips(manifest: Manifest, record: SplitRecord, geometry: Geometry | None) -> UInt8[np.ndarray, "n h w 3"]:
-    """JPEGs in ZIPs, in the order of the archives' own listing."""
+@contextlib.contextmanager
+def _zipped(manifest: Manifest, record: SplitRecord) -> Iterator[tuple[list[str], Callable[[str], bytes]]]:
+    """The pictures in a split's ZIPs, in the order of the archives' own listing: their keys, and how to read one."""
     archives: list[zipfile.ZipFile] = []
     place: dict[str, tuple[zipfile.ZipFile, str]] = {}
     try:
@@ -113,18 +115,26 @@ def _read_zips(manifest: Manifest, record: SplitRecord, geometry: Geometry | Non
                 f"the {record.name} ZIPs of {manifest.folder} hold {len(place)} pictures, not {record.count}",
                 hint=_MEND,
             )
-        return decode_all(
-            list(place),
-            lambda key: place[key][0].read(place[key][1]),
-            lambda key: key,
-            geometry,
-            label=f"reading {manifest.name} {record.name}",
-        )
+        yield list(place), lambda key: place[key][0].read(place[key][1])
     except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
         raise DataError(f"cannot read the {record.name} archives of {manifest.folder}: {error}", hint=_MEND) from error
     finally:
         for archive in archives:
             archive.close()
+
+
+def _read_zips(manifest: Manifest, record: SplitRecord, geometry: Geometry | None) -> UInt8[np.ndarray, "n h w 3"]:
+    with _zipped(manifest, record) as (keys, read):
+        return decode_all(keys, read, str, geometry, label=f"reading {manifest.name} {record.name}")
+
+
+def _stored_sizes(manifest: Manifest, name: str) -> Int64[np.ndarray, "n 2"]:
+    """(height, width) of the pictures of split `name`; of one picture's size where the description has one."""
+    record = manifest.splits[name]
+    if manifest.picture is not None:
+        return np.tile(np.array(manifest.picture[:2], dtype=np.int64), (record.count, 1))
+    with _zipped(manifest, record) as (keys, read):
+        return picture_sizes(keys, read, str)
 
 
 def read_packed_split(manifest: Manifest, name: str, geometry: Geometry | None) -> Split:
@@ -154,19 +164,26 @@ def packed_source(
     """
     partial = dict(manifest.partial)
 
-    def whole(name: str) -> Split:
-        split = read_packed_split(manifest, name, geometry)
+    def order(name: str) -> Int64[np.ndarray, " n"] | slice:
+        if label_map is None:
+            return slice(None)
+        return np.argsort(label_map[packed_labels(manifest.folder, manifest.splits[name])], kind="stable")
+
+    def whole(name: str, shaping: Geometry | None) -> Split:
+        split = read_packed_split(manifest, name, shaping)
         if label_map is None:
             return split
-        labels = label_map[split.labels]
-        order = np.argsort(labels, kind="stable")
-        return Split(split.images[order], labels[order])
+        rows = order(name)
+        return Split(split.images[rows], label_map[split.labels][rows])
 
-    readers: dict[str, Callable[[], Split]] = {"train": partial_of(whole, "train")}
+    readers: dict[str, Callable[[], Split]] = {"train": partial_of(whole, "train", geometry)}
     notes = list(manifest.notes)
     test = manifest.test_name
+    resized = manifest.picture is not None
     if test is not None:
-        readers["test"] = partial_of(whole, test)
+        readers["test"] = partial_of(whole, test, geometry)
+        sizes = partial_of(_stored_sizes, manifest, test)
+        stored = StoredTest(lambda: sizes()[order(test)], partial_of(whole, test), resized)
         if test != "test" and test in partial:
             partial["test"] = partial.pop(test)
     else:
@@ -177,16 +194,21 @@ def packed_source(
         notes.append(note)
         partial["test"] = f"absent; {len(held)} training pictures are held out"
         # Both sides come out of one file, which is decoded once.
-        both = cache(whole)
-        readers = {"train": lambda: both("train").take(kept), "test": lambda: both("train").take(held)}
+        both = cache(partial_of(whole, "train"))
+        readers = {"train": lambda: both(geometry).take(kept), "test": lambda: both(geometry).take(held)}
+        stored = StoredTest(
+            lambda: _stored_sizes(manifest, "train")[order("train")][held],
+            lambda shaping: both(shaping).take(held),
+            resized,
+        )
     for name, total in (published or {}).items():
         record = manifest.splits.get(test or "" if name == "test" else name)
         if record is not None and record.count < total:
             partial.setdefault(name, f"{record.count} of {total}")
-    stored = manifest.source_picture or (manifest.picture[:2] if manifest.picture else None)
+    before = manifest.source_picture or (manifest.picture[:2] if manifest.picture else None)
     used = [manifest.splits[name] for name in ("train", test) if name]
     files = tuple(FileRecord(manifest.folder / f, "sha256", digest) for r in used for f, digest in r.sha256.items())
-    return Source("packed", manifest.folder, readers, partial, tuple(notes), stored, files)
+    return Source("packed", manifest.folder, readers, partial, tuple(notes), before, files, stored)
 
 
 def find_packed(family: Family, root: Path, geometry: Geometry | None) -> Source | None:

@@ -55,16 +55,28 @@ class Geometry:
 
     `squash` forces both sides (MTT, FreD); `crop` brings the shorter side to `size` and takes the centre
     square (GLaD). `antialias` chooses Pillow's bilinear filter, whose support grows with the reduction;
-    without it, plain bilinear interpolation, as torchvision before 0.17 did on tensors.
+    without it, plain bilinear interpolation, as torchvision before 0.17 did on tensors. `shorter`, for `crop`, is
+    another length of the shorter side to cut the square from (ImageNet-C: 256, then 224 in the middle).
+
+    Raises `UsageError` for a `shorter` that the square does not fit into.
     """
 
     size: int
     mode: Literal["squash", "crop"] = "squash"
     antialias: bool = True
+    shorter: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.shorter is not None and (self.mode != "crop" or self.shorter < self.size):
+            raise UsageError(
+                f"a {self.mode} of {self.size} pixels cannot be taken from a shorter side of {self.shorter}",
+                hint="give geometry=crop and a shorter side of at least the size",
+            )
 
     def describe(self) -> str:
         """One line for notes and cards."""
-        how = "both sides forced (squashed)" if self.mode == "squash" else "shorter side, then centre crop"
+        side = f"shorter side{f' to {self.shorter}' if self.shorter else ''}"
+        how = "both sides forced (squashed)" if self.mode == "squash" else f"{side}, then centre crop"
         filtering = "anti-aliased" if self.antialias else "not anti-aliased"
         return f"resized to {self.size}x{self.size}: {how}, bilinear, {filtering}"
 
@@ -73,10 +85,10 @@ class Geometry:
         width, height = picture.size
         if self.mode == "squash":
             return self._resized(picture, self.size, self.size)
-        shorter = min(width, height)
+        shorter, target = min(width, height), self.shorter or self.size
         # torchvision's rule: the longer side is cut down to a whole number, the crop's corner is rounded.
-        wide = int(self.size * width / shorter)
-        high = int(self.size * height / shorter)
+        wide = int(target * width / shorter)
+        high = int(target * height / shorter)
         whole = self._resized(picture, high, wide)
         top, left = round((high - self.size) / 2), round((wide - self.size) / 2)
         return whole[top : top + self.size, left : left + self.size]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fredbench.report.columns import Column, further_columns
 from fredbench.report.table import SHORT
 from fredbench.rows import Row
 from fredbench.statistics import Sample, spread_between
@@ -31,14 +32,15 @@ def leaders(samples: Sequence[Sample]) -> frozenset[int]:
     return frozenset(level) if len(level) < len(samples) else frozenset()
 
 
-def heads(names: Sequence[str]) -> list[dict[str, Any]]:
-    """The column heads after the set's name, in the literature's order."""
+def heads(names: Sequence[str], rows: Sequence[Row] = ()) -> list[dict[str, Any]]:
+    """The column heads after the set's name, in the literature's order, with those that only some tables have."""
     titled = [(SHORT.get(name, name), name.replace("_", " "), False) for name in names]
-    if names:
+    averaged = _averaged(names, rows)
+    if averaged:
         titled.append(("Avg.", "mean over corruptions and severities", True))
-    titled.append(("Clean", "clean test pictures", not names))
-    if names:
-        titled.append(("drop %", "share of the clean accuracy lost: 1 − average / clean", False))
+    titled.append(("Clean", "clean test pictures", not averaged))
+    if averaged:
+        titled += [(head, meaning, False) for head, meaning, _ in further_columns(rows)]
     titled += [
         ("#Params", "stored scalars, the literature's convention", True),
         ("strict", "everything counted", False),
@@ -51,6 +53,7 @@ def heads(names: Sequence[str]) -> list[dict[str, Any]]:
 def accuracy_lines(rows: Sequence[Row], labels: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
     """A line a row, each followed by the published row where there is one."""
     best = _best(rows, names)
+    further = further_columns(rows) if _averaged(names, rows) else []
     lines = []
     for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
         lines.append(
@@ -58,7 +61,7 @@ def accuracy_lines(rows: Sequence[Row], labels: Sequence[str], names: Sequence[s
                 "label": label,
                 "chip": "partial data" if row.partial else "",
                 "kind": "companion" if row.control or row.start else "",
-                "cells": _cells(row, names, best[number]),
+                "cells": _cells(row, names, best[number], further),
             }
         )
         if row.published is not None:
@@ -67,10 +70,15 @@ def accuracy_lines(rows: Sequence[Row], labels: Sequence[str], names: Sequence[s
                     "label": f"{row.method}, published in {row.published['source']}",
                     "chip": "",
                     "kind": "published",
-                    "cells": _published_cells(row.published, names),
+                    "cells": _published_cells(row.published, names, len(further)),
                 }
             )
     return lines
+
+
+def _averaged(names: Sequence[str], rows: Sequence[Row]) -> bool:
+    """Whether the table has an average: over corruptions or, in a suite without any, over shifted test sets."""
+    return bool(names) or any(row.average is not None for row in rows)
 
 
 def _columns(row: Row, names: Sequence[str]) -> dict[str, Sample]:
@@ -95,7 +103,7 @@ def _best(rows: Sequence[Row], names: Sequence[str]) -> list[set[str]]:
     return found
 
 
-def _cells(row: Row, names: Sequence[str], best: set[str]) -> list[dict[str, Any]]:
+def _cells(row: Row, names: Sequence[str], best: set[str], further: Sequence[Column]) -> list[dict[str, Any]]:
     columns = _columns(row, names)
     cells = []
     for name in names:
@@ -104,25 +112,25 @@ def _cells(row: Row, names: Sequence[str], best: set[str]) -> list[dict[str, Any
             by_severity = ", ".join(f"{value:.1f}" for value in row.corruptions[name].by_severity)
             title = f"{name.replace('_', ' ')}, by severity: {by_severity}"
         cells.append(_sample_cell(columns.get(name), best=name in best, title=title))
-    if names:
+    if further:
         cells.append({**_sample_cell(columns.get("average"), best="average" in best), "rule": True})
-    cells.append({**_sample_cell(row.clean, best="clean" in best), "rule": not names})
-    if names:
-        cells.append(_cell(_ABSENT if row.drop is None else f"{row.drop:.1f}"))
+    cells.append({**_sample_cell(row.clean, best="clean" in best), "rule": not further})
+    for _, _, text in further:
+        shown, mark, spread = (text(row) or _ABSENT).partition(" ± ")
+        cells.append(_cell(shown, small=f"± {spread}" if mark else ""))
     cells.append(_cell(f"{row.params:,}", rule=True))
     return [*cells, _cell(f"{row.params_strict:,}"), _cell(str(row.students)), _cell(row.scale)]
 
 
-def _published_cells(published: Mapping[str, Any], names: Sequence[str]) -> list[dict[str, Any]]:
+def _published_cells(published: Mapping[str, Any], names: Sequence[str], further: int) -> list[dict[str, Any]]:
     values, clean, average = published["corruptions"], published["clean"], published["average"]
     inferred = "inferred: " + ", ".join(published["inferred"]) if published["inferred"] else ""
     cells = [_cell(f"{values[name]:g}" if name in values else _ABSENT, title=inferred) for name in names]
-    if names:
+    if further:
         cells.append(_cell(_ABSENT if average is None else f"{average:g}", rule=True, title=inferred))
     small = f"± {clean['std']:g}" if clean and clean["std"] is not None else ""
-    cells.append(_cell(f"{clean['mean']:g}" if clean else _ABSENT, small=small, rule=not names))
-    if names:
-        cells.append(_cell(_ABSENT))
+    cells.append(_cell(f"{clean['mean']:g}" if clean else _ABSENT, small=small, rule=not further))
+    cells += [_cell(_ABSENT) for _ in range(further)]
     return [*cells, _cell(_ABSENT, rule=True), _cell(_ABSENT), _cell(_ABSENT), _cell("paper")]
 
 

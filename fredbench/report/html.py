@@ -106,7 +106,7 @@ def _section(section: Section) -> dict[str, Any]:
         "tiles": [_tile(label, row) for label, row in zip(labels, section.rows, strict=True)],
         "verdicts": said,
         "notes": [note for note in notes(section.rows, section.severities) if note not in said],
-        "heads": heads(names),
+        "heads": heads(names, section.rows),
         "lines": accuracy_lines(section.rows, labels, names),
         "table_note": _TABLE_NOTE,
         "charts": _charts(section) if names else None,

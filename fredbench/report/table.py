@@ -9,8 +9,9 @@ from typing import Any
 import pandas
 from tabulate import tabulate
 
-from fredbench.rows import Row
-from fredbench.statistics import ahead_by_more_than_spread, spread_between
+from fredbench.report.columns import Column, further_columns
+from fredbench.rows import CLEAN_CROP, CorruptionScore, Row
+from fredbench.statistics import Sample, ahead_by_more_than_spread, spread_between
 
 __all__ = ["corruption_table", "frame", "network_table", "notes", "simple_table", "verdicts"]
 
@@ -23,32 +24,37 @@ SHORT = {
 }  # fmt: skip
 _STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 _ABSENT = "–"
+_INFERRED = {
+    ("ipc", "severity"): (
+        "Published corruption rows print neither IPC nor severity; IPC 1 is inferred, severity is unknown."
+    ),
+    ("severity",): "Published averages over corruptions do not say their severity.",
+}
 
 
-def corruption_table(suite: str, severities: Sequence[int], rows: Sequence[Row], form: str) -> str:
-    """The cross-domain table: a row a run, clean, average, drop, every corruption in order, budget, students."""
+def corruption_table(
+    suite: str, severities: Sequence[int], rows: Sequence[Row], form: str, *, intervals: bool = False
+) -> str:
+    """The cross-domain table: a row a run, every corruption in order, average, clean, drop, errors, budget, students.
+
+    `intervals` adds 95 % confidence intervals to average and clean (JSON always holds them).
+    """
     if form == "json":
         document = {"suite": suite, "severities": list(severities), "rows": [row.to_mapping() for row in rows]}
         return json.dumps(document, indent=1, allow_nan=False)
     names = list(rows[0].corruptions) if rows else []
     if form == "csv":
         return _csv([_flat(row, list(row.corruptions)) for row in rows])
+    further = further_columns(rows)
     head = [
-        "set",
-        *(SHORT.get(name, name) for name in names),
-        "Avg.",
-        "Clean",
-        "drop %",
-        "#Params",
-        "strict",
-        "n",
-        "scale",
-    ]
+        "set", *(SHORT.get(name, name) for name in names), "Avg.", "Clean", *(title for title, _, _ in further),
+        "#Params", "strict", "n", "scale",
+    ]  # fmt: skip
     lines = []
     for row in rows:
-        lines.append(_cells(row, names))
+        lines.append(_cells(row, names, further, intervals))
         if row.published is not None:
-            lines.append(_published_cells(row, names))
+            lines.append(_published_cells(row, names, len(further)))
     body = _render(head, lines, form)
     return "\n".join([body, "", *notes(rows, severities)]) if form != "latex" else body
 
@@ -100,17 +106,36 @@ def frame(rows: Sequence[Row]) -> pandas.DataFrame:
 def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     """What must be read beside the numbers: scale, limits, partial data, spread, what is inferred."""
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
+    said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite not in ("", "clean")]
     said += [f"Scale {recipe}, network {network}." for recipe, network in _scales(rows)]
     limits = sorted({row.limit for row in rows if row.limit is not None})
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
     said += [f"Partial dataset ({note})." for note in sorted(partial)]
+    said += [f"Pictures: {framing}." for framing in sorted({row.framing for row in rows if row.framing})]
+    if any(CLEAN_CROP in row.domains for row in rows):
+        said.append("Crop: clean pictures in the corrupted ones' framing; drop and relative mCE are against these.")
+    said += list(dict.fromkeys(_baseline_note(row.baseline) for row in rows if row.baseline is not None))
+    unharmed = {name: None for row in rows if row.baseline for name, s in row.corruptions.items() if _unharmed(s)}
+    if unharmed:
+        said.append(f"No relative mCE: the baseline does not suffer from {', '.join(unharmed)}.")
     said += verdicts(rows)
-    if any(row.published and row.published["inferred"] for row in rows):
-        said.append("Published corruption rows print neither IPC nor severity; IPC 1 is inferred, severity is unknown.")
+    inferred = {tuple(row.published["inferred"]) for row in rows if row.published}
+    said += [text for words, text in _INFERRED.items() if words in inferred]
     if any(row.method == "fred" and row.objective == "dm" for row in rows):
         said.append("fred is run here with distribution matching (dm); the paper's headline numbers use tm.")
     return said
+
+
+def _unharmed(score: CorruptionScore) -> bool:
+    return score.ce is not None and score.relative_ce is None
+
+
+def _baseline_note(baseline: Mapping[str, Any]) -> str:
+    return (
+        f"mCE is relative to {baseline['name']}: {baseline['network']}, {baseline['training']}; clean error "
+        f"{baseline['clean_error']:.1f} %, n = {baseline['students']}; {baseline['provenance']}."
+    )
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
@@ -159,13 +184,19 @@ def _verdict(row: Row, other: Row) -> str:
     return f"{row.label} against {other.label}: {', '.join(parts)}."
 
 
-def _cells(row: Row, names: Sequence[str]) -> list[Any]:
+def _cells(row: Row, names: Sequence[str], further: Sequence[Column], intervals: bool) -> list[Any]:
+    def shown(sample: Sample | None) -> str:
+        if sample is None:
+            return _ABSENT
+        interval = sample.interval if intervals else None
+        return str(sample) if interval is None else f"{sample} [{interval[0]:.1f}, {interval[1]:.1f}]"
+
     return [
         row.label,
         *(f"{row.corruptions[name].sample.mean:.1f}" for name in names),
-        str(row.average) if row.average else _ABSENT,
-        str(row.clean),
-        _ABSENT if row.drop is None else f"{row.drop:.1f}",
+        shown(row.average),
+        shown(row.clean),
+        *(text(row) or _ABSENT for _, _, text in further),
         f"{row.params:,}",
         f"{row.params_strict:,}",
         row.students,
@@ -173,7 +204,7 @@ def _cells(row: Row, names: Sequence[str]) -> list[Any]:
     ]
 
 
-def _published_cells(row: Row, names: Sequence[str]) -> list[Any]:
+def _published_cells(row: Row, names: Sequence[str], further: int) -> list[Any]:
     printed: Mapping[str, Any] = row.published or {}
     clean, values = printed.get("clean"), printed.get("corruptions", {})
     shown = _ABSENT if clean is None else f"{clean['mean']:g}" + (f" ± {clean['std']:g}" if clean["std"] else "")
@@ -183,7 +214,7 @@ def _published_cells(row: Row, names: Sequence[str]) -> list[Any]:
         *(f"{values[name]:g}" if name in values else _ABSENT for name in names),
         _ABSENT if average is None else f"{average:g}",
         shown,
-        _ABSENT,
+        *[_ABSENT] * further,
         f"{row.params:,}" if row.control else _ABSENT,
         _ABSENT,
         _ABSENT,
@@ -214,6 +245,10 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
         flat |= _sample_columns("average", row.average)
     for name in names:
         flat |= _sample_columns(name, row.corruptions[name].sample)
+    for name, sample in {**row.domains, "mce": row.mce, "relative_mce": row.relative_mce}.items():
+        flat |= {} if sample is None else _sample_columns(name, sample)
+    for name, found in row.calibration.items():
+        flat |= {f"{name}_nll": found.nll.mean, f"{name}_ece": found.ece.mean}
     return flat
 
 

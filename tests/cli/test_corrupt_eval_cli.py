@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,72 @@ def test_a_lost_cell_is_made_again_the_same(table: dict[str, object], store: Pat
     assert {path: path.read_bytes() for path in before} == before
 
 
+def test_metrics_come_from_stored_predictions_alone(table: dict[str, object], store: Path, tmp_path: Path) -> None:
+    """Every number of the table, and those asked for later, without a student's weights."""
+    copy = Path(shutil.copytree(store, tmp_path / "store"))
+    for weights in copy.rglob("cells/student-*"):
+        weights.unlink()
+    asked = scored(copy, "--format", "json", "--calibration", "--intervals")
+    rows = json.loads(asked.out)["rows"]
+    assert not list(copy.rglob("cells/student-*")) and "training" not in asked.err and "scoring" not in asked.err
+    for row, before in zip(rows, table["rows"], strict=True):
+        calibration = row.pop("calibration")
+        assert {**row, "run": before["run"]} == before
+        assert set(calibration) == {"clean", "average", *NAMES}
+        for found in calibration.values():
+            # Ten classes: a student that knows nothing has ln 10 = 2.3 nats; none of these is far better.
+            assert 0 < found["nll"]["mean"] < 20 and 0 <= found["ece"]["mean"] <= 100 and found["nll"]["n"] == 2
+        means = [calibration[name]["ece"]["mean"] for name in NAMES]
+        assert calibration["average"]["ece"]["mean"] == pytest.approx(sum(means) / 15, abs=1e-3)
+
+
+def test_what_a_killed_evaluation_left_is_swept(table: dict[str, object], store: Path, tmp_path: Path) -> None:
+    copy = Path(shutil.copytree(store, tmp_path / "store"))
+    lost = next(copy.rglob("cells/scores-*"))
+    whole = next(path for path in sorted(copy.rglob("cells/student-*")) if path.parent == lost.parent)
+    leftovers = [file.parent / f".{file.name}.abc_123.part" for file in (lost, whole)]
+    other = lost.parent / ".student-of-another-process.safetensors.abcd.part"
+    for part in (*leftovers, other):
+        part.write_bytes(lost.read_bytes()[:100])
+    lost.unlink()
+    assert scored(copy, "--format", "json").code == 0
+    assert lost.is_file() and not any(part.exists() for part in leftovers) and other.exists()
+
+
+def test_errors_are_relative_to_the_suites_own_baseline(table: dict[str, object]) -> None:
+    baseline = suite_named("digitsc").baseline
+    assert baseline is not None
+    for row in table["rows"]:
+        assert row["baseline"]["name"] == baseline.name and row["baseline"]["network"] == baseline.network
+        for name, score in row["corruptions"].items():
+            theirs = [baseline.errors[name][severity - 1] for severity in (1, 3)]
+            expected = 100 * sum(100 - value for value in score["by_severity"]) / sum(theirs)
+            assert score["ce"] == pytest.approx(expected, rel=1e-4)
+        errors = [score["ce"] for score in row["corruptions"].values()]
+        assert row["mce"]["mean"] == pytest.approx(sum(errors) / 15, rel=1e-4) and row["mce"]["n"] == 2
+
+
+def test_a_suite_without_a_baseline_has_no_mce(store: Path, small_suite: Path) -> None:
+    outcome = invoke(
+        "corrupt-eval", "--suite", small_suite, *SMALL[:2], *SMALL[-3:], "--store", store, "--format", "json"
+    )
+    for row in json.loads(outcome.out)["rows"]:
+        assert row["mce"] is None and row["relative_mce"] is None and row["baseline"] is None
+        assert all(score["ce"] is None for score in row["corruptions"].values())
+    text = invoke("corrupt-eval", "--suite", small_suite, *SMALL[:2], *SMALL[-3:], "--store", store)
+    assert text.code == 0 and "mCE" not in text.out
+
+
+def test_intervals_and_calibration_stand_in_the_table_on_request(store: Path) -> None:
+    plain, asked = (scored(store, *more).out for more in ((), ("--intervals", "--calibration")))
+    for words in ("NLL clean", "ECE clean", "NLL avg.", "ECE avg."):
+        assert words in asked and words not in plain
+    lines = [next(line for line in text.splitlines() if line.startswith("fred (dm")) for text in (plain, asked)]
+    assert "[" not in lines[0] and lines[1].count("[") == 2
+    for words in ("mCE is relative to", "clean error"):
+        assert words in plain
+
+
 def test_csv_parses_and_says_the_same(table: dict[str, object], store: Path) -> None:
     outcome = scored(store, "--format", "csv")
     lines = list(csv.DictReader(io.StringIO(outcome.out)))
@@ -149,3 +216,9 @@ def _literal() -> Evaluation:
     digits, suite = load_dataset("digits"), suite_named("digitsc")
     domains = TestDomains(suite, digits, severities=(1,))
     return Evaluation(digits, torch.device("cpu"), 1, domains, protocol="fred-literal")
+
+
+def test_cifar101_says_how_to_get_its_arrays(tmp_path: Path) -> None:
+    outcome = invoke("corrupt-eval", "--suite", "cifar101", "--store", tmp_path, "--data", tmp_path, "--offline")
+    error, hint = outcome.problem()
+    assert "cifar10.1_v6_data.npy" in error and "modestyachts/CIFAR-10.1" in hint

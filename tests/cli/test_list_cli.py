@@ -14,7 +14,7 @@ from fredbench.methods import METHODS
 from fredbench.networks import NETWORKS
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS
-from fredbench.suites import names_of
+from fredbench.suite_reading import names_of
 
 KNOWN: dict[str, list[str]] = {
     "datasets": [*DATASETS, "folder:PATH", "packed:PATH"],

@@ -8,7 +8,7 @@ from pathlib import Path
 from commands import invoke
 
 from fredbench.corruptions import NAMES
-from fredbench.suites import names_of
+from fredbench.suite_reading import names_of
 
 
 def test_the_suites_are_listed() -> None:

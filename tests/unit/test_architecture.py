@@ -15,7 +15,20 @@ PACKAGE = ROOT / "fredbench"
 # From the ground up; a name stands for the module or for the package with all that is in it.
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "affine", "allocator", "progress", "rng", "statistics"}),
-    frozenset({"budget", "config", "device", "environment", "files", "memory", "optimisation", "plugins", "registry"}),
+    frozenset(
+        {
+            "budget",
+            "config",
+            "device",
+            "environment",
+            "files",
+            "memory",
+            "optimisation",
+            "plugins",
+            "registry",
+            "suite_reading",
+        }
+    ),
     frozenset(
         {"augmentation", "corruptions", "cutmix", "datasets", "kernels", "networks", "pictures", "stages", "whitening"}
     ),
@@ -23,10 +36,10 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"coresets", "experts", "objectives", "parameterizations", "trajectories"}),
     frozenset({"synset"}),
     frozenset({"grids", "methods", "presets", "published", "recipes", "spec", "suites"}),
-    frozenset({"resolution", "store"}),
+    frozenset({"framing", "official", "resolution", "store"}),
     frozenset({"assembly"}),
     frozenset({"auditing", "diagnosis", "distillation", "domains", "exporting", "reproducing", "rows", "students"}),
-    frozenset({"estimation", "evaluation"}),
+    frozenset({"baselines", "estimation", "evaluation", "tabulation"}),
     frozenset({"api", "sweep"}),
     frozenset({"report"}),
     frozenset({"cli", "__main__"}),
@@ -36,6 +49,8 @@ LEVELS: tuple[frozenset[str], ...] = (
 SIDEWAYS = {
     ("__main__", "cli"),
     ("coresets", "parameterizations"),
+    ("domains", "rows"),
+    ("evaluation", "tabulation"),
     ("experts", "trajectories"),
     ("grids", "suites"),
     ("published", "suites"),

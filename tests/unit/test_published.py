@@ -83,3 +83,32 @@ def test_corruptions_are_printed_for_one_set_and_budget_only() -> None:
 def test_clean_accuracies_by_method_and_budget(method: str, objective: str, ipc: int, mean: float) -> None:
     found = published_clean("cifar10", method, objective, ipc)
     assert found is not None and found["mean"] == mean
+
+
+@pytest.mark.parametrize(
+    ("suite", "method", "objective", "ipc", "average"),
+    # Slides table 4.
+    [
+        ("imagenettec", "fred", "tm", 1, 51.2),
+        ("imagenettec", "tm", "tm", 10, 50.9),
+        ("imagesquawkc", "idc", "idc", 1, 26.8),
+        ("imagewoofc", "fred", "tm", 10, 33.8),
+        ("imagesquawkc", "tm", "tm", 1, None),
+        ("imagenettec", "fred", "dm", 1, None),
+        ("imagenettec", "fred", "tm", 50, None),
+        ("imagenettec", "random", "none", 1, None),
+    ],
+)
+def test_imagenet_subsets_have_printed_averages(
+    suite: str, method: str, objective: str, ipc: int, average: float | None
+) -> None:
+    chosen = suite_named(suite)
+    row = published_row(chosen, dataset=chosen.dataset, method=method, objective=objective, ipc=ipc)
+    if average is None:
+        assert row is None
+        return
+    assert row is not None and row["average"] == average and row["corruptions"] == {}
+    assert row["inferred"] == ["severity"] and row["source"]
+    # Built on other pictures it has another name, and nothing was printed for that.
+    built = chosen.named_from("-from128")
+    assert published_row(built, dataset=built.dataset, method=method, objective=objective, ipc=ipc) is None

@@ -7,7 +7,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fredbench.statistics import Sample, ahead_by_more_than_spread, spread_between, summarise
+from fredbench.statistics import (
+    Sample,
+    ahead_by_more_than_spread,
+    corruption_errors,
+    mean_over,
+    relative_corruption_errors,
+    spread_between,
+    summarise,
+)
 
 accuracies = st.floats(0, 100)
 
@@ -23,7 +31,7 @@ def test_a_summary_is_numpys_mean_and_sample_standard_deviation(values: list[flo
 def test_one_student_has_no_spread() -> None:
     assert summarise([42.0]) == Sample(42.0, None, 1)
     assert str(summarise([42.0])) == "42.0"
-    assert summarise([42.0]).to_mapping() == {"mean": 42.0, "std": None, "n": 1}
+    assert summarise([42.0]).to_mapping() == {"mean": 42.0, "std": None, "n": 1, "ci95": None}
 
 
 def test_nothing_is_no_sample() -> None:
@@ -67,3 +75,44 @@ def test_the_spread_covers_the_t_test_it_stands_for() -> None:
         assert ahead == (t > 2)
         verdicts.add(ahead)
     assert verdicts == {True, False}
+
+
+@given(st.lists(accuracies, min_size=2, max_size=12))
+def test_the_interval_is_students_t(values: list[float]) -> None:
+    from scipy.stats import t
+
+    sample = summarise(values)
+    assert sample.interval is not None
+    scale = np.std(values, ddof=1) / math.sqrt(len(values))
+    if scale > 1e-9:
+        expected = t.interval(0.95, len(values) - 1, loc=np.mean(values), scale=scale)
+        assert sample.interval == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    low, high = sample.interval
+    assert low <= sample.mean <= high and sample.to_mapping()["ci95"] == [round(low, 4), round(high, 4)]
+
+
+def test_corruption_errors_are_ratios_of_sums() -> None:
+    """By hand, after Hendrycks and Dietterich's definitions."""
+    ours = {"fog": [30.0, 50.0], "snow": [20.0, 20.0]}
+    theirs = {"fog": [40.0, 60.0], "snow": [10.0, 30.0]}
+    errors = corruption_errors(ours, theirs)
+    assert errors == {"fog": pytest.approx(80.0), "snow": pytest.approx(100.0)} and mean_over(errors) == 90.0
+    # Above clean errors of 10 and 5: (20 + 40) / (35 + 55) and (10 + 10) / (5 + 25).
+    relative = relative_corruption_errors(ours, 10.0, theirs, 5.0)
+    assert relative["fog"] == pytest.approx(100 * 60 / 90) and relative["snow"] == pytest.approx(100 * 20 / 30)
+
+
+def test_a_network_against_itself_errs_by_100() -> None:
+    own = {"fog": [31.0, 52.0], "snow": [12.0, 20.0]}
+    assert mean_over(corruption_errors(own, own)) == pytest.approx(100)
+    assert mean_over(relative_corruption_errors(own, 9.0, own, 9.0)) == pytest.approx(100)
+
+
+def test_what_has_no_denominator_is_no_number() -> None:
+    ours = {"fog": [30.0, 50.0], "snow": [20.0, 20.0]}
+    missing = corruption_errors(ours, {"fog": [40.0, 60.0]})
+    assert missing["snow"] is None and mean_over(missing) is None
+    assert corruption_errors(ours, {"fog": [0.0, 0.0], "snow": [1.0, 1.0]})["fog"] is None
+    # A baseline that does not suffer from a corruption.
+    unharmed = relative_corruption_errors(ours, 10.0, {"fog": [5.0, 5.0], "snow": [30.0, 30.0]}, 5.0)
+    assert unharmed["fog"] is None and mean_over(unharmed) is None and mean_over({}) is None

@@ -111,7 +111,16 @@ def test_networks_stand_side_by_side() -> None:
     sample = {"convnet-d3-w32-in": Sample(50.0, 1.0, 3), "resnet18": Sample(40.0, None, 1)}
     rows = [made_row(corruptions=(), networks=sample)]
     found = json.loads(network_table(rows, "json"))["rows"][0]
-    assert found["networks"]["resnet18"] == {"mean": 40.0, "std": None, "n": 1} and "corruptions" not in found
+    assert (
+        found["networks"]["resnet18"]
+        == {
+            "mean": 40.0,
+            "std": None,
+            "n": 1,
+            "ci95": None,
+        }
+        and "corruptions" not in found
+    )
     text = network_table(rows, "markdown")
     assert "resnet18" in text and "50.0 ± 1.0" in text
     records = list(csv.DictReader(io.StringIO(network_table(rows, "csv"))))

@@ -1,0 +1,191 @@
+"""ImageNet suites: cut as ImageNet-C does where the pictures allow it, and called by what they were built on."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from spine import cifar_like
+
+from fredbench.corruptions import corrupt
+from fredbench.datasets import Dataset, Geometry, load_dataset
+from fredbench.datasets.catalogue import known_family
+from fredbench.domains import TestDomains
+from fredbench.errors import DataError, UsageError
+from fredbench.framing import framing_of
+from fredbench.rows import CLEAN, CLEAN_CROP
+from fredbench.suites import suite_named
+
+SUITE = suite_named("imagewoofc")
+WNIDS = known_family("imagewoof").wnids
+
+
+def photograph(seed: int, height: int, width: int) -> Image.Image:
+    """A gradient with a few discs: nothing that a JPEG spoils, everything that a wrong crop shows."""
+    draws = np.random.default_rng(seed)
+    y, x = np.mgrid[0:height, 0:width]
+    field = np.stack([y / height, x / width, (x + y) / (height + width)], axis=-1) * 200 + 20
+    for _ in range(4):
+        at = draws.uniform(0.2, 0.8, 2) * (height, width)
+        field[(y - at[0]) ** 2 + (x - at[1]) ** 2 < (height / 8) ** 2] = draws.uniform(0, 255, 3)
+    return Image.fromarray(field.astype(np.uint8))
+
+
+def tree(root: Path, height: int, width: int) -> Dataset:
+    """An ImageNet tree of the subset with two training pictures and one test picture a class."""
+    for number, wnid in enumerate(WNIDS):
+        for split, name in (("train", "n0"), ("train", "n1"), ("val", "ILSVRC2012_val_")):
+            folder = root / "imagenet" / split / wnid
+            folder.mkdir(parents=True, exist_ok=True)
+            photograph(number, height + number, width).save(folder / f"{name}{number:08}.JPEG", quality=95)
+    return load_dataset("imagewoof", root=root, offline=True)
+
+
+def domains(dataset: Dataset, **given: object) -> TestDomains:
+    return TestDomains(SUITE, dataset, **{"severities": (3,), **given})
+
+
+def test_a_crop_may_be_cut_from_a_longer_side() -> None:
+    """Resize and centre crop by hand, with Pillow and a slice."""
+    picture = photograph(1, 300, 401)
+    small = picture.resize((int(256 * 401 / 300), 256), Image.Resampling.BILINEAR)
+    left = round((small.width - 224) / 2)
+    expected = np.asarray(small)[16:240, left : left + 224]
+    assert np.array_equal(Geometry(224, "crop", shorter=256).apply(picture), expected)
+    assert "256" in Geometry(224, "crop", shorter=256).describe()
+    for wrong in ({"mode": "squash", "shorter": 256}, {"mode": "crop", "shorter": 223}):
+        with pytest.raises(UsageError) as caught:
+            Geometry(224, **wrong)
+        assert caught.value.hint
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
+    return tree(tmp_path_factory.mktemp("originals"), 300, 380)
+
+
+def test_originals_are_cut_corrupted_stored_and_shrunk_in_imagenet_cs_order(originals: Dataset) -> None:
+    found = domains(originals)
+    assert found.built == SUITE and found.comparable and found.names()[:3] == (CLEAN, CLEAN_CROP, "gaussian_noise")
+    frame = Geometry(224, "crop", shorter=256)
+    files = [next((originals.source.path / "val" / wnid).glob("*.JPEG")) for wnid in WNIDS]
+    crops = np.stack([frame.apply(Image.open(file)) for file in files])
+
+    def stored(pixels: np.ndarray) -> Image.Image:
+        file = io.BytesIO()
+        Image.fromarray(pixels).save(file, "JPEG", quality=85, optimize=True)
+        return Image.open(file)
+
+    for name in ("contrast", "fog"):
+        (made,) = found.pictures(name)
+        noisy = corrupt(crops, name, 3, profile="imagenet")
+        expected = [stored(pixels).resize((128, 128), Image.Resampling.BILINEAR) for pixels in noisy]
+        assert np.array_equal(made, np.stack(expected))
+    (framed,) = found.pictures(CLEAN_CROP)
+    expected = [Image.fromarray(crop).resize((128, 128), Image.Resampling.BILINEAR) for crop in crops]
+    assert np.array_equal(framed, np.stack(expected))
+    (clean,) = found.pictures(CLEAN)
+    assert np.array_equal(clean, originals.test.images) and not np.array_equal(clean, framed)
+
+
+def test_a_limit_keeps_the_pictures_numbers_in_the_seeds(originals: Dataset) -> None:
+    whole, part = domains(originals), domains(originals, limit=3)
+    indices = part.indices("snow")
+    assert indices.tolist() == [0, 4, 9] or len(indices) == 3
+    for name in (CLEAN, CLEAN_CROP, "snow"):
+        (full,), (few,) = whole.pictures(name), part.pictures(name)
+        assert np.array_equal(full[indices], few), name
+
+
+@pytest.mark.parametrize(("height", "width", "side"), [(160, 213, 164), (200, 180, 180)])
+def test_small_trees_are_named_after_their_size(tmp_path: Path, height: int, width: int, side: int) -> None:
+    found = domains(tree(tmp_path, height, width), severities=(1,))
+    assert found.built.name == f"imagewoofc-from{side}" and found.built.published == ""
+    assert not found.comparable and found.names()[1] == CLEAN_CROP
+    assert found.framing is not None and found.framing.cut == Geometry(side, "crop")
+    (made,) = found.pictures("brightness")
+    assert made.shape == (10, 128, 128, 3)
+    assert found.key("brightness")["suite"] == f"imagewoofc-from{side}" and "suite" not in found.key(CLEAN)
+
+
+def packed(root: Path, side: int | None) -> Dataset:
+    """A packed folder of JPEGs, of one size or, for None, of sizes as originals have them."""
+    import json
+
+    folder, splits = root / "imagewoof", {}
+    folder.mkdir()
+    for split in ("train", "val"):
+        with zipfile.ZipFile(folder / f"{split}.zip", "w") as archive:
+            # Another class order than ours, and two pictures a class.
+            for number, wnid in enumerate(sorted(WNIDS) * 2):
+                file = io.BytesIO()
+                photograph(number, side or 290 + number, side or 380).save(file, "JPEG", quality=95)
+                archive.writestr(f"{wnid}/{number}.JPEG", file.getvalue())
+        np.save(folder / f"{split}_labels.npy", np.tile(np.arange(10), 2).astype(np.uint8))
+        splits[split] = {"form": "zip-jpeg", "files": [f"{split}.zip"], "count": 20, "labels": f"{split}_labels.npy"}
+    names = dict(zip(known_family("imagewoof").wnids, known_family("imagewoof").classes, strict=True))
+    description = {
+        "format": 1, "name": "imagewoof", "picture": None if side is None else [side, side, 3],
+        "classes": [names[wnid] for wnid in sorted(WNIDS)], "wnids": sorted(WNIDS), "splits": splits,
+    }  # fmt: skip
+    (folder / "dataset.json").write_text(json.dumps(description))
+    return load_dataset("imagewoof", root=root, offline=True)
+
+
+@pytest.mark.parametrize("side", [96, 224, 256])
+def test_packed_pictures_of_one_size_are_corrupted_as_they_are(tmp_path: Path, side: int) -> None:
+    dataset = packed(tmp_path, side)
+    found = domains(dataset)
+    # However large: who brought them to one size has changed the framing.
+    assert found.built.name == f"imagewoofc-from{side}" and found.names()[:2] == (CLEAN, "gaussian_noise")
+    assert found.framing is not None
+    base = found.framing.pictures()
+    assert base.images.shape == (20, side, side, 3) and np.array_equal(base.labels, dataset.test.labels)
+    (made,) = found.pictures("pixelate")
+    noisy = corrupt(base.images, "pixelate", 3, profile="imagenet", archive_jpeg=True)
+    assert np.array_equal(made, Geometry(128).apply_array(noisy))
+
+
+def test_packed_originals_are_originals(tmp_path: Path) -> None:
+    found = domains(packed(tmp_path, None))
+    assert found.built == SUITE and found.comparable
+    assert found.framing is not None and found.framing.pictures().images.shape == (20, 224, 224, 3)
+
+
+def test_held_out_pictures_are_read_in_the_test_splits_order(tmp_path: Path) -> None:
+    tree(tmp_path, 290, 300)
+    base = tmp_path / "imagenet"
+    for number, wnid in enumerate(WNIDS):
+        for copy in range(2):
+            photograph(100 + 10 * copy + number, 300, 310).save(base / "train" / wnid / f"more{copy}.JPEG", quality=95)
+        (next((base / "val" / wnid).glob("*"))).unlink()
+        (base / "val" / wnid).rmdir()
+    dataset = load_dataset("imagewoof", root=tmp_path, offline=True)
+    framing = framing_of(dataset)
+    assert framing.published and len(framing.pictures()) == len(dataset.test) == 10
+    small = Geometry(128).apply_array(framing.stored_test.read(Geometry(300)).images)
+    assert np.abs(small.astype(int) - dataset.test.images).mean() < 3
+
+
+def test_pictures_in_memory_cannot_be_cut() -> None:
+    with pytest.raises(DataError) as caught:
+        framing_of(cifar_like())
+    assert caught.value.hint
+
+
+def test_labels_that_do_not_belong_are_refused(originals: Dataset) -> None:
+    framing = framing_of(originals)
+    stored = dataclasses.replace(framing.stored_test, read=lambda _: originals.test.take(np.arange(9, -1, -1)))
+    with pytest.raises(DataError, match="other labels"):
+        dataclasses.replace(framing, stored_test=stored).pictures()
+
+
+def test_real_packed_sets_are_named_after_their_size(real_data: Path) -> None:
+    for name, suffix in (("imagenette", "-from224"), ("imagewoof", "-from128")):
+        dataset = load_dataset(name, root=real_data, offline=True)
+        assert framing_of(dataset).suffix == suffix

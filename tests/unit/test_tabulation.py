@@ -1,0 +1,137 @@
+"""From stored predictions to numbers; and whole evaluations on suites other than plain corruptions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from spine import cifar_like, spec_of
+from test_framing import packed, tree
+from test_official import SHIFT, write_archive, write_shifted
+
+from fredbench import distillation
+from fredbench.api import evaluate
+from fredbench.datasets import Dataset
+from fredbench.report.cells import accuracy_lines, heads
+from fredbench.report.table import corruption_table, notes
+from fredbench.rows import CLEAN, CLEAN_CROP, Row
+from fredbench.store import RunFolder, Store
+from fredbench.students import Predictions
+from fredbench.suites import Baseline, CorruptionSuite
+
+
+def predictions(severities: int, count: int, seed: int = 0) -> tuple[Predictions, np.ndarray]:
+    draws = torch.Generator().manual_seed(seed)
+    logits = 2 * torch.randn(severities, count, 10, generator=draws)
+    labels = torch.randint(10, (count,), generator=draws)
+    probability = logits.softmax(-1)
+    best = probability.max(-1)
+    truth = probability.gather(-1, labels.expand(severities, -1)[..., None])[..., 0]
+    return Predictions(best.indices.to(torch.int16), best.values, -truth.log()), labels.numpy()
+
+
+def test_calibration_is_guos(tmp_path: Path) -> None:
+    """Bin by bin, as the paper's equations say it, in plain Python."""
+    found, labels = predictions(2, 500)
+    for row in range(2):
+        confidence, right = found.confidence[row].tolist(), (found.predicted[row].numpy() == labels).tolist()
+        error = 0.0
+        for m in range(1, 16):
+            inside = [i for i, p in enumerate(confidence) if (m - 1) / 15 < p <= m / 15]
+            if inside:
+                accuracy = sum(right[i] for i in inside) / len(inside)
+                error += len(inside) / 500 * abs(accuracy - sum(confidence[i] for i in inside) / len(inside))
+        assert found.calibration_error(labels)[row] == pytest.approx(100 * error, abs=1e-6)
+        assert found.mean_nll()[row] == pytest.approx(found.nll[row].numpy().astype(float).mean())
+
+
+def test_a_network_as_sure_as_it_is_right_is_calibrated() -> None:
+    confidence = torch.full((1, 100), 0.7)
+    labels = np.zeros(100, dtype=np.int64)
+    predicted = torch.zeros(1, 100, dtype=torch.int16)
+    predicted[0, :30] = 1
+    assert Predictions(predicted, confidence, confidence).calibration_error(labels) == [pytest.approx(0, abs=1e-4)]
+    sure = Predictions(predicted, torch.ones(1, 100), confidence)
+    assert sure.calibration_error(labels) == [pytest.approx(30)]
+
+
+def rows_of(dataset: Dataset, suite: CorruptionSuite, folder: Path, **given: object) -> list[Row]:
+    spec = spec_of(dataset, method="random", iterations=None, overrides=("student.students=2",))
+    run = RunFolder(Store(folder / "runs").folder_for(spec).path)
+    distillation.run(spec, dataset, run)
+    return evaluate([run], suite=suite, dataset=dataset, store=folder / "runs", data=folder, threads=1, **given)
+
+
+def test_a_shifted_set_is_a_column_of_its_own(tmp_path: Path) -> None:
+    write_shifted(tmp_path, "v6", 40)
+    suite = CorruptionSuite("shifted", "shifted", "cifar-like", "cifar", (), shift=SHIFT)
+    row = rows_of(cifar_like(), suite, tmp_path, calibration=True)[0]
+    assert list(row.domains) == ["cifar10.1-v6"] and row.corruptions == {}
+    assert row.average == row.domains["cifar10.1-v6"] and row.drop is not None and row.source == "official"
+    assert row.partial == {"cifar10.1-v6": "40 of 2000"}
+    assert set(row.calibration) == {CLEAN, "average", "cifar10.1-v6"}
+    found = row.to_mapping()
+    assert found["domains"]["cifar10.1-v6"]["n"] == 2 and found["corruptions"] == {} and found["mce"] is None
+    for form in ("table", "markdown", "latex", "csv", "json"):
+        assert "cifar10.1-v6" in corruption_table("shifted", (), [row], form)
+    assert "severit" not in corruption_table("shifted", (), [row], "table")
+
+
+def test_imagenet_rows_say_their_framing(tmp_path: Path) -> None:
+    """Tiny trees and packs through the whole evaluation: names, the crop column, the drop, what is published."""
+    suite = CorruptionSuite(
+        "woofs", "Woofs", "imagewoof", "imagenet", ("brightness", "contrast"), (1, 3), framing="imagenet-c"
+    )
+    (tmp_path / "originals").mkdir()
+    row = rows_of(tree(tmp_path / "originals", 280, 300), suite, tmp_path / "originals")[0]
+    assert row.suite == "woofs" and list(row.domains) == [CLEAN_CROP] and row.reference == row.domains[CLEAN_CROP]
+    assert row.average is not None
+    assert row.drop == pytest.approx(100 * (1 - row.average.mean / row.reference.mean)) or row.reference.mean == 0
+    assert row.to_mapping()["drop_from"] == CLEAN_CROP and "shorter side to 256" in row.framing
+    text = corruption_table(row.suite, (1, 3), [row], "table")
+    assert "Crop" in text and "in the corrupted ones' framing" in text and row.framing in text
+    (tmp_path / "small").mkdir()
+    row = rows_of(packed(tmp_path / "small", 40), suite, tmp_path / "small")[0]
+    assert row.suite == "woofs-from40" and row.domains == {} and row.to_mapping()["drop_from"] == CLEAN
+    assert row.published is None and row.to_mapping()["suite"] == "woofs-from40"
+    for form in ("table", "markdown", "csv"):
+        assert "woofs-from40" in corruption_table(row.suite, (1, 3), [row], form)
+
+
+def test_folders_of_the_users_are_scored(tmp_path: Path) -> None:
+    write_archive(tmp_path, severities=(1, 2, 3, 4, 5), each=1)
+    suite = CorruptionSuite(
+        "woofs", "Woofs", "imagewoof", "imagenet", ("fog",), framing="imagenet-c", official=("ImageNet-C",)
+    )
+    row = rows_of(packed(tmp_path, 40), suite, tmp_path)[0]
+    assert row.source == "official" and row.suite == "woofs" and row.published is None
+    assert len(row.corruptions["fog"].by_severity) == 5 and "10 of 500" in row.partial["official"]
+
+
+def test_a_baseline_holds_for_its_own_pictures_only(tmp_path: Path) -> None:
+    dataset, errors = cifar_like(), {"brightness": (40.0, 50.0, 60.0, 70.0, 80.0)}
+    for test, there in ((dataset.test_fingerprint, True), ("another set", False)):
+        baseline = Baseline("b", "net", "trained", "measured", test, 30.0, errors=errors)
+        suite = CorruptionSuite("mine", "mine", "cifar-like", "cifar", ("brightness",), (2, 5), baseline=baseline)
+        row = rows_of(dataset, suite, tmp_path)[0]
+        assert (row.mce is not None) == (row.baseline is not None) == there
+        assert ("mCE is relative to b" in " ".join(notes([row], (2, 5)))) == there
+        if row.mce is not None and row.relative_mce is not None:
+            score = row.corruptions["brightness"]
+            ours = sum(100 - value for value in score.by_severity)
+            assert row.mce.mean == pytest.approx(100 * ours / 130) == pytest.approx(score.ce)
+            rise = ours - 2 * (100 - row.clean.mean)
+            assert row.relative_mce.mean == pytest.approx(100 * rise / 70) == pytest.approx(score.relative_ce)
+
+
+def test_the_page_has_the_same_columns(tmp_path: Path) -> None:
+    write_shifted(tmp_path, "v6", 40)
+    suite = CorruptionSuite("shifted", "shifted", "cifar-like", "cifar", (), shift=SHIFT)
+    row = rows_of(cifar_like(), suite, tmp_path)[0]
+    titles = [head["text"] for head in heads([], [row])]
+    assert titles[:4] == ["Avg.", "Clean", "cifar10.1-v6", "drop %"]
+    (line,) = accuracy_lines([row], ["x"], [])
+    assert len(line["cells"]) == len(titles)
+    assert line["cells"][2]["text"] == f"{row.domains['cifar10.1-v6'].mean:.1f}" and line["cells"][2]["small"]

@@ -46,6 +46,26 @@ def test_the_folder_holds_what_the_contract_lists(made) -> None:
     assert synset.images.shape == (40, 3, 32, 32) and synset.ledger.params == 30_720
 
 
+@pytest.mark.parametrize(
+    ("parameterization", "params", "decoded", "stored"),
+    [
+        # 100,000 scalars for ten classes of 3 x 32 x 32: three whole pictures each, or canvases, or 13 of 3 x 256.
+        ("pixels", 100_000, 30, 92_160),
+        ("idc", 100_000, 120, 92_160),
+        ("fred", 100_000, 130, 99_840),
+        ("fred", 30_719, 30, 23_040),
+    ],
+)
+def test_params_buys_as_many_instances_as_it_pays(
+    tmp_path: Path, parameterization: str, params: int, decoded: int, stored: int
+) -> None:
+    made = invoke("distill", "digits", "--params", params, "--objective", "dm", "--parameterization", parameterization,
+                  "--preset", "quick", "--iterations", 0, *TINY, "--store", tmp_path)  # fmt: skip
+    assert made.code == 0, made.err
+    ledger = fredbench.load(made.folder).ledger
+    assert (ledger.params, ledger.decoded) == (stored, decoded)
+
+
 def test_run_again_it_reports_itself_done_and_touches_nothing(made, store: Path) -> None:
     before = {file.name: (file.stat().st_mtime_ns, file.read_bytes()) for file in made.folder.iterdir()}
     again = invoke(*DISTILL, "--iterations", "3", "--store", store)

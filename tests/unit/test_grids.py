@@ -1,0 +1,144 @@
+"""Grids of runs: the shipped ones, and files of the user's."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from fredbench.datasets import DATASETS
+from fredbench.errors import FredbenchError, UnknownNameError, UsageError
+from fredbench.grids import grid_named, grid_names
+from fredbench.methods import METHODS
+from fredbench.objectives import OBJECTIVES
+from fredbench.presets import PRESETS
+from fredbench.suites import suite_named
+
+# The names of the contract; CAFE stands in two forms.
+TWELVE = ("random", "herding", "dc", "dsa", "dm", "cafe", "cafe-dsa", "tm", "kip", "frepo", "idc", "haba", "fred")
+MINE = """
+kind = "grid"
+name = "mine"
+title = "mine"
+methods = ["dm", "fred"]
+
+[[datasets]]
+name = "digits"
+scored_on = "digitsc"
+ipcs = [1, 5]
+seeds = [0, 3]
+preset = "quick"
+iterations = 7
+set = ["student.epochs=2"]
+
+[[changes]]
+method = "fred"
+ipc = 5
+why = "to see that it applies there only"
+iterations = 9
+set = ["parameterization.k=64"]
+"""
+
+
+@pytest.mark.parametrize("name", grid_names())
+def test_shipped_grids_are_whole(name: str) -> None:
+    grid = grid_named(name)
+    assert grid.name == name and grid.title
+    for place in grid.places:
+        assert place.name in DATASETS and place.preset in PRESETS
+        cells = grid.cells(place)
+        assert len({(cell.label, cell.seed) for cell in cells}) == len(cells)
+
+
+def test_the_row_of_twelve() -> None:
+    grid = grid_named("twelve")
+    assert grid.methods == TWELVE and set(TWELVE) <= METHODS.keys()
+    digits, cifar = grid.place("digits"), grid.place("cifar10")
+    assert (digits.ipcs, digits.preset, digits.limit) == ((1, 10), "quick", None)
+    assert (cifar.ipcs, cifar.preset, cifar.limit, cifar.scored_on) == ((1,), "quick", 1000, "cifar10c")
+    assert [cell.method for cell in grid.cells(cifar)] == list(TWELVE)
+    assert [cell.ipc for cell in grid.cells(digits)] == [1] * 13 + [10] * 13
+
+
+def test_the_grid_of_table_2_is_whole_on_both_datasets() -> None:
+    grid = grid_named("table2")
+    assert set(grid.objectives) == {"dc", "dm", "tm"} <= set(OBJECTIVES)
+    assert grid.place("cifar10").ipcs == (2, 11, 51)
+    for name, count in (("digits", 12), ("cifar10", 36)):
+        cells = grid.cells(grid.place(name))
+        pairs = Counter((cell.objective, cell.parameterization) for cell in cells)
+        assert len(cells) == count and len(pairs) == 12 and len(set(pairs.values())) == 1
+        # The table counts the hallucinators, and nothing else is asked of one parameterization only.
+        counted = [cell for cell in cells if "parameterization.count_hallucinators=true" in cell.overrides]
+        assert {cell.parameterization for cell in counted} == {"haba"} and len(counted) == count // 4
+
+
+def test_cells_are_what_the_file_asks_for(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text(MINE)
+    grid = grid_named(str(file))
+    cells = grid.cells(grid.place())
+    assert [(cell.seed, cell.ipc, cell.method) for cell in cells] == [
+        (seed, ipc, method) for seed in (0, 3) for ipc in (1, 5) for method in ("dm", "fred")
+    ]
+    changed = {cell.label: (cell.iterations, cell.overrides) for cell in cells if cell.seed == 0}
+    plain = (7, ("student.epochs=2",))
+    assert changed == {
+        "dm, ipc 1": plain, "fred, ipc 1": plain, "dm, ipc 5": plain,
+        "fred, ipc 5": (9, ("student.epochs=2", "parameterization.k=64")),
+    }  # fmt: skip
+    assert cells[-1].label == "fred, ipc 5, seed 3"
+    with pytest.raises(UnknownNameError, match="cifar10"):
+        grid.place("cifar10")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "say"),
+    [
+        ('methods = ["dm", "fred"]', "", "which systems"),
+        ('methods = ["dm", "fred"]', 'objectives = ["dm"]', "which systems"),
+        ('methods = ["dm", "fred"]', 'methods = ["dm"]\nobjectives = ["dm"]', "which systems"),
+        ('methods = ["dm", "fred"]', 'methods = "dm"\nparameterizations = ["pixels"]', "which systems"),
+        ('title = "mine"', "", "lacks title"),
+        ('title = "mine"', 'tilte = "mine"', "tilte"),
+        ("ipcs = [1, 5]", "ipcs = []", "nothing to run"),
+        ("ipcs = [1, 5]", 'ipcs = "many"', "ipcs"),
+        ("seeds = [0, 3]", "seeds = []", "nothing to run"),
+        ("ipcs = [1, 5]", "", "lacks ipcs"),
+        ('scored_on = "digitsc"', 'scored_on = "cifar10c"', "which tests cifar10"),
+        ('scored_on = "digitsc"', 'scored_on = "digitsd"', "digitsd"),
+        ('scored_on = "digitsc"', 'scored_on = "smoke"', "not a corruption suite"),
+        ("[[datasets]]", "[datasets]", "no list of tables"),
+        ("[[datasets]]", "[[changes]]", "changes, number 1"),
+        ('why = "to see that it applies there only"', "", "lacks why"),
+        ("ipc = 5\n", "ipc = 6\n", "fits no cell"),
+        ('method = "fred"', 'method = "tm"', "fits no cell"),
+        ('kind = "grid"', 'kind = "gird"', "gird"),
+        ('kind = "grid"', "", "not a grid of runs"),
+    ],
+)
+def test_a_grid_that_cannot_be_meant_is_refused(tmp_path: Path, old: str, new: str, say: str) -> None:
+    file = tmp_path / "mine.toml"
+    assert old in MINE
+    file.write_text(MINE.replace(old, new, 1))
+    with pytest.raises(UsageError, match=say) as caught:
+        grid_named(str(file))
+    assert caught.value.hint
+
+
+def test_a_dataset_stands_in_a_grid_once(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    again = '[[datasets]]\nname = "digits"\nscored_on = "digitsc"\nipcs = [2]\n'
+    file.write_text(MINE.replace("[[changes]]", f"{again}[[changes]]"))
+    with pytest.raises(UsageError, match="twice"):
+        grid_named(str(file))
+
+
+def test_each_kind_of_suite_names_the_command_of_the_other() -> None:
+    with pytest.raises(FredbenchError) as caught:
+        grid_named("cifar10c")
+    assert "corrupt-eval --suite cifar10c" in caught.value.hint
+    with pytest.raises(FredbenchError) as caught:
+        suite_named("smoke")
+    assert "suite run smoke" in caught.value.hint

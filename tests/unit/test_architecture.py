@@ -40,7 +40,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"assembly"}),
     frozenset({"auditing", "diagnosis", "distillation", "domains", "exporting", "reproducing", "rows", "students"}),
     frozenset({"baselines", "estimation", "evaluation", "tabulation"}),
-    frozenset({"api", "sweep"}),
+    frozenset({"api", "sweep", "testing"}),
     frozenset({"report"}),
     frozenset({"cli", "__main__"}),
 )

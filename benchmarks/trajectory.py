@@ -21,6 +21,7 @@ extended, said so.
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import os
 import resource
@@ -266,17 +267,14 @@ def ours(options: argparse.Namespace, device: Any, gradient: str, *, compiled: b
         return networks.build(name, classes=CLASSES, size=SIZE, rng=stream).to(device)
 
     spec = ExpertSpec("none", "", "", name, CLASSES, (3, *SIZE), TrainingRecipe(), 0, device.type, options.threads)
-    objectives = {}
+    objective = TrajectoryMatching(TMConfig(gradient=gradient, chunk=options.chunk, compiled=compiled, experts=1))
+    # No real picture is looked at: the experts are initialisations.
+    objective.prepare(Context(None, network, networks.initialise, Stream(0), device, UntrainedExperts(spec)))
 
     def iteration(steps: int) -> None:
-        if steps not in objectives:
-            config = TMConfig(steps=steps, gradient=gradient, chunk=options.chunk, compiled=compiled, experts=1)
-            objectives[steps] = TrajectoryMatching(config)
-            # No real picture is looked at: the experts are initialisations.
-            context = Context(None, network, networks.initialise, Stream(0), device, UntrainedExperts(spec))
-            objectives[steps].prepare(context)
+        objective.config = dataclasses.replace(objective.config, steps=steps)
         learned["coefficients"].grad = None
-        for update in objectives[steps].iterate(0, Decoded()):
+        for update in objective.iterate(0, Decoded()):
             update.loss.backward()
 
     return iteration

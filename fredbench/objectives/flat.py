@@ -158,8 +158,9 @@ def _compile(function: Callable[..., Any], arguments: tuple[Tensor, ...]) -> Cal
     def free(*parts: Tensor) -> Any:  # the tracer counts a method's `self` among its arguments
         return function(*parts)
 
+    # Traced on tensors without data: real ones would all be kept until the trace ends, half a gigabyte at width 128.
     with torch.enable_grad():
-        program = make_fx(free)(*arguments)
+        program = make_fx(free, tracing_mode="fake")(*arguments)
     program.graph.eliminate_dead_code()
     program.recompile()
     compiled: Callable[..., Any] = torch.compile(program, dynamic=False)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fredbench import augmentation
+from fredbench.device import tf32
 from fredbench.errors import ArtefactError, CompatibilityError, UsageError
 from fredbench.objectives.base import Context, Objective, Synthetic, Trajectories, Update
 from fredbench.objectives.flat import Derivatives, FlatNetwork
@@ -24,9 +25,10 @@ from fredbench.training import TrainingRecipe
 
 __all__ = ["TMConfig", "TrajectoryMatching", "inner_steps", "start_bound"]
 
-# Pictures in one graph. On the CPU what a chunk leaves between two layers should stay near the caches; 40 is the
-# trial's value of 1.5 s a step and 1.06 GB for ConvNetD3 of width 128.
-_CHUNK = {"cpu": 40, "cuda": 1024}
+# Pictures in one graph. On the CPU what a chunk leaves between two layers should stay near the caches. ConvNetD3 of
+# width 128, seconds of CPU time a step (160 pictures, one thread): chunks of 40 3.2, 20 3.0, 16 2.9; a product's peak
+# over the libraries' 0.55 GB: 40 0.46 GB, 20 0.23 GB.
+_CHUNK = {"cpu": 20, "cuda": 1024}
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class TMConfig:
     trajectories, and how they are trained (no momentum, no decay; the same augmentation as the matching); they are
     shared by runs of other seeds. gradient: see `fredbench.objectives.unrolling`. chunk: pictures in one graph, 0 for
     the device's own number. compiled: let torch compile the gradients (a minute at first; needs a C++ compiler).
+    tf32: let an accelerator round to TF32 in the gradients; faster and coarser, so it has to be asked for.
     """
 
     steps: int = 50
@@ -61,6 +64,7 @@ class TMConfig:
     gradient: Literal["exact", "autograd", "tesla"] = "exact"
     chunk: int = 0
     compiled: bool = False
+    tf32: bool = False
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
 
     def __post_init__(self) -> None:
@@ -81,6 +85,11 @@ class TMConfig:
             raise UsageError(
                 f"a step size of {self.step_size}, kept at {self.min_step_size} or more, cannot be learned",
                 hint="set objective.step_size and objective.min_step_size, both positive",
+            )
+        if self.gradient == "autograd" and (self.tf32 or self.compiled):
+            raise UsageError(
+                "the gradient autograd is there to check the others by: neither compiled nor in TF32",
+                hint="set objective.gradient=exact, or leave out objective.tf32 and objective.compiled",
             )
         self.expert_recipe()
         self._group(torch.zeros(()))
@@ -185,7 +194,8 @@ class TrajectoryMatching(Objective):
             loss, _, _ = unrolled_loss(network, segment, pictures, labels, alpha)
             yield Update(loss, {"loss": loss.detach(), "step_size": alpha.detach().clone()})
             return
-        found = GRADIENTS[self.config.gradient](self._derivatives, segment, pictures, labels, alpha)
+        with tf32(self.config.tf32):
+            found = GRADIENTS[self.config.gradient](self._derivatives, segment, pictures, labels, alpha)
         surrogate = (pictures * found.pictures).sum() + alpha * found.step_size
         yield Update(surrogate, {"loss": found.loss, "step_size": alpha.detach().clone()})
 

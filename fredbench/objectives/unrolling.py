@@ -142,8 +142,9 @@ def _matched(
     for position in reversed(range(len(segment.steps))):
         step = segment.steps[position]
         batch, truth = step.batch(pictures, labels)
-        # Nothing depends on lambda_0: the first step's Hessian is never asked for.
-        wanted = hessians and position > 0
+        # Nothing depends on lambda_0: the first step's Hessian is not needed, but to compile a program without it
+        # for one step of N would cost more than it.
+        wanted = hessians and (position > 0 or derivatives.compiled)
         with torch.enable_grad():
             leaf = batch.detach().requires_grad_()
             augmented = step.augment(leaf)

@@ -72,7 +72,7 @@ def matching_settings(
     if objective == "idc":
         return _idc(dataset, side, quick)
     if objective == "tm":
-        return trajectory_settings(parameterization, dataset, ipc, side)
+        return trajectory_settings(parameterization, dataset, ipc, side, quick=quick)
     if objective == "frepo":
         return _regression(dataset, ipc, flip, quick)
     if objective == "none" and quick:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from fredbench.recipes.settings import Origin, Setting, Settings
+from fredbench.recipes.settings import Origin, Setting, Settings, chosen
 
 __all__ = ["trajectory_settings"]
 
@@ -52,8 +52,24 @@ _HABA_STEP_SIZE_MOMENTUM = 0.9
 _IMAGENET_SUBSETS = ("imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow", "imagesquawk")
 
 
-def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int) -> Settings:
-    """N, M, T+, step size and batch as published for dataset, budget and what is stored."""
+# Measured on CIFAR-10 at IPC 1, FreD, width 32, two experts: the loss falls from .89 below .5 in twenty iterations at
+# the published rate of the pictures.
+_QUICK = chosen(
+    "quick: two epochs of five experts, one of them covered in 10 steps of at most 80 pictures",
+    experts=5,
+    start_epochs=2,
+    expert_epochs=1,
+    steps=10,
+    batch=80,
+    step_size=0.02,
+    step_size_lr=1e-5,
+)
+
+
+def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int, *, quick: bool) -> Settings:
+    """N, M, T+, step size and batch as published for dataset, budget and what is stored; or what `quick` spends."""
+    if quick and dataset != "digits":  # an epoch of the digits is five steps: the published settings are cheap there
+        return _QUICK
     pixels, haba = parameterization == "pixels", parameterization == "haba"
     by_name, by_size = (_PIXELS_TM, _PIXELS_TM_BY_SIZE) if pixels else (_FRED_TM, _FRED_TM_BY_SIZE)
     by_name = _HABA_TM if haba else by_name

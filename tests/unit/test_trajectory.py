@@ -288,6 +288,25 @@ def test_all_modes_report_the_loss_and_exact_yields_autograds_gradient() -> None
         assert relative(found["exact"][position], wanted) < 1e-3 < relative(found["tesla"][position], wanted)
 
 
+@pytest.mark.parametrize("allowed", [False, True])
+def test_tf32_is_allowed_where_it_was_asked_for_and_nowhere_else(
+    allowed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags, seen = (torch.backends.cuda.matmul, torch.backends.cudnn), []
+    before = [flag.allow_tf32 for flag in flags]
+    objective = prepared(tf32=allowed)
+    product = Derivatives.product
+
+    def looks(*arguments: object) -> object:
+        seen.append([flag.allow_tf32 for flag in flags])
+        return product(*arguments)
+
+    monkeypatch.setattr(Derivatives, "product", looks)
+    for update in objective.iterate(0, Set()):
+        assert seen == [[allowed, allowed]] * 4 and update.loss.isfinite()
+        assert [flag.allow_tf32 for flag in flags] == before
+
+
 def test_an_iteration_draws_by_its_number_alone() -> None:
     objective = prepared()
     third = gradients(objective, 3)
@@ -378,6 +397,7 @@ def test_experts_are_trained_as_far_as_they_are_read() -> None:
         {"start_from": 5}, {"step_size": 0.0}, {"step_size": float("inf")}, {"min_step_size": 0.02},
         {"step_size_lr": 0.0}, {"step_size_momentum": 1.0}, {"augmentation": "colour"}, {"expert_lr": 0.0},
         {"expert_batch": 0}, {"growth_iterations": -1}, {"growth_iterations": 9, "early_start_epochs": 6},
+        {"gradient": "autograd", "tf32": True}, {"gradient": "autograd", "compiled": True},
     ],
 )  # fmt: skip
 def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, object]) -> None:
@@ -390,7 +410,7 @@ def test_exhausted_memory_is_told_with_what_to_change() -> None:
     objective = prepared()
     with pytest.raises(ResourceError, match="memory of cpu") as caught, exhaustion_told(CPU, objective.memory_advice):
         torch.empty(2**58)
-    assert "objective.chunk=10" in caught.value.hint
+    assert "objective.chunk=5" in caught.value.hint
     with pytest.raises(ResourceError) as caught, exhaustion_told(CPU, prepared(gradient="autograd").memory_advice):
         raise torch.OutOfMemoryError("CUDA out of memory")
     assert "objective.gradient=exact" in caught.value.hint

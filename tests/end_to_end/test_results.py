@@ -1,0 +1,58 @@
+"""Numbers that are kept: with all that made them, and nothing of the place where they were made."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import socket
+import sys
+from pathlib import Path
+
+import pytest
+from commands import ROOT, TINY, invoke
+
+RESULTS = sorted((ROOT / "results").glob("*.json"))
+
+
+@pytest.fixture(scope="module")
+def recorded(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny run and its record."""
+    store = tmp_path_factory.mktemp("store")
+    distill = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
+    made = invoke(*distill, "--iterations", 2, "--store", store)
+    assert made.code == 0, made.err
+    out = store / "kept" / "record.json"
+    with pytest.MonkeyPatch.context() as patch:
+        words = [made.folder.name, "--store", store, "--out", out, "--limit", 20, "--threads", 1]
+        patch.setattr(sys, "argv", ["record.py", *map(str, words)])
+        runpy.run_path(str(ROOT / "benchmarks" / "record.py"), run_name="__main__")
+    return made.folder, out
+
+
+def test_a_record_says_what_was_run_and_how(recorded: tuple[Path, Path]) -> None:
+    folder, out = recorded
+    found = json.loads(out.read_text())
+    assert found["scored_by"] == f"fredbench evaluate --limit 20 --threads 1 --format json {folder.name}"
+    rows = {(row["control"], row["iterations"]): row for row in found["rows"]}
+    assert rows.keys() == {(False, 2), (False, 0), (True, 0)} and {row["clean"]["n"] for row in rows.values()} == {2}
+    assert {row["run"] for row in rows.values()} == found["runs"].keys()
+    run = found["runs"][folder.name]
+    assert run["made_by"].startswith("fredbench distill digits --ipc 1 ") and "--iterations 2" in run["made_by"]
+    assert run["spec"]["run"]["dataset"] == "digits" and run["result"]["seconds"] > 0
+    assert found["scored_in"]["versions"]["torch"] and run["made_in"]["versions"] == found["scored_in"]["versions"]
+
+
+def test_a_record_holds_no_path_and_no_host(recorded: tuple[Path, Path]) -> None:
+    text = recorded[1].read_text()
+    assert str(recorded[0].parent) not in text and str(ROOT) not in text and f'"{socket.gethostname()}"' not in text
+
+
+@pytest.mark.parametrize("file", RESULTS, ids=lambda file: file.name)
+def test_kept_numbers_come_from_a_known_commit_and_compare_with_start_and_control(file: Path) -> None:
+    found = json.loads(file.read_text())
+    assert found["format"] == "fredbench-result"
+    for name, run in found["runs"].items():
+        assert run["made_in"]["commit"] and run["made_by"].startswith("fredbench distill "), name
+        assert not run["made_by"].endswith("see the run's spec.toml")
+    assert {row["run"] for row in found["rows"]} == found["runs"].keys()
+    assert any(row["control"] for row in found["rows"]) and any(row["start"] for row in found["rows"])

@@ -12,9 +12,9 @@ from fredbench.device import resolve_device, use_threads
 from fredbench.domains import TestDomains
 from fredbench.errors import CompatibilityError, UsageError
 from fredbench.evaluation import Entrant, Evaluation, Protocol, with_companions
-from fredbench.official import find_shifted, official_folder
+from fredbench.official import find_shifted
+from fredbench.resolution import Request, resolve
 from fredbench.rows import Row
-from fredbench.spec import Request, resolve
 from fredbench.store import RunFolder, Store
 from fredbench.suites import CorruptionSuite, suite_named
 
@@ -95,7 +95,7 @@ def evaluate(
             pictures,
             severities=tuple(sorted(set(severities))) or chosen.severities,
             limit=limit,
-            official=official_folder(chosen, root),
+            official=TestDomains.official_folder(chosen, root),
             shifted=None if chosen.shift is None else find_shifted(chosen.shift, pictures, root),
         ),
         networks=tuple(networks) if networks else None,

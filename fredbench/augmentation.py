@@ -24,7 +24,9 @@ from fredbench.affine import affine_sample
 from fredbench.errors import UnknownNameError, UsageError
 
 __all__ = [
+    "CONSTANTS",
     "DSA",
+    "FREPO",
     "OPERATIONS",
     "Constants",
     "Draw",
@@ -64,9 +66,23 @@ class Constants:
     scale: float = 1.2
     rotate_degrees: float = 15.0
     align_corners: bool = False
+    saturation_least: float = 0.0
+    contrast_span: float = 1.0
 
 
 DSA = Constants()
+FREPO = Constants(
+    brightness=0.5,
+    saturation=0.5,
+    saturation_least=0.75,
+    contrast=0.75,
+    contrast_span=0.5,
+    cutout=0.25,
+    scale=1.25,
+)
+"""FRePo's evaluation: colours within ±.25, zoom .8 to 1.25, a square of a quarter; turns and shifts as in DSA."""
+
+CONSTANTS = {"dsa": DSA, "frepo": FREPO}
 
 
 @dataclass(frozen=True)
@@ -202,14 +218,16 @@ def saturation(
     images: Float[Tensor, "n c h w"], u: Float[Tensor, " m"], constants: Constants = DSA
 ) -> Float[Tensor, "n c h w"]:
     """(x - m)·2u + m, with m the mean over the channels of a pixel."""
-    return torch.lerp(images.mean(1, keepdim=True), images, _per_image(u * constants.saturation, images))
+    factor = u * constants.saturation + constants.saturation_least
+    return torch.lerp(images.mean(1, keepdim=True), images, _per_image(factor, images))
 
 
 def contrast(
     images: Float[Tensor, "n c h w"], u: Float[Tensor, " m"], constants: Constants = DSA
 ) -> Float[Tensor, "n c h w"]:
     """(x - m)·(u + ½) + m, with m the mean over the picture."""
-    return torch.lerp(images.mean((1, 2, 3), keepdim=True), images, _per_image(u + constants.contrast, images))
+    factor = u * constants.contrast_span + constants.contrast
+    return torch.lerp(images.mean((1, 2, 3), keepdim=True), images, _per_image(factor, images))
 
 
 def crop(

@@ -9,19 +9,29 @@ import typing
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from fredbench.errors import UsageError
+from fredbench.errors import UnknownNameError, UsageError
 
 C = TypeVar("C")
 
-__all__ = ["from_mapping", "parse_value", "replace_known", "to_mapping"]
+__all__ = ["built", "from_mapping", "late", "parse_value", "replace_known", "to_mapping"]
+
+_LATE = "left out at its default"
+
+
+def late(default: Any) -> Any:
+    """A field that came after artefacts had been written: `to_mapping` leaves it out while it has its default.
+
+    So a spec, a header or a student's cell that does not use it keeps its digest, its name and its bytes.
+    """
+    return dataclasses.field(default=default, metadata={_LATE: True})
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
-    """A frozen dataclass of plain values as a dictionary (tuples become lists, None is left out)."""
+    """A frozen dataclass of plain values as a dictionary (tuples become lists, None is left out; see `late`)."""
     plain = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if value is not None:
+        if value is not None and not (_LATE in field.metadata and value == field.default):
             plain[field.name] = list(value) if isinstance(value, tuple) else value
     return plain
 
@@ -29,6 +39,21 @@ def to_mapping(config: Any) -> dict[str, Any]:
 def from_mapping(kind: type[C], values: Mapping[str, Any], *, where: str) -> C:
     """Build `kind` from `values`; an unknown key or a value of another type is a `UsageError` naming `where`."""
     return replace_known(kind(), values, where=where)
+
+
+def built(kind: type[C], values: Mapping[str, Any], *, where: str) -> C:
+    """A `kind` whose fields without a default must all be among `values`; unknown keys are refused by name."""
+    fields = dataclasses.fields(typing.cast(Any, kind))
+    known = {field.name for field in fields}
+    for key in values:
+        if key not in known:
+            raise UnknownNameError(f"key of {where}:", key, known)
+    absent = (dataclasses.MISSING, dataclasses.MISSING)
+    required = [field.name for field in fields if (field.default, field.default_factory) == absent]
+    if missing := [name for name in required if name not in values]:
+        raise UsageError(f"{where} lacks {', '.join(missing)}", hint=f"it needs: {', '.join(required)}")
+    hints = typing.get_type_hints(kind)
+    return kind(**{key: parse_value(value, hints[key], where=f"{where}: {key}") for key, value in values.items()})
 
 
 def replace_known(config: C, values: Mapping[str, Any], *, where: str) -> C:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import torch
 
+from fredbench.assembly import Distillation, expert_spec
 from fredbench.config import from_mapping, to_mapping
 from fredbench.datasets import Dataset
-from fredbench.distillation import Distillation, expert_spec
 from fredbench.experts import FOLDER, ExpertStore, UntrainedExperts
 from fredbench.memory import peak_bytes
 from fredbench.objectives import OBJECTIVES

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from fredbench import distillation
+from fredbench.assembly import real_pictures
 from fredbench.budget import Budget
 from fredbench.coresets import random_subset
 from fredbench.datasets import Dataset
@@ -129,7 +130,7 @@ class Evaluation:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
         if self.protocol == "fred-literal":
             strategy = "none" if spec.objective == "dc" else "color_crop_cutout_flip_scale_rotate"
-            return TrainingRecipe(augmentation=strategy)
+            return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
         if synset.step_size is not None and spec.preset == "paper":
             return dataclasses.replace(spec.student, lr=synset.step_size)
         return spec.student
@@ -167,7 +168,7 @@ class Evaluation:
         spec, synset = entrant.spec, entrant.synset
         if not spec.is_control:
             return TensorPictures(synset.images.to(self.device), synset.labels.to(self.device))
-        real = distillation.real_pictures(spec, self.dataset, self.device)
+        real = real_pictures(spec, self.dataset, self.device)
         budget = Budget(spec.budget, len(synset.classes), real.shape)
         state = random_subset(real, budget, Stream(spec.seed), draw=student)
         images, labels = Pixels(PixelsConfig()).decode(state)
@@ -184,7 +185,7 @@ class Evaluation:
                 plan.ensure()
                 progress.advance()
         if missing:
-            pictures = len(self.domains.indices())
+            pictures = len(self.domains.indices)
             say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
         for name, cells in missing.items():
             self._score(name, cells)
@@ -204,7 +205,7 @@ class Evaluation:
 
     def _score(self, name: str, cells: Sequence[_Cell]) -> None:
         """Make the domain's pictures once and score every student that lacks it."""
-        severities, labels = list(self.domains.pictures(name)), self.domains.labels(name)
+        severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
         with Progress(f"scoring {name}", len(cells)) as progress:
             for cell in cells:
                 found = predictions_on(cell.plan.load(), severities, labels, cell.normalization, self.device)
@@ -220,7 +221,7 @@ class Evaluation:
     def _outcomes(self, entrant: Entrant, group: Sequence[StudentPlan], name: str) -> Outcomes:
         """What is stored of these students' predictions on domain `name`."""
         key = self._domain_key(name, self._normalization(entrant.synset))
-        return Outcomes([stored_predictions(plan.scores_file(key)) for plan in group], self.domains.labels(name))
+        return Outcomes([stored_predictions(plan.scores_file(key)) for plan in group], self.domains.labels_of(name))
 
     def _row(self, entrant: Entrant, plans: Mapping[str, list[StudentPlan]], names: Sequence[str]) -> Row:
         spec, ledger = entrant.spec, entrant.synset.ledger
@@ -257,7 +258,7 @@ class Evaluation:
             source=self.domains.source,
             limit=self.domains.limit,
             partial={**self.dataset.partial, **self.domains.partial},
-            suite=self.domains.built.name,
+            suite=self.domains.built.name if len(names) > 1 else "",
             framing="" if self.domains.framing is None else self.domains.framing.describe(),
             clean=clean[first],
             networks=clean if self.networks else {},

@@ -10,7 +10,8 @@ from typing import Any
 from fredbench.budget import Budget
 from fredbench.datasets import Dataset
 from fredbench.methods import METHODS
-from fredbench.spec import Request, Spec, resolve
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 
 __all__ = ["distill_command", "request_of"]
 

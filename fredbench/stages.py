@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from fredbench import augmentation
-from fredbench.augmentation import Draw
+from fredbench.augmentation import DSA, Constants, Draw
 from fredbench.errors import UsageError
 
 __all__ = ["Stages", "apply_stages", "parse_stages", "sample_stages"]
@@ -39,14 +39,24 @@ def parse_stages(text: str) -> Stages:
 
 
 def sample_stages(
-    stages: Stages, count: int, size: tuple[int, int], generator: torch.Generator, *, siamese: bool
+    stages: Stages,
+    count: int,
+    size: tuple[int, int],
+    generator: torch.Generator,
+    *,
+    siamese: bool,
+    constants: Constants = DSA,
 ) -> tuple[Draw, ...]:
     """One draw a stage from a CPU `generator`, in order; `siamese` and `count` as in `augmentation.sample`."""
-    return tuple(augmentation.sample(stage, count, size, generator, siamese=siamese) for stage in stages)
+    return tuple(
+        augmentation.sample(stage, count, size, generator, siamese=siamese, constants=constants) for stage in stages
+    )
 
 
-def apply_stages(draws: Sequence[Draw], images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
+def apply_stages(
+    draws: Sequence[Draw], images: Float[Tensor, "n c h w"], constants: Constants = DSA
+) -> Float[Tensor, "n c h w"]:
     """`images` under every draw in turn; none leaves them as they are."""
     for draw in draws:
-        images = augmentation.apply(draw, images)
+        images = augmentation.apply(draw, images, constants)
     return images

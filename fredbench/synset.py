@@ -25,7 +25,7 @@ from fredbench.budget import Ledger
 from fredbench.config import from_mapping
 from fredbench.errors import ArtefactError
 from fredbench.files import canonical_json, write_bytes
-from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
+from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
 
 __all__ = ["FILE_NAME", "Synset", "load", "tensors_digest"]
 
@@ -91,12 +91,15 @@ class Synset:
         described = self.header["parameterization"]
         kind = PARAMETERIZATIONS.get(described["name"])
         config = from_mapping(kind.Config, described["settings"], where=f"the header's {described['name']}")
+        labels = from_mapping(LabelConfig, self.header["labels"].get("settings", {}), where="the header's labels")
+        parameterization = labelled(kind(config), labels)
         channels, height, width = self.header["dataset"]["shape"]
+        shape = (channels, height, width)
         try:
-            state = kind(config).from_tensors(self.tensors, classes=len(self.classes), shape=(channels, height, width))
+            state = parameterization.from_tensors(self.tensors, classes=len(self.classes), shape=shape)
         except KeyError as error:
             raise ArtefactError(f"the synset lacks the tensor {error}", hint=_HINT) from error
-        return kind(config), state
+        return parameterization, state
 
     @cached_property
     def images(self) -> Tensor:
@@ -193,7 +196,8 @@ class Synset:
             f"- budget: {ledger.params:,} scalars (paper's convention), {ledger.params_strict:,} with everything "
             f"counted ({ledger.mask_bits:,} mask bits)",
             f"- pixels: normalised with mean {mean} and std {std}; test pictures must be normalised alike",
-            f"- labels: {head['labels']['kind']}; students: {head['student']}",
+            f"- labels: {head['labels']['kind']}{', learned' if ledger.label_scalars else ''}; "
+            f"students: {head['student']}",
             f"- distilled from {head['dataset']['split']} (fingerprint {head['dataset']['fingerprint'][:16]})"
             + (f", partial: {partial}" if partial else ""),
             "",
@@ -251,7 +255,8 @@ def _checked(synset: Synset, file: Path) -> Synset:
 
 def _is_well_formed(head: Mapping[str, Any]) -> bool:
     """Whether what the properties of a synset read has the form they expect."""
-    tables = [head[name] for name in ("dataset", "parameterization", "normalization", "tensors", "ledger", "student")]
+    names = ("dataset", "parameterization", "normalization", "tensors", "ledger", "student", "labels")
+    tables = [head[name] for name in names]
     if not all(isinstance(table, dict) for table in tables):
         return False
     dataset, storage, statistics, *_ = tables
@@ -268,6 +273,7 @@ def _is_well_formed(head: Mapping[str, Any]) -> bool:
         and all(isinstance(value, (int, float)) for value in (*mean, *std))
         and isinstance(storage.get("name"), str)
         and isinstance(storage.get("settings"), dict)
+        and isinstance(head["labels"].get("settings", {}), dict)
         and isinstance(head["budget"], int)
         and isinstance(head.get("step_size"), (int, float, type(None)))
     )

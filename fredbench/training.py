@@ -7,6 +7,7 @@ after epoch index E // 2 + 1, where the optimiser is made anew and so loses its 
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
@@ -18,25 +19,42 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fredbench.augmentation import CONSTANTS
+from fredbench.config import late
 from fredbench.cutmix import mixed_loss, paste, sample_mix
 from fredbench.errors import UsageError
+from fredbench.kernels.empirical import maximum_stable_rate
+from fredbench.kernels.regression import centred_one_hot, half_squared_error
+from fredbench.optimisation import cosine
 from fredbench.pictures import Pictures
 from fredbench.rng import Stream
 from fredbench.stages import apply_stages, parse_stages, sample_stages
 
-__all__ = ["TrainingRecipe", "cross_entropy", "predict", "sgd", "train", "train_epoch"]
+__all__ = [
+    "LOSSES",
+    "TrainingRecipe",
+    "cross_entropy",
+    "network_optimiser",
+    "predict",
+    "squared_error",
+    "train",
+    "train_epoch",
+]
 
 OnEpoch = Callable[[int, torch.optim.Optimizer], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
 class TrainingRecipe:
     """How a network is trained; the defaults are §0.5 of the field's shared protocol.
 
-    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt), `constant` (E epochs) or `steps`
-    (E epochs, a drop at two thirds and at five sixths, same optimiser: IDC).
+    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt), `constant` (E epochs), `steps`
+    (E epochs, a drop at two thirds and at five sixths, same optimiser: IDC) or `cosine` (E epochs: `warmup` of them
+    linearly from 0, the rest half a cosine down to `final` of the rate, batch by batch).
     augmentation: a DSA strategy string drawn independently for each picture, several stages joined by `+` (see
-    `stages`), or `none`. cutmix: the probability that a batch is mixed (see `cutmix`).
+    `stages`), or `none`; `strength` names its constants. cutmix: the probability that a batch is mixed (see `cutmix`).
+    lr_unit: `absolute`, or `stable`: `lr` times the largest rate that the network stands on its first 50 pictures.
     """
 
     epochs: int = 1000
@@ -44,12 +62,23 @@ class TrainingRecipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     batch_size: int = 256
-    schedule: Literal["drop", "constant", "steps"] = "drop"
+    schedule: Literal["drop", "constant", "steps", "cosine"] = "drop"
     drop_factor: float = 0.1
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
     cutmix: float = 0.0
+    loss: Literal["cross-entropy", "mse"] = late("cross-entropy")
+    optimiser: Literal["sgd", "adam"] = late("sgd")
+    warmup: int = late(0)
+    final: float = late(0.0)
+    strength: Literal["dsa", "frepo"] = late("dsa")
+    lr_unit: Literal["absolute", "stable"] = late("absolute")
 
     def __post_init__(self) -> None:
+        if not 0 <= self.final <= 1 or self.warmup < 0:
+            raise UsageError(
+                f"a recipe cannot warm up for {self.warmup} epochs and end at {self.final} of its rate",
+                hint="warmup is 0 or more, final between 0 and 1",
+            )
         rates = (self.lr, self.momentum, self.weight_decay, self.drop_factor)
         if self.epochs < 0 or self.batch_size < 1 or not self.lr > 0 or not all(0 <= r < math.inf for r in rates):
             raise UsageError(
@@ -63,7 +92,7 @@ class TrainingRecipe:
 
     def phases(self) -> list[tuple[float, int]]:
         """(learning rate, epochs) in order; under `drop` each phase has an optimiser of its own."""
-        if self.schedule == "constant":
+        if self.schedule in {"constant", "cosine"}:
             return [(self.lr, self.epochs)]
         if self.schedule == "steps":
             ends = (0, 2 * self.epochs // 3, 5 * self.epochs // 6, self.epochs)
@@ -72,10 +101,28 @@ class TrainingRecipe:
         first = min(self.epochs // 2 + 2, total)
         return [(self.lr, first), (self.lr * self.drop_factor, total - first)] if first < total else [(self.lr, first)]
 
+    def factor(self, epochs: float) -> float:
+        """What the cosine schedule multiplies the rate by after `epochs` epochs, whole or not; 1 for the others."""
+        if self.schedule != "cosine":
+            return 1.0
+        if epochs < self.warmup:
+            return epochs / self.warmup
+        return cosine((epochs - self.warmup) / (self.epochs - self.warmup), self.final)
+
 
 def cross_entropy(logits: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, ""]:
     """Mean cross-entropy against hard labels (int64, (n,)) or probabilities (float, (n, k))."""
     return F.cross_entropy(logits, labels)
+
+
+def squared_error(outputs: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, ""]:
+    """mean_n 1/2 || outputs - labels ||^2 against soft labels as they are, or hard ones as one-hot minus 1/k."""
+    rows = labels if labels.is_floating_point() else centred_one_hot(labels, outputs.shape[1])
+    return half_squared_error(outputs, rows.to(outputs.dtype))
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "mse": squared_error}
+"""Losses of recipes by name: (outputs, labels) to a scalar."""
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
@@ -90,35 +137,60 @@ def train(
     rng: Stream,
     *,
     on_epoch: OnEpoch | None = None,
-    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    loss: Loss | None = None,
     first_epoch: int = 0,
 ) -> None:
-    """Train `network` in place on `pictures` after `recipe`.
+    """Train `network` in place on `pictures` after `recipe`; `loss` takes the place of the recipe's own.
 
     Epochs before `first_epoch` are taken as done; with momentum, what it had gathered there is lost.
 
     Every epoch draws from its own child stream of `rng` (order, augmentation, decoding), so that the result does
     not depend on what was drawn elsewhere. `on_epoch(epoch, optimiser)` is called before each epoch.
     """
-    epoch, optimiser = 0, sgd(network, recipe)
+    unit = 1.0 if recipe.lr_unit == "absolute" else _stable_rate(network, pictures, recipe, rng.child("rate"))
+    epoch, optimiser = 0, network_optimiser(network, recipe)
     for rate, epochs in recipe.phases():
         if recipe.schedule == "drop" and epoch:
-            optimiser = sgd(network, recipe)
-        for settings in optimiser.param_groups:
-            settings["lr"] = rate
+            optimiser = network_optimiser(network, recipe)
         for _ in range(epochs):
             if epoch >= first_epoch:
+                _set_rate(optimiser, rate * unit * recipe.factor(float(epoch)))
                 if on_epoch is not None:
                     on_epoch(epoch, optimiser)
-                train_epoch(network, pictures, recipe, optimiser, rng.child("epoch", epoch), loss=loss)
+                pace = None
+                if recipe.schedule == "cosine":
+                    pace = functools.partial(_follow, optimiser, recipe, rate * unit, epoch)
+                train_epoch(network, pictures, recipe, optimiser, rng.child("epoch", epoch), loss=loss, pace=pace)
             epoch += 1
 
 
-def sgd(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.SGD:
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for settings in optimiser.param_groups:
+        settings["lr"] = rate
+
+
+def _follow(optimiser: torch.optim.Optimizer, recipe: TrainingRecipe, rate: float, epoch: int, share: float) -> None:
+    _set_rate(optimiser, rate * recipe.factor(epoch + share))
+
+
+def network_optimiser(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
     """The recipe's optimiser at its first rate."""
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
     return torch.optim.SGD(
         network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
+
+
+def _stable_rate(network: nn.Module, pictures: Pictures, recipe: TrainingRecipe, rng: Stream) -> float:
+    index = torch.arange(min(_PROBED, len(pictures)), device=pictures.device)
+    images, _ = pictures.batch(index, rng.child("pictures"))
+    momentum = 0.0 if recipe.optimiser == "adam" else recipe.momentum
+    return maximum_stable_rate(network, images, momentum=momentum, generator=rng.torch())
+
+
+# KIP estimates the largest stable rate on this many inputs.
+_PROBED = 50
 
 
 def train_epoch(
@@ -128,19 +200,25 @@ def train_epoch(
     optimiser: torch.optim.Optimizer,
     rng: Stream,
     *,
-    loss: Callable[[Tensor, Tensor], Tensor] = cross_entropy,
+    loss: Loss | None = None,
+    pace: Callable[[float], None] | None = None,
 ) -> None:
     """One pass over `pictures` in random order; all draws come from `rng`.
 
     For who keeps a network and its optimiser from one pass to the next (IDC); `train` is a sequence of these.
+    `pace` is called before every batch with the share of the pass that is done.
     """
-    stages, generator = parse_stages(recipe.augmentation), rng.torch()
+    loss = loss or LOSSES[recipe.loss]
+    stages, constants, generator = parse_stages(recipe.augmentation), CONSTANTS[recipe.strength], rng.torch()
+    batches = math.ceil(len(pictures) / recipe.batch_size)
     network.train()
     for number, index in enumerate(_batches(len(pictures), recipe.batch_size, generator)):
+        if pace is not None:
+            pace(number / batches)
         images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
         height, width = images.shape[2:]
-        draws = sample_stages(stages, len(images), (height, width), generator, siamese=False)
-        images = apply_stages(draws, images)
+        draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
+        images = apply_stages(draws, images, constants)
         mix = sample_mix(recipe.cutmix, len(images), (height, width), generator) if recipe.cutmix else None
         optimiser.zero_grad(set_to_none=True)
         if mix is None:

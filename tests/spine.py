@@ -9,11 +9,12 @@ import numpy as np
 import torch
 
 from fredbench import distillation
+from fredbench.assembly import Distillation
 from fredbench.datasets import Dataset, Split
 from fredbench.device import use_threads
-from fredbench.distillation import Distillation
 from fredbench.pictures import RealPictures
-from fredbench.spec import Request, Spec, resolve
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 from fredbench.store import RunFolder
 
 

@@ -19,8 +19,10 @@ from fredbench.errors import UsageError
 from fredbench.estimation import estimate
 from fredbench.methods import METHODS
 from fredbench.objectives import OBJECTIVES
+from fredbench.presets import PRESETS
 from fredbench.progress import say
-from fredbench.spec import PRESETS, Request, Spec, resolve
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 from fredbench.store import Store
 
 __all__ = ["command"]

@@ -8,17 +8,18 @@ from typing import Any
 
 import click
 
+from fredbench.assembly import expert_spec, real_pictures
 from fredbench.cli.distill import duration
 from fredbench.cli.options import data_options, device_option, examples, set_option, store_option
 from fredbench.config import from_mapping
 from fredbench.datasets import load_dataset
 from fredbench.device import resolve_device, use_threads
-from fredbench.distillation import expert_spec, real_pictures
 from fredbench.experts import FOLDER, ExpertStore
 from fredbench.memory import exhaustion_told
 from fredbench.objectives.trajectory import TMConfig
+from fredbench.presets import PRESETS
 from fredbench.progress import say
-from fredbench.spec import PRESETS, Request, resolve
+from fredbench.resolution import Request, resolve
 
 __all__ = ["command"]
 

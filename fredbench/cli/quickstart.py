@@ -18,7 +18,7 @@ from fredbench.progress import say
 from fredbench.report.html import write_page
 from fredbench.report.table import corruption_table
 from fredbench.reproducing import distill_command
-from fredbench.spec import Request, resolve
+from fredbench.resolution import Request, resolve
 from fredbench.store import Store
 from fredbench.suites import suite_named
 

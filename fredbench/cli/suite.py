@@ -101,7 +101,6 @@ def baseline_command(
     from fredbench.datasets import data_root, load_dataset
     from fredbench.device import resolve_device, use_threads
     from fredbench.domains import TestDomains
-    from fredbench.official import official_folder
     from fredbench.training import TrainingRecipe
 
     suite = suite_named(name)
@@ -111,7 +110,7 @@ def baseline_command(
     )
     strategy = "color_crop_cutout_flip_scale_rotate" if dataset.flip else "color_crop_cutout_scale_rotate"
     measured = measure_baseline(
-        TestDomains(suite, dataset, (1, 2, 3, 4, 5), official=official_folder(suite, data_root(data))),
+        TestDomains(suite, dataset, (1, 2, 3, 4, 5), official=TestDomains.official_folder(suite, data_root(data))),
         folder=store / f"baseline-{suite.name}" / "cells",
         network=canonical,
         recipe=TrainingRecipe(epochs=epochs, schedule="steps", lr=0.01, augmentation=strategy),

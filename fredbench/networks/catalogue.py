@@ -9,6 +9,8 @@ import torch
 from fredbench.errors import UnknownNameError, UsageError
 from fredbench.networks.base import Builder, Network, Signature
 from fredbench.networks.convnet import ConvNet, ConvNetConfig
+from fredbench.networks.frepo import FRePoNet
+from fredbench.networks.kip import KIPNet
 from fredbench.networks.resnet import ResNet, ResNetConfig
 from fredbench.networks.small import LeNet, Perceptron
 from fredbench.networks.stacks import AlexNet, Vgg11
@@ -22,6 +24,7 @@ NETWORKS: Registry[Builder] = Registry("network")
 """Students by name; `convnet-...` and `timm:...` are read by pattern, every other name must be here."""
 
 _CONVNET, _TIMM = "convnet-dDEPTH-wWIDTH-NORM", "timm:NAME"
+_FREPO, _KIP = "frepo-dDEPTH-wWIDTH-NORM", "kip-dDEPTH-wWIDTH"
 
 
 def _convnet(signature: Signature, name: str = "convnet") -> Network:
@@ -30,6 +33,14 @@ def _convnet(signature: Signature, name: str = "convnet") -> Network:
 
 def _timm(signature: Signature, name: str = _TIMM) -> Network:
     return TimmNetwork(name.removeprefix("timm:"), signature)
+
+
+def _frepo(signature: Signature, name: str = "frepo") -> Network:
+    return FRePoNet(name, signature)
+
+
+def _kip(signature: Signature, name: str = "kip") -> Network:
+    return KIPNet(name, signature)
 
 
 def _resnet(signature: Signature, config: ResNetConfig) -> Network:
@@ -65,6 +76,8 @@ def _register() -> None:
     )
     for config, summary in resnets:
         NETWORKS.register(config.name, functools.partial(_resnet, config=config), summary=summary)
+    NETWORKS.register(_FREPO, _frepo, summary="FRePo's ConvNet of widths W, 2W, 4W, such as frepo-d3-w128-bn; bn|none")
+    NETWORKS.register(_KIP, _kip, summary="KIP's ConvNet without norm, such as kip-d3-w1024")
     NETWORKS.register(_TIMM, _timm, summary="any timm classifier by its name, untrained, such as timm:resnet18")
 
 
@@ -72,12 +85,14 @@ _register()
 
 
 def _builder(name: str) -> Builder:
-    if name in (_CONVNET, _TIMM):
+    if name in (_CONVNET, _TIMM, _FREPO, _KIP):
         raise UnknownNameError("network", name, NETWORKS)
     if name.startswith("timm:"):
         return functools.partial(_timm, name=name)
-    if name not in NETWORKS and name.startswith("convnet-"):
-        return functools.partial(_convnet, name=name)
+    if name not in NETWORKS:
+        for prefix, builder in (("convnet-", _convnet), ("frepo", _frepo), ("kip", _kip)):
+            if name.startswith(prefix):
+                return functools.partial(builder, name=name)
     return NETWORKS.get(name)
 
 

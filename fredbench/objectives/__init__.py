@@ -28,3 +28,6 @@ OBJECTIVES.register(
     "fredbench.objectives.idc:IDCMatching",
     summary="gradients of a network that learns from real pictures alongside (IDC)",
 )
+OBJECTIVES.register("kip", "fredbench.objectives.kip:KernelInducingPoints", summary="regression on an NTK (KIP)")
+OBJECTIVES.register("label-solve", "fredbench.objectives.kip:LabelSolve", summary="the best labels of fixed pictures")
+OBJECTIVES.register("frepo", "fredbench.objectives.frepo:FRePo", summary="regression on a pool's features (FRePo)")

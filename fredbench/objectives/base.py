@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -90,6 +90,9 @@ class Objective(ABC):
     name: ClassVar[str]
     Config: ClassVar[type[Any]]
     needs: ClassVar[frozenset[str]] = frozenset({"class batches"})
+    # Forms of labels that it can match (`hard`, `probability`, `centred`), and whether it moves learned ones.
+    label_forms: ClassVar[frozenset[str]] = frozenset({"hard"})
+    learns_labels: ClassVar[Literal["never", "may", "must"]] = "never"
 
     def __init__(self, config: Any) -> None:
         self.config = config

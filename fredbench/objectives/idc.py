@@ -30,7 +30,7 @@ from fredbench.objectives.gradient import (
 from fredbench.pictures import TensorPictures
 from fredbench.rng import Stream
 from fredbench.stages import parse_stages
-from fredbench.training import TrainingRecipe, sgd, train_epoch
+from fredbench.training import TrainingRecipe, network_optimiser, train_epoch
 
 __all__ = ["IDCConfig", "IDCMatching", "block_maps", "convolution_distance", "distance", "feature_distance"]
 
@@ -148,7 +148,7 @@ class IDCMatching(Objective):
         self._stages = parse_stages(self.config.augmentation)
         self._recipe = self.config.network_recipe()
         self._network = context.network(context.rng.child("network"))
-        self._optimiser = sgd(self._network, self._recipe)
+        self._optimiser = network_optimiser(self._network, self._recipe)
         self._members: list[Tensor] | None = None
         if self.config.match == "feat":
             with torch.no_grad():
@@ -174,7 +174,7 @@ class IDCMatching(Objective):
 
     def _renew(self, rng: Stream) -> None:
         self._context.reinitialise(self._network, rng.child("network"))
-        self._optimiser = sgd(self._network, self._recipe)
+        self._optimiser = network_optimiser(self._network, self._recipe)
         for epoch in range(self.config.pretrain_epochs):
             stream = rng.child("before", epoch)
             train_epoch(self._network, self._context.real, self._recipe, self._optimiser, stream)
@@ -240,7 +240,7 @@ class IDCMatching(Objective):
             raise ValueError(f"{self.name} keeps a network and its momentum, not {foreign}")
         weights = {name.removeprefix("network."): t for name, t in tensors.items() if name.startswith("network.")}
         self._network.load_state_dict(weights)
-        self._optimiser = sgd(self._network, self._recipe)
+        self._optimiser = network_optimiser(self._network, self._recipe)
         for name, parameter in self._network.named_parameters():
             momentum = tensors.get(f"momentum.{name}")
             if momentum is not None:

@@ -1,9 +1,10 @@
 """What is stored, and how it becomes pictures. One file a parameterization; none knows of losses."""
 
 from fredbench.parameterizations.base import Parameterization, State, StoredRole
+from fredbench.parameterizations.labels import LabelConfig, labelled
 from fredbench.registry import Registry
 
-__all__ = ["PARAMETERIZATIONS", "Parameterization", "State", "StoredRole"]
+__all__ = ["PARAMETERIZATIONS", "LabelConfig", "Parameterization", "State", "StoredRole", "labelled"]
 
 PARAMETERIZATIONS: Registry[type[Parameterization]] = Registry("parameterization")
 PARAMETERIZATIONS.register(

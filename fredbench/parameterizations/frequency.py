@@ -17,10 +17,12 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from fredbench.budget import Budget, Ledger
+from fredbench.config import late
 from fredbench.errors import ArtefactError, BudgetError, UsageError
-from fredbench.optimisation import ParameterGroup
+from fredbench.optimisation import OptimiserName, ParameterGroup
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
-from fredbench.parameterizations.transforms import dct2, idct2
+from fredbench.parameterizations.transforms import Transform, TransformName, transform_named
+from fredbench.parameterizations.wavelets import Wavelet
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
 
@@ -29,11 +31,19 @@ __all__ = ["FreD", "FreDConfig", "explained_variance", "pack_mask", "top_positio
 
 @dataclass(frozen=True)
 class FreDConfig:
-    """k: coefficients kept a channel; lr, momentum: SGD on the unnormalised coefficients (see `pixel_rate`)."""
+    """k: coefficients kept a channel; lr, momentum: of the coefficients, which are unnormalised (see `pixel_rate`).
+
+    optimiser: `sgd`, `adam` or `lamb`; final: what is left of the rate at the end of a cosine, 1 for a constant rate.
+    transform: `dct` (published), `dft` or `dwt`; wavelet: of the last, `haar` or `db2`.
+    """
 
     k: int = 64
     lr: float = 1e6
     momentum: float = 0.5
+    optimiser: OptimiserName = late("sgd")
+    final: float = late(1.0)
+    transform: TransformName = late("dct")
+    wavelet: Wavelet = late("haar")
 
     def __post_init__(self) -> None:
         if self.k < 1:
@@ -79,6 +89,10 @@ class FreD(Parameterization):
     Config: ClassVar[type[FreDConfig]] = FreDConfig
     config: FreDConfig
 
+    @property
+    def _transform(self) -> Transform:
+        return transform_named(self.config.transform, self.config.wavelet)
+
     def instances(self, budget: Budget) -> int:
         """n' = floor(scalars of a class / (ch k)), that is floor(n H W / k) at n pictures of budget."""
         channels, height, width = budget.shape
@@ -102,7 +116,7 @@ class FreD(Parameterization):
         coefficients, positions = [], []
         for label in range(budget.classes):
             chosen = real.images(real.draw(label, count, rng.child("class", label)))
-            spectrum = dct2(chosen)
+            spectrum = self._transform.forward(chosen)
             kept = top_positions(explained_variance(spectrum), self.config.k).sort().values
             coefficients.append(spectrum.flatten(2)[:, :, kept])
             positions.append(kept)
@@ -121,12 +135,12 @@ class FreD(Parameterization):
         where = positions.repeat_interleave(count, dim=0) if index is None else positions[index // count]
         where = where[:, None, :].expand(-1, channels, -1)
         spectrum = flat.new_zeros(len(flat), channels, height * width).scatter(2, where, flat)
-        return idct2(spectrum.unflatten(2, (height, width))), labels
+        return self._transform.inverse(spectrum.unflatten(2, (height, width))), labels
 
     def parameters(self, state: State) -> list[ParameterGroup]:
         """One group: the coefficients, SGD at the published (unnormalised) rate."""
-        group = ParameterGroup("coefficients", (state.learned["coefficients"],), self.config.lr, self.config.momentum)
-        return [group]
+        config, kept = self.config, (state.learned["coefficients"],)
+        return [ParameterGroup("coefficients", kept, config.lr, config.momentum, config.optimiser, config.final)]
 
     def ledger(self, state: State) -> Ledger:
         """C n' ch k scalars; C H W mask bits outside the paper's convention."""

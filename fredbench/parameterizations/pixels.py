@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from fredbench.budget import Budget, Ledger
+from fredbench.config import late
 from fredbench.errors import ArtefactError, BudgetError
-from fredbench.optimisation import ParameterGroup
+from fredbench.optimisation import OptimiserName, ParameterGroup
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
@@ -22,11 +23,16 @@ __all__ = ["Pixels", "PixelsConfig"]
 
 @dataclass(frozen=True)
 class PixelsConfig:
-    """lr, momentum: the image optimiser (SGD). init: `real` pictures or N(0, 1) `noise` (DC's and CAFE's default)."""
+    """lr, momentum: the image optimiser. init: `real` pictures or N(0, 1) `noise` (DC's and CAFE's default).
+
+    optimiser: `sgd`, `adam` or `lamb`; final: what is left of the rate at the end of a cosine, 1 for a constant rate.
+    """
 
     lr: float = 1.0
     momentum: float = 0.5
     init: Literal["real", "noise"] = "real"
+    optimiser: OptimiserName = late("sgd")
+    final: float = late(1.0)
 
 
 class Pixels(Parameterization):
@@ -63,7 +69,8 @@ class Pixels(Parameterization):
 
     def parameters(self, state: State) -> list[ParameterGroup]:
         """One group: the pixels."""
-        return [ParameterGroup("pixels", (state.learned["pixels"],), self.config.lr, self.config.momentum)]
+        config, pixels = self.config, (state.learned["pixels"],)
+        return [ParameterGroup("pixels", pixels, config.lr, config.momentum, config.optimiser, config.final)]
 
     def ledger(self, state: State) -> Ledger:
         """N * D scalars, N pictures."""

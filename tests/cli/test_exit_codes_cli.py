@@ -176,7 +176,8 @@ def test_an_interrupt_while_students_train_is_resumable(tmp_path: Path) -> None:
         assert child.alive, child.errors()
     child.kill(signal.SIGINT)
     stopped = child.outcome()
-    assert (stopped.code, stopped.out) == (130, "") and "run the same command again" in stopped.err
+    assert (stopped.code, stopped.out) == (130, ""), stopped.err
+    assert "run the same command again" in stopped.err
     assert not list((tmp_path / "runs").rglob("*.part"))
     kept = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("cells/student-*")}
     again = invoke(*score, "--students", "3", "--store", tmp_path / "runs")

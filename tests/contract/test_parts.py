@@ -13,15 +13,16 @@ from spine import real, set_of, spec_of
 from torch import Tensor
 
 import fredbench
+from fredbench.assembly import Distillation, expert_spec
 from fredbench.budget import Budget
 from fredbench.config import from_mapping, to_mapping
 from fredbench.datasets import Dataset, load_dataset
-from fredbench.distillation import Distillation, expert_spec
 from fredbench.errors import CompatibilityError, FredbenchError
 from fredbench.experts import ExpertStore
-from fredbench.methods import METHODS, settings_of
+from fredbench.methods import METHODS
 from fredbench.objectives import OBJECTIVES, Objective
 from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
+from fredbench.recipes import storage_settings
 from fredbench.rng import Stream
 from fredbench.spec import Spec
 
@@ -53,7 +54,7 @@ def begun(spec: Spec, dataset: Dataset, folder: Path) -> Distillation:
 
 
 def made(name: str, dataset: Dataset, ipc: int = 2) -> tuple[Parameterization, State]:
-    settings = settings_of("dm", name, dataset=dataset.name, ipc=ipc, size=dataset.size)
+    settings = storage_settings("dm", name, dataset=dataset.name, ipc=ipc, size=dataset.size)
     kind = PARAMETERIZATIONS.get(name)
     parameterization = kind(from_mapping(kind.Config, {k: s.value for k, s in settings.items()}, where="test"))
     pictures = real(dataset)

@@ -12,12 +12,13 @@ import torch
 from commands import invoke
 
 import fredbench
+from fredbench.assembly import Distillation
 from fredbench.budget import Budget
 from fredbench.datasets import load_dataset
-from fredbench.distillation import Distillation
 from fredbench.errors import UsageError
 from fredbench.optimisation import Optimisers, ParameterGroup
-from fredbench.spec import Request, Spec, resolve
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 
 CHOICES, MATCHING = ("herding", "k-centre"), ("dc", "dsa", "cafe", "cafe-dsa", "idc")
 TINY = ("objective.batch_real=8",)

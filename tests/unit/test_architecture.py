@@ -16,12 +16,15 @@ PACKAGE = ROOT / "fredbench"
 LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"errors", "affine", "allocator", "progress", "rng", "statistics"}),
     frozenset({"budget", "config", "device", "environment", "files", "memory", "optimisation", "plugins", "registry"}),
-    frozenset({"augmentation", "corruptions", "cutmix", "datasets", "networks", "pictures", "stages", "whitening"}),
+    frozenset(
+        {"augmentation", "corruptions", "cutmix", "datasets", "kernels", "networks", "pictures", "stages", "whitening"}
+    ),
     frozenset({"training"}),
     frozenset({"coresets", "experts", "objectives", "parameterizations", "trajectories"}),
     frozenset({"synset"}),
-    frozenset({"methods", "published", "recipes", "spec", "suites"}),
-    frozenset({"framing", "official", "store"}),
+    frozenset({"methods", "presets", "published", "recipes", "spec", "suite_parts", "suites"}),
+    frozenset({"framing", "official", "resolution", "store"}),
+    frozenset({"assembly"}),
     frozenset({"auditing", "diagnosis", "distillation", "domains", "exporting", "reproducing", "rows", "students"}),
     frozenset({"baselines", "estimation", "evaluation", "tabulation"}),
     frozenset({"api"}),
@@ -37,10 +40,8 @@ SIDEWAYS = {
     ("evaluation", "tabulation"),
     ("experts", "trajectories"),
     ("published", "suites"),
-    ("recipes", "methods"),
-    ("spec", "methods"),
-    ("spec", "recipes"),
     ("stages", "augmentation"),
+    ("suites", "suite_parts"),
 }
 # The package itself says its version and, lazily, where its public names lie: it is above and below all.
 FACADE = ""

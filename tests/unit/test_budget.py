@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spine import cifar_like, distillation_of
 
-from fredbench import distillation
+from fredbench import assembly
 from fredbench.budget import Budget, Ledger
 from fredbench.errors import BudgetError
 from fredbench.parameterizations.frequency import FreD, FreDConfig
@@ -113,7 +113,7 @@ class Greedy(Pixels):
 def test_over_budget_is_refused_before_step_0_and_before_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(distillation.PARAMETERIZATIONS._targets, "pixels", Greedy)
+    monkeypatch.setitem(assembly.PARAMETERIZATIONS._targets, "pixels", Greedy)
     dataset, folder = cifar_like(), RunFolder(tmp_path / "run")
     with pytest.raises(BudgetError, match="61,440 scalars, over the budget of 30,720"):
         distillation_of(dataset, iterations=3, parameterization="pixels", folder=folder)

@@ -24,7 +24,8 @@ from fredbench.estimation import estimate
 from fredbench.evaluation import Entrant
 from fredbench.experts import ExpertStore, UntrainedExperts
 from fredbench.objectives.trajectory import TMConfig
-from fredbench.spec import Request, Spec, resolve
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 from fredbench.store import RunFolder
 from fredbench.training import TrainingRecipe, train
 from fredbench.trajectories import ExpertSpec, StoredTrajectories

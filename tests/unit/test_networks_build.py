@@ -54,9 +54,14 @@ COUNTS = [
     ("resnet18", 3, 128, 10, 11_173_962),
     ("resnet18-none", 3, 128, 10, 11_164_362),
     ("resnet18-imagenet", 3, 128, 10, 11_181_642),
+    # 9 * in * out + out a convolution, 8192 features; a gain and a bias a channel of the two norms.
+    ("frepo-d3-w128-none", 3, 32, 10, 3_584 + 295_168 + 1_180_160 + 81_930),
+    ("frepo-d3-w128-bn", 3, 32, 10, 3_584 + 295_168 + 1_180_160 + 81_930 + 2 * (128 + 256)),
+    ("kip-d3-w1024", 3, 32, 10, 28_672 + 3 * 9_438_208 + 163_850),
 ]
-PATTERNS = {"convnet-dDEPTH-wWIDTH-NORM", "timm:NAME"}
+PATTERNS = {"convnet-dDEPTH-wWIDTH-NORM", "frepo-dDEPTH-wWIDTH-NORM", "kip-dDEPTH-wWIDTH", "timm:NAME"}
 FIXED = [name for name in NETWORKS if name not in PATTERNS and name != "resnet18-imagenet"]
+FIXED += ["frepo-d3-w8-bn", "frepo-w4-none", "kip-d2-w8"]
 
 
 @pytest.mark.parametrize(("name", "channels", "size", "classes", "count"), COUNTS)

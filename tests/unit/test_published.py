@@ -89,8 +89,9 @@ def test_clean_accuracies_by_method_and_budget(method: str, objective: str, ipc:
     ("suite", "method", "objective", "ipc", "average"),
     # Slides table 4.
     [
-        ("imagenettec", "fred", "tm", 1, 51.2), ("imagenettec", "tm", "tm", 10, 50.9), ("imagesquawkc", "idc", "idc", 1, 26.8),
-        ("imagewoofc", "fred", "tm", 10, 33.8), ("imagesquawkc", "tm", "tm", 1, None), ("imagenettec", "fred", "dm", 1, None),
+        ("imagenettec", "fred", "tm", 1, 51.2), ("imagenettec", "tm", "tm", 10, 50.9),
+        ("imagesquawkc", "idc", "idc", 1, 26.8), ("imagewoofc", "fred", "tm", 10, 33.8),
+        ("imagesquawkc", "tm", "tm", 1, None), ("imagenettec", "fred", "dm", 1, None),
         ("imagenettec", "fred", "tm", 50, None), ("imagenettec", "random", "none", 1, None),
     ],
 )  # fmt: skip

@@ -8,7 +8,8 @@ import pytest
 
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.reproducing import distill_command, request_of
-from fredbench.spec import Request, Spec, resolve
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 
 
 @pytest.fixture(scope="module")

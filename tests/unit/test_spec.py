@@ -20,8 +20,11 @@ from fredbench.errors import (
     UnknownNameError,
     UsageError,
 )
-from fredbench.methods import METHODS, iterations_of, settings_of
-from fredbench.spec import PRESETS, Request, Spec, resolve
+from fredbench.methods import METHODS
+from fredbench.presets import PRESETS
+from fredbench.recipes import iterations_of, storage_settings
+from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 
 
 def resolved(dataset: Dataset | None = None, **asked: object) -> Spec:
@@ -79,12 +82,12 @@ def test_published_rates_and_iterations() -> None:
     dm = resolved(method="dm")
     assert dm.parameterization_settings == {"lr": 1.0, "momentum": 0.5, "init": "real"}
     assert dm.objective_settings["batch_real"] == 256
-    many = settings_of("dm", "pixels", dataset="cifar10", ipc=100, size=(32, 32))
+    many = storage_settings("dm", "pixels", dataset="cifar10", ipc=100, size=(32, 32))
     assert many["lr"].value == 10.0 and many["lr"].origin == "script"
     for dataset in ("cifar10", "svhn", "digits", "anything"):
-        for setting in settings_of("dm", "fred", dataset=dataset, ipc=1, size=(32, 32)).values():
+        for setting in storage_settings("dm", "fred", dataset=dataset, ipc=1, size=(32, 32)).values():
             assert setting.origin in {"script", "paper", "inferred", "chosen"}
-    assert settings_of("dm", "fred", dataset="imagenette", ipc=10, size=(128, 128))["k"].value == 2048
+    assert storage_settings("dm", "fred", dataset="imagenette", ipc=10, size=(128, 128))["k"].value == 2048
 
 
 def test_every_method_is_a_pair_of_registered_parts() -> None:
@@ -197,7 +200,7 @@ BAD = {
     "students' type": ({"overrides": ("student.students=some",)}, UsageError, "some"),
     "epochs": ({"overrides": ("student.epochs=-1",)}, UsageError, "epochs"),
     "rate": ({"overrides": ("student.lr=0",)}, UsageError, "rate"),
-    "schedule": ({"overrides": ("student.schedule=cosine",)}, UsageError, "schedule"),
+    "schedule": ({"overrides": ("student.schedule=triangle",)}, UsageError, "schedule"),
     "objective of a choice": ({"method": "random", "overrides": ("objective.x=3",)}, UsageError, "no objective"),
     "choice of frequencies": ({"objective": "none", "parameterization": "fred"}, CompatibilityError, "real pictures"),
     "method and storage": ({"method": "dm", "parameterization": "fred"}, UsageError, "pixels"),

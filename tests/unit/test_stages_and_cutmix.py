@@ -12,7 +12,7 @@ from fredbench.errors import UnknownNameError, UsageError
 from fredbench.pictures import TensorPictures
 from fredbench.rng import Stream
 from fredbench.stages import apply_stages, parse_stages, sample_stages
-from fredbench.training import TrainingRecipe, cross_entropy, sgd, train, train_epoch
+from fredbench.training import TrainingRecipe, cross_entropy, network_optimiser, train, train_epoch
 
 SIZE = (8, 8)
 
@@ -148,7 +148,7 @@ def test_stepped_rates_drop_twice_and_keep_the_momentum() -> None:
 def test_passes_by_hand_are_the_loop() -> None:
     recipe = TrainingRecipe(epochs=3, schedule="constant", batch_size=4, augmentation="color+crop", cutmix=0.5)
     data, network, rng = TensorPictures(pictures(), torch.tensor([0, 1] * 3)), Flat(), Stream(0)
-    optimiser = sgd(network, recipe)
+    optimiser = network_optimiser(network, recipe)
     for epoch in range(3):
         train_epoch(network, data, recipe, optimiser, rng.child("epoch", epoch))
     assert torch.equal(network.layer.weight.detach(), trained(recipe))

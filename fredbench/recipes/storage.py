@@ -1,0 +1,161 @@
+"""What is stored and how it is optimised: coefficients, rates, optimisers, labels, by dataset, budget, objective."""
+
+from __future__ import annotations
+
+import math
+
+from fredbench.errors import CompatibilityError
+from fredbench.recipes.settings import Setting, Settings, chosen
+
+__all__ = ["label_settings", "storage_settings"]
+
+# FreD's k: coefficients kept a channel, by dataset and IPC. n' = floor(n H W / k).
+# Source: the increment row of slides table 1 (k = 1024 / increment); ImageNet subsets: FreD's scripts at IPC 1.
+_FRED_K: dict[str, dict[int, Setting]] = {
+    "svhn": {1: Setting(64, "inferred"), 10: Setting(128, "inferred"), 50: Setting(256, "inferred")},
+    "cifar10": {1: Setting(64, "script"), 10: Setting(160, "inferred"), 50: Setting(256, "inferred")},
+    "cifar100": {1: Setting(128, "inferred"), 10: Setting(400, "inferred"), 50: Setting(400, "inferred")},
+    "digits": {
+        1: Setting(256, "chosen", "8 x 8 scans widened to 32 x 32 are nearly lossless at k = 64: nothing to distill")
+    },
+}
+_FRED_K_LARGE = Setting(2048, "inferred", "FreD's ImageNet-A..E scripts at IPC 1, taken for every IPC")
+
+# FreD's rates act on unnormalised DCT coefficients (see parameterizations.transforms.pixel_rate).
+_FRED_LR: dict[str, Setting] = {
+    "dm": Setting(1e6, "script", "CIFAR-10 IPC 2 and ImageNet-A..E; inferred elsewhere"),
+    "tm": Setting(1e8, "script", "CIFAR-10 IPC 1; inferred elsewhere. Tune down where the loss stays above 1"),
+}
+_FRED_TM_LR_LARGE = Setting(1e9, "script", "ImageNet-A..E IPC 1 at 128 px; inferred elsewhere")
+_FRED_LR_GRADIENT = {False: Setting(1e3, "script", "FreD-DC, CIFAR-10 IPC 2; inferred elsewhere")}
+_FRED_LR_GRADIENT[True] = Setting(1e5, "script", "FreD-DC, ImageNet-A..E IPC 1; inferred elsewhere")
+_GRADIENT_LIKE = {"dc", "dsa", "cafe"}
+_PIXELS_LR: dict[str, Setting] = {
+    "dm": Setting(1.0, "script", "DM README, IPC 1, 10, 50"),
+    "tm": Setting(1000.0, "paper", "MTT's table without ZCA, CIFAR-10 and CIFAR-100; README for ImageNet subsets"),
+    "dc": Setting(0.1, "script", "DC"),
+    "dsa": Setting(0.1, "script", "as DC"),
+    "cafe": Setting(0.1, "script", "CAFE, distill.py"),
+}
+# Two epochs of 1,167 digits are ten steps of an expert: a segment is short, so that its relative loss is steep.
+_TM_LR_DIGITS = {
+    "fred": Setting(1e5, "chosen", "falls from .9 to .5 in 20 iterations at width 16; 1e6 rises to 2 first"),
+    "pixels": Setting(10.0, "chosen", "falls at width 16; 100 rises first"),
+}
+_PIXELS_TM_LR_TINY = Setting(1e4, "paper", "Tiny-ImageNet at 64 px, DC-Benchmark's notes")
+_PIXELS_LR_MANY = Setting(10.0, "script", "DM README: CIFAR-10, IPC 100 and more")
+_PIXELS_INIT = {"dc": Setting("noise", "script", "DC's default"), "cafe": Setting("noise", "script", "CAFE's default")}
+# A picture of [0, 1] is normalised by a deviation s of about .2: a step of eta on it is one of eta / s^2 after.
+_NORMALISED = 0.04
+
+# Optimisers of what is stored, where an objective brings its own: rate of the pictures, optimiser, end of the cosine.
+_OPTIMISERS: dict[str, dict[str, Setting]] = {
+    "kip": {"lr": Setting(0.04, "script", "notebook"), "optimiser": Setting("adam", "script")},
+    "frepo": {
+        "lr": Setting(3e-4, "script"),
+        "optimiser": Setting("lamb", "script"),
+        "final": Setting(0.1, "script", "half a cosine down to a tenth"),
+    },
+}
+# LAMB moves a tensor by its rate's share of its norm a step: 300 steps of 3e-4 would leave real pictures as they are.
+_FREPO_SHORT_LR = Setting(3e-3, "chosen", "ten times the published rate for runs of under 10,000 iterations")
+
+
+def storage_settings(
+    objective: str, parameterization: str, *, dataset: str, ipc: int, size: tuple[int, int], iterations: int = 0
+) -> Settings:
+    """Settings of the parameterization that depend on dataset, budget, objective and length of the run.
+
+    `ipc` is the whole pictures a class that the budget would buy (at least 1); `size` is (H, W).
+    """
+    own = _optimiser_of(objective, iterations)
+    if objective == "none":
+        if parameterization != "pixels":
+            raise CompatibilityError(
+                f"objective 'none' chooses real pictures and cannot fill {parameterization!r}",
+                hint="use --parameterization pixels, or --iterations 0 with another objective",
+            )
+        return {}
+    if parameterization == "fred":
+        if "lr" in own and own["optimiser"].value == "adam":
+            # Adam moves every number by its rate, and an unnormalised coefficient is 2 sqrt(HW) orthonormal ones.
+            scale = 2 * math.sqrt(size[0] * size[1])
+            own = {**own, "lr": Setting(own["lr"].value * scale, "chosen", "the pixels' rate on coefficients")}
+        return {"k": _fred_k(dataset, ipc, size), "lr": _fred_lr(objective, dataset, ipc, size), **own}
+    if parameterization == "pixels":
+        many = dataset == "cifar10" and ipc >= 100 and objective == "dm"
+        lr = _PIXELS_LR_MANY if many else _pixels_lr(objective, dataset, ipc, size)
+        return {"lr": lr, **({"init": _PIXELS_INIT[objective]} if objective in _PIXELS_INIT else {}), **own}
+    if parameterization == "idc":
+        lr = _idc_lr(dataset, ipc, size)
+        if objective != "idc":
+            rate = _pixels_lr(objective, dataset, ipc, size).value * _NORMALISED
+            lr = Setting(rate, "chosen", "not published: the pixels' rate, from normalised pictures to [0, 1]")
+        return {"factor": Setting(3 if max(size) >= 128 else 2, "script", "IDC: 2 at 32 px, 3 for ImageNet"), "lr": lr}
+    return {}
+
+
+def _optimiser_of(objective: str, iterations: int) -> dict[str, Setting]:
+    """Rate, optimiser and schedule of what is stored, where an objective brings its own; else nothing."""
+    own = dict(_OPTIMISERS.get(objective, {}))
+    if objective == "frepo" and 0 < iterations < 10_000:
+        own["lr"] = _FREPO_SHORT_LR
+    return own
+
+
+def _idc_lr(dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
+    """IDC's rates are for 10 pictures a class, and multiplied by n / 10; ImageNet's for 224 px, by the area."""
+    if max(size) >= 128:
+        return Setting(3e-3 * ipc / 10 * (max(size) / 224) ** 2, "inferred", "IDC, ImageNet-10, scaled by n and area")
+    base = 1e-4 if dataset in {"mnist", "fashion-mnist"} else 5e-3
+    return Setting(base * ipc / 10, "script", "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10")
+
+
+def _pixels_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
+    if objective == "idc":
+        rate = _idc_lr(dataset, ipc, size).value / _NORMALISED
+        return Setting(rate, "chosen", "not published: IDC's rate, from [0, 1] to normalised pictures")
+    if objective == "tm" and dataset == "digits":
+        return _TM_LR_DIGITS["pixels"]
+    if objective == "tm" and 64 <= max(size) < 128:
+        return _PIXELS_TM_LR_TINY
+    return _PIXELS_LR.get(objective, Setting(1.0, "chosen"))
+
+
+def _fred_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
+    if objective in _GRADIENT_LIKE:
+        found = _FRED_LR_GRADIENT[max(size) >= 128]
+        return found if objective == "dc" else Setting(found.value, "chosen", "as FreD-DC")
+    if objective == "idc":
+        rate = _pixels_lr(objective, dataset, ipc, size).value * (2 * max(size)) ** 2
+        return Setting(rate, "chosen", "the pixels' rate on unnormalised coefficients")
+    if objective == "tm" and dataset == "digits":
+        return _TM_LR_DIGITS["fred"]
+    if objective == "tm" and max(size) >= 128:
+        return _FRED_TM_LR_LARGE
+    return _FRED_LR.get(objective, Setting(1e6, "chosen"))
+
+
+def _fred_k(dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
+    if dataset in _FRED_K:
+        rows = _FRED_K[dataset]
+        # IPC 2, 11 and 51 take the k of 1, 10 and 50; so does whatever lies between.
+        return rows[max((row for row in rows if row <= ipc), default=min(rows))]
+    if max(size) >= 128:
+        return _FRED_K_LARGE
+    area = size[0] * size[1]
+    return Setting(max(1, area // 16), "chosen", "a sixteenth of the frequencies, as CIFAR-10 at IPC 1")
+
+
+def label_settings(objective: str, *, classes: int, iterations: int) -> Settings:
+    """Labels that an objective was published with; empty for hard ones."""
+    centred = {"form": Setting("centred", "paper"), "learned": Setting(True, "paper")}
+    if objective == "kip":
+        own = _optimiser_of(objective, iterations)
+        return {**centred, "learned": Setting(True, "chosen", "fixed and learned were both published"), **own}
+    if objective == "label-solve":
+        return {**centred, **chosen("one step lands on the solution", lr=1.0, optimiser="sgd")}
+    if objective == "frepo":
+        divisor = Setting(math.sqrt(classes / 10), "script")
+        return {**centred, "divisor": divisor, **_optimiser_of(objective, iterations)}
+    return {}

@@ -23,7 +23,7 @@ from fredbench.progress import Progress, say
 from fredbench.rng import Stream
 from fredbench.rows import CLEAN_CROP
 from fredbench.students import StudentPlan, predictions_on, store_predictions, stored_predictions, sweep
-from fredbench.suites import Baseline
+from fredbench.suite_parts import Baseline
 from fredbench.training import TrainingRecipe
 
 __all__ = ["measure_baseline", "to_toml"]
@@ -114,7 +114,7 @@ def _errors(domains: TestDomains, plans: Sequence[StudentPlan], name: str) -> tu
     normalization = {"mean": list(domains.dataset.mean), "std": list(domains.dataset.std)}
     cells = [(plan, plan.scores_file({**domains.key(name), "normalization": normalization})) for plan in plans]
     missing = [(plan, file) for plan, file in cells if not file.is_file()]
-    labels = domains.labels(name)
+    labels = domains.labels_of(name)
     if missing:
         say(f"scoring {name}")
         severities = list(domains.pictures(name))

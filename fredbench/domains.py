@@ -18,9 +18,10 @@ from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.imagenet_c import ImageNetC
 from fredbench.errors import CompatibilityError, UsageError
 from fredbench.framing import Framing, framing_of
-from fredbench.official import PublishedArrays, ShiftedArrays, find_shifted, listing_digest, official_folder
+from fredbench.official import PublishedArrays, ShiftedArrays, find_shifted, listing_digest
 from fredbench.rows import CLEAN, CLEAN_CROP
-from fredbench.suites import Baseline, CorruptionSuite
+from fredbench.suite_parts import Baseline
+from fredbench.suites import CorruptionSuite
 
 __all__ = ["CLEAN", "CLEAN_CROP", "TestDomains", "domains_of"]
 
@@ -92,19 +93,29 @@ class TestDomains:
         """The clean domains, the shifted ones, then the suite's corruptions in order."""
         return (*self.clean_domains, *self.shifts, *self.suite.corruptions)
 
-    def indices(self, name: str = CLEAN) -> Int64[np.ndarray, " n"]:
+    @property
+    def indices(self) -> Int64[np.ndarray, " n"]:
+        """Numbers, in the test split, of the pictures that are scored."""
+        return self.indices_of(CLEAN)
+
+    def indices_of(self, name: str) -> Int64[np.ndarray, " n"]:
         """Numbers of the pictures of domain `name` that are scored."""
         total = len(self._all_labels(name))
         return evenly_spaced(total, total if self.limit is None else min(self.limit, total))
 
-    def labels(self, name: str = CLEAN) -> Int64[np.ndarray, " n"]:
-        """Their labels."""
-        labels: np.ndarray = self._all_labels(name)[self.indices(name)]
+    @property
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        """Labels of the clean pictures that are scored."""
+        return self.labels_of(CLEAN)
+
+    def labels_of(self, name: str) -> Int64[np.ndarray, " n"]:
+        """Labels of the pictures of domain `name` that are scored."""
+        labels: np.ndarray = self._all_labels(name)[self.indices_of(name)]
         return labels
 
     def pictures(self, name: str) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
         """The pictures of one domain: once for clean and shifted ones, else one array a severity, in rising order."""
-        indices = self.indices(name)
+        indices = self.indices_of(name)
         if name == CLEAN:
             yield self.dataset.test.images[indices]
         elif name == CLEAN_CROP and self.framing is not None:
@@ -194,6 +205,15 @@ class TestDomains:
             )  # fmt: skip
             yield made if framing is None else framing.finished(made)
 
+    @staticmethod
+    def official_folder(suite: CorruptionSuite, root: Path | None) -> Path | None:
+        """The folder of published pictures for `suite` under `root`, where a user has one."""
+        for name in suite.official if root is not None else ():
+            folder = Path(str(root)) / name
+            if folder.is_dir():
+                return folder
+        return None
+
 
 def domains_of(
     suite: CorruptionSuite,
@@ -212,6 +232,6 @@ def domains_of(
         dataset,
         severities=severities or suite.severities,
         limit=limit,
-        official=official_folder(suite, root),
+        official=TestDomains.official_folder(suite, root),
         shifted=None if suite.shift is None else find_shifted(suite.shift, dataset, root),
     )

@@ -213,7 +213,7 @@ class Evaluation:
                 plan.ensure()
                 progress.advance()
         if missing:
-            pictures = len(self.domains.indices())
+            pictures = len(self.domains.indices)
             say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
         for name, cells in missing.items():
             self._score(name, cells)
@@ -233,7 +233,7 @@ class Evaluation:
 
     def _score(self, name: str, cells: Sequence[_Cell]) -> None:
         """Make the domain's pictures once and score every student that lacks it."""
-        severities, labels = list(self.domains.pictures(name)), self.domains.labels(name)
+        severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
         with Progress(f"scoring {name}", len(cells)) as progress:
             for cell in cells:
                 found = predictions_on(cell.plan.load(), severities, labels, cell.normalization, self.device)
@@ -249,7 +249,7 @@ class Evaluation:
     def _outcomes(self, entrant: Entrant, group: Sequence[StudentPlan], name: str) -> Outcomes:
         """What is stored of these students' predictions on domain `name`."""
         key = self._domain_key(name, self._normalization(entrant.synset))
-        return Outcomes([stored_predictions(plan.scores_file(key)) for plan in group], self.domains.labels(name))
+        return Outcomes([stored_predictions(plan.scores_file(key)) for plan in group], self.domains.labels_of(name))
 
     def _row(self, entrant: Entrant, plans: Mapping[str, list[StudentPlan]], names: Sequence[str]) -> Row:
         spec, ledger = entrant.spec, entrant.synset.ledger
@@ -286,7 +286,7 @@ class Evaluation:
             source=self.domains.source,
             limit=self.domains.limit,
             partial={**self.dataset.partial, **self.domains.partial},
-            suite=self.domains.built.name,
+            suite=self.domains.built.name if len(names) > 1 else "",
             framing="" if self.domains.framing is None else self.domains.framing.describe(),
             clean=clean[first],
             networks=clean if self.networks else {},

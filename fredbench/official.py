@@ -12,18 +12,9 @@ from jaxtyping import Int64, Shaped, UInt8
 
 from fredbench.datasets import Dataset, Split
 from fredbench.errors import DataError
-from fredbench.suites import CorruptionSuite, ShiftedSet
+from fredbench.suite_parts import ShiftedSet
 
-__all__ = ["PublishedArrays", "ShiftedArrays", "find_shifted", "listing_digest", "locate_shifted", "official_folder"]
-
-
-def official_folder(suite: CorruptionSuite, root: Path | None) -> Path | None:
-    """The folder of published pictures for `suite` under `root`, where a user has one."""
-    for name in suite.official if root is not None else ():
-        folder = Path(str(root)) / name
-        if folder.is_dir():
-            return folder
-    return None
+__all__ = ["PublishedArrays", "ShiftedArrays", "find_shifted", "listing_digest", "locate_shifted"]
 
 
 def _array(file: Path, *, mapped: bool = False, hint: str) -> Shaped[np.ndarray, ...]:

@@ -4,62 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
-from fredbench.config import built, parse_value
+from fredbench.config import built
 from fredbench.corruptions import ALL, PROFILES
 from fredbench.errors import UnknownNameError, UsageError
+from fredbench.suite_parts import Baseline, ShiftedSet, baseline_from, shift_from
 from fredbench.suite_reading import names_of, tables_of
 
-__all__ = ["Baseline", "CorruptionSuite", "ShiftedSet", "suite_named", "suite_names"]
+__all__ = ["CorruptionSuite", "suite_named", "suite_names"]
 
-T = TypeVar("T")
 _SEVERITIES = (1, 2, 3, 4, 5)
-
-
-@dataclass(frozen=True)
-class Baseline:
-    """The network that corruption errors are taken relative to; a suite file's `[baseline]` table.
-
-    network, training, provenance: what it is, how it was trained, and by whom or what it was measured. students: how
-    many networks the errors are means of. test: fingerprint of the clean test split they were measured on; they
-    hold for no other pictures. clean, errors: in percent; `errors` has five values a corruption, severities 1 to 5.
-    """
-
-    name: str
-    network: str
-    training: str
-    provenance: str
-    test: str
-    clean: float
-    students: int = 1
-    errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
-
-    def identity(self) -> dict[str, Any]:
-        """What a reader of numbers relative to it must know, without the errors themselves."""
-        return {
-            "name": self.name, "network": self.network, "training": self.training, "provenance": self.provenance,
-            "students": self.students, "clean_error": self.clean,
-        }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class ShiftedSet:
-    """A test set of other pictures of the same classes, as a pair of .npy arrays; a suite file's `[shift]` table.
-
-    folders: where the arrays lie, relative to the data folder. images, labels: file names with `{version}` in them,
-    tried in the order of `versions`. pictures: how many the published set holds, by version. get: how to get it.
-    """
-
-    name: str
-    folders: tuple[str, ...]
-    versions: tuple[str, ...]
-    images: str
-    labels: str
-    pictures: tuple[int, ...]
-    get: str
 
 
 @dataclass(frozen=True)
@@ -122,9 +79,9 @@ def _suite(values: Mapping[str, Any], where: str) -> CorruptionSuite:
     plain = dict(values)
     baseline, shift = plain.pop("baseline", None), plain.pop("shift", None)
     suite = dataclasses.replace(
-        _from_table(CorruptionSuite, plain, where=f"suite {where}"),
-        baseline=None if baseline is None else _baseline(baseline, where=f"[baseline] of suite {where}"),
-        shift=None if shift is None else _shift(shift, where=f"[shift] of suite {where}"),
+        built(CorruptionSuite, plain, where=f"suite {where}"),
+        baseline=None if baseline is None else baseline_from(baseline, where=f"[baseline] of suite {where}"),
+        shift=None if shift is None else shift_from(shift, where=f"[shift] of suite {where}"),
     )
     if not suite.severities or not set(suite.severities) <= set(_SEVERITIES):
         raise UsageError(f"suite {where} has severities {suite.severities}", hint="severities are 1 to 5")
@@ -134,39 +91,6 @@ def _suite(values: Mapping[str, Any], where: str) -> CorruptionSuite:
         if name not in ALL:
             raise UnknownNameError(f"corruption of suite {where}:", name, ALL)
     return suite
-
-
-def _from_table(kind: type[T], values: Any, *, where: str) -> T:
-    """A dataclass of plain values from a TOML table."""
-    if not isinstance(values, Mapping):
-        raise UsageError(f"{where} is not a table of keys", hint="see `fredbench suite show cifar10c`")
-    return built(kind, values, where=where)
-
-
-def _baseline(values: Any, *, where: str) -> Baseline:
-    plain = dict(values) if isinstance(values, Mapping) else values
-    table = plain.pop("errors", None) if isinstance(plain, dict) else None
-    baseline = _from_table(Baseline, plain, where=where)
-    if not isinstance(table, Mapping) or not table:
-        raise UsageError(f"{where} lacks errors", hint="five errors in percent for each corruption, severities 1 to 5")
-    errors = {}
-    for name, value in table.items():
-        if name not in ALL:
-            raise UnknownNameError(f"corruption of {where}:", name, ALL)
-        errors[name] = parse_value(value, tuple[float, ...], where=f"{where}: errors of {name}")
-    for name, found in {**errors, "clean": (baseline.clean,) * 5}.items():
-        if len(found) != 5 or not all(0 <= value <= 100 for value in found):
-            raise UsageError(f"{where} has errors {found} of {name}", hint="five errors in percent, 0 to 100")
-    return dataclasses.replace(baseline, errors=errors)
-
-
-def _shift(values: Any, *, where: str) -> ShiftedSet:
-    shift = _from_table(ShiftedSet, values, where=where)
-    if not shift.versions or len(shift.versions) != len(shift.pictures) or not shift.folders:
-        raise UsageError(
-            f"{where} needs folders, versions and as many picture counts", hint="see `suite show cifar101`"
-        )
-    return shift
 
 
 def _constants(suite: CorruptionSuite) -> dict[str, Any]:

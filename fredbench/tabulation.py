@@ -16,7 +16,7 @@ from fredbench.domains import TestDomains
 from fredbench.rows import CLEAN, CLEAN_CROP, Calibration, CorruptionScore
 from fredbench.statistics import Sample, corruption_errors, mean_over, relative_corruption_errors, summarise
 from fredbench.students import Predictions
-from fredbench.suites import Baseline
+from fredbench.suite_parts import Baseline
 
 __all__ = ["Outcomes", "row_scores"]
 

@@ -17,6 +17,9 @@ from fredbench.progress import say
 
 __all__ = ["command"]
 
+# Between the 32 pixels that one table of constants was made for and the 224 of the other.
+_SMALL = 64
+
 
 def _frost_source(text: str) -> FrostSource:
     if text in ("files", "procedural"):
@@ -72,8 +75,8 @@ def _write(
     help="Draw one picture under every corruption and severity instead.",
 )  # fmt: skip
 @click.option(
-    "--profile", type=click.Choice(PROFILES), default="cifar", show_default=True,
-    help="Whose constants: CIFAR-10-C's, or ImageNet-C's (made for 224 pixels).",
+    "--profile", type=click.Choice(PROFILES),
+    help="Whose constants: CIFAR-10-C's, or ImageNet-C's (made for 224 pixels).  [default: cifar up to 64 pixels]",
 )  # fmt: skip
 @click.option(
     "--corruption", "names", multiple=True, metavar="NAME",
@@ -95,7 +98,7 @@ def _write(
 @click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the one to draw.")
 @data_options
 def command(
-    dataset: str, out: Path | None, sheet: Path | None, profile: str, names: tuple[str, ...],
+    dataset: str, out: Path | None, sheet: Path | None, profile: str | None, names: tuple[str, ...],
     severities: tuple[int, ...], limit: int | None, workers: int | None, engine: EngineName, seed: int, frost: str,
     archive_jpeg: bool, picture: int, data: Path | None, offline: bool,
 ) -> None:  # fmt: skip
@@ -108,6 +111,7 @@ def command(
         raise UsageError("give --out DIR to write a set, or --preview FILE.png to draw one picture")
     names, severities, source = names or NAMES, severities or (1, 2, 3, 4, 5), _frost_source(frost)
     pictures = load_dataset(dataset, root=data, offline=offline)
+    profile = profile or ("cifar" if max(pictures.size) <= _SMALL else "imagenet")
     if out is not None:
         _write(pictures, out, limit, engine, profile, names, severities, seed, workers, source, archive_jpeg)
         click.echo(out)

@@ -119,7 +119,7 @@ def _notes(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
     severities = ", ".join(map(str, domains.severities))
     said = [
         f"Suite {sweep.grid.name} on {sweep.dataset.title}, scored on {place.scored_on} (severities {severities}, "
-        f"{len(domains.indices())} test pictures, {domains.source}).",
+        f"{len(domains.indices)} test pictures, {domains.source}).",
         "Accuracy in %, mean ± std over n students. * more apart than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂).",
         f"Seconds on {sweep.threads} thread(s) of {sweep.device}: of the run, and of its students with their scores "
         f"({_ABSENT} where not all of it was timed).",

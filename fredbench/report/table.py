@@ -106,7 +106,7 @@ def frame(rows: Sequence[Row]) -> pandas.DataFrame:
 def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     """What must be read beside the numbers: scale, limits, partial data, spread, what is inferred."""
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
-    said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite not in ("", "clean")]
+    said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite]
     said += [f"Scale {recipe}, network {network}." for recipe, network in _scales(rows)]
     limits = sorted({row.limit for row in rows if row.limit is not None})
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]

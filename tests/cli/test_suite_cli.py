@@ -5,10 +5,13 @@ import io
 import json
 from pathlib import Path
 
+import pytest
 from commands import invoke
 
 from fredbench.corruptions import NAMES
+from fredbench.datasets import load_dataset
 from fredbench.suite_reading import names_of
+from fredbench.suites import suite_named
 
 
 def test_the_suites_are_listed() -> None:
@@ -42,3 +45,35 @@ def test_bad_suites_are_refused(tmp_path: Path) -> None:
         file.write_text(text)
         assert needle in invoke("suite", "show", file).problem()[0]
     invoke("suite").problem()
+
+
+def test_a_baseline_is_measured_and_read_back(small_suite: Path, tmp_path: Path) -> None:
+    asked = ("suite", "baseline", small_suite, "--epochs", 1, "--network", "convnet-d2-w4-in", "--students", 2,
+             "--threads", 1, "--store", tmp_path, "--offline")  # fmt: skip
+    made = invoke(*asked)
+    assert made.code == 0, made.err
+    cells = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.safetensors")}
+    assert len(cells) == 2 + 2 * 3
+    file = tmp_path / "with-baseline.toml"
+    file.write_text(small_suite.read_text() + made.out)
+    baseline = suite_named(str(file)).baseline
+    assert baseline is not None and baseline.test == load_dataset("digits").test_fingerprint and baseline.students == 2
+    assert list(baseline.errors) == ["brightness", "contrast"] and baseline.network == "convnet-d2-w4-in"
+    assert "1,297 training pictures" in baseline.training and "suite baseline two" in baseline.provenance
+    # One epoch on 1,297 digits is better than guessing, and far from right.
+    assert 5 < baseline.clean < 90
+    # Errors are counted, not made up: means of two networks over 500 pictures are thousandths.
+    for error in (baseline.clean, *baseline.errors["contrast"]):
+        assert error * 10 == pytest.approx(round(error * 10), abs=1e-6)
+    again = invoke(*asked)
+    assert again.out == made.out and {path: path.stat().st_mtime_ns for path in cells} == cells
+    assert "convnet-d2-w4-in" in invoke("suite", "show", file).out
+    shown = json.loads(invoke("suite", "show", file, "--format", "json").out)
+    assert shown["baseline"]["clean"] == baseline.clean
+
+
+def test_a_suite_without_corruptions_has_nothing_to_measure(tmp_path: Path) -> None:
+    file = tmp_path / "none.toml"
+    file.write_text('name = "none"\ntitle = "none"\ndataset = "digits"\nprofile = "cifar"\ncorruptions = []\n')
+    error, _ = invoke("suite", "baseline", file, "--store", tmp_path, "--offline").problem()
+    assert "no whole corruptions" in error

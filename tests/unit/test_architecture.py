@@ -35,7 +35,7 @@ LEVELS: tuple[frozenset[str], ...] = (
     frozenset({"training"}),
     frozenset({"coresets", "experts", "objectives", "parameterizations", "trajectories"}),
     frozenset({"synset"}),
-    frozenset({"grids", "methods", "presets", "published", "recipes", "spec", "suites"}),
+    frozenset({"grids", "methods", "presets", "published", "recipes", "spec", "suite_parts", "suites"}),
     frozenset({"framing", "official", "resolution", "store"}),
     frozenset({"assembly"}),
     frozenset({"auditing", "diagnosis", "distillation", "domains", "exporting", "reproducing", "rows", "students"}),
@@ -55,6 +55,7 @@ SIDEWAYS = {
     ("grids", "suites"),
     ("published", "suites"),
     ("stages", "augmentation"),
+    ("suites", "suite_parts"),
 }
 # The package itself says its version and, lazily, where its public names lie: it is above and below all.
 FACADE = ""

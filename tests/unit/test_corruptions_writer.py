@@ -132,8 +132,7 @@ from pathlib import Path
 sys.path.insert(0, {tests!r})
 from test_corruptions_writer import make_pictures
 from fredbench.corruptions import write_set
-pictures = np.tile(make_pictures(50), (24, 1, 1, 1))
-write_set(pictures, np.zeros(len(pictures), int), Path({out!r}), workers=2, seed=3, severities=[1, 4])
+write_set(make_pictures(1000), np.arange(1000) % 10, Path({out!r}), workers=2, seed=3, severities=[2, 5])
 """
 
 
@@ -141,12 +140,31 @@ def parts(folder: Path) -> list[Path]:
     return list(folder.glob(".*.part"))
 
 
-def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
-    def start(out: Path) -> subprocess.Popen:
-        code = KILLED.format(tests=str(Path(__file__).parent), out=str(out))
-        return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
+def start(out: Path) -> subprocess.Popen:
+    code = KILLED.format(tests=str(Path(__file__).parent), out=str(out))
+    return subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE)
 
-    assert start(tmp_path / "whole").wait() == 0
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A thousand pictures under all 15, made by one worker in one go."""
+    out = tmp_path_factory.mktemp("thousand")
+    labels = np.arange(1000) % 10
+    write_set(make_pictures(1000), labels, out, workers=1, seed=3, severities=[2, 5])
+    return out
+
+
+@pytest.mark.parametrize("order", ["first hundred", "shuffled"])
+def test_pictures_alone_or_shuffled_have_the_bytes_of_the_whole(tmp_path, thousand, order):
+    numbers = np.arange(100) if order == "first hundred" else np.random.default_rng(0).permutation(1000)
+    pictures, labels = make_pictures(1000)[numbers], numbers % 10
+    write_set(pictures, labels, tmp_path, workers=2, seed=3, severities=[2, 5], indices=numbers)
+    for name in NAMES:
+        whole, part = np.load(thousand / f"{name}.npy"), np.load(tmp_path / f"{name}.npy")
+        assert np.array_equal(part, np.concatenate([whole[numbers], whole[1000 + numbers]])), name
+
+
+def test_a_killed_run_of_two_workers_goes_on_to_the_same_bytes(tmp_path, thousand):
     broken = tmp_path / "broken"
     process = start(broken)
     deadline = time.monotonic() + 120
@@ -158,11 +176,11 @@ def test_a_killed_run_goes_on_to_the_same_bytes(tmp_path):
     assert finished and not (broken / "manifest.json").exists(), "the run was not killed in its middle"
     for name in finished:
         # What has its final name is whole.
-        assert np.load(broken / name, mmap_mode="r").shape == (2400, 32, 32, 3)
+        assert np.load(broken / name, mmap_mode="r").shape == (2000, 32, 32, 3)
     again = start(broken)
     _, said = again.communicate()
     assert again.returncode == 0, said
-    assert digests(broken) == digests(tmp_path / "whole")
+    assert digests(broken) == digests(thousand)
     assert not parts(broken) and not (broken / ".records").exists()
 
 
@@ -282,6 +300,22 @@ def test_command_line_writes_digits_and_prints_the_folder(tmp_path):
     assert done.exit_code == 0 and done.stdout.strip() == str(tmp_path / "g.png")
     for wrong in (["digits"], ["digits", "--preview", "x.png", "--picture", "500"], [*arguments, "--frost", "nowhere"]):
         assert isinstance(CliRunner().invoke(command, wrong).exception, UsageError)
+
+
+def test_the_constants_follow_the_size_unless_they_are_named(tmp_path):
+    from fredbench.cli.corrupt import command
+
+    for side in (64, 96):
+        for number in range(4):
+            for label in ("ant", "bee"):
+                file = tmp_path / str(side) / label / f"{number}.png"
+                file.parent.mkdir(parents=True, exist_ok=True)
+                Image.fromarray(np.full((side, side, 3), 40 * number, np.uint8)).save(file)
+    for side, asked, expected in ((64, [], "cifar"), (96, [], "imagenet"), (96, ["--profile", "cifar"], "cifar")):
+        out = tmp_path / f"set {side} {expected}"
+        arguments = [f"folder:{tmp_path / str(side)}", "--corruption", "contrast", "--out", str(out), *asked]
+        assert CliRunner().invoke(command, arguments, catch_exceptions=False).exit_code == 0
+        assert json.loads((out / "manifest.json").read_text())["profile"] == expected
 
 
 def test_help_ends_with_two_examples():

@@ -14,7 +14,7 @@ from fredbench.datasets import Dataset
 from fredbench.datasets.imagenet_c import CATEGORIES, ImageNetC
 from fredbench.domains import TestDomains
 from fredbench.errors import DataError
-from fredbench.official import find_shifted, official_folder
+from fredbench.official import find_shifted
 from fredbench.rows import CLEAN
 from fredbench.suites import suite_named
 
@@ -44,11 +44,11 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 @pytest.mark.parametrize("category", ["", *CATEGORIES])
 def test_folders_are_read_in_place_of_generating(tmp_path: Path, small: Dataset, category: str) -> None:
     folder = write_archive(tmp_path, category=category)
-    assert official_folder(SUITE, tmp_path) == folder
+    assert TestDomains.official_folder(SUITE, tmp_path) == folder
     found = TestDomains(SUITE, small, (1, 3), official=folder)
     assert found.source == "official" and found.built == SUITE
     # The subset's own label order, whatever the order of the folders.
-    assert found.labels("fog").tolist() == np.repeat(np.arange(10), 2).tolist()
+    assert found.labels_of("fog").tolist() == np.repeat(np.arange(10), 2).tolist()
     for severity, made in zip((1, 3), found.pictures("fog"), strict=True):
         assert made.shape == (20, 128, 128, 3)
         level = 20 * np.repeat(np.arange(10), 2) + 10 * np.tile([0, 1], 10) + severity
@@ -62,8 +62,8 @@ def test_a_limit_is_spread_over_the_archives_own_pictures(tmp_path: Path, small:
     folder = write_archive(tmp_path)
     whole, part = (TestDomains(SUITE, small, (3,), limit, folder) for limit in (None, 5))
     (full,), (few,) = whole.pictures("fog"), part.pictures("fog")
-    assert len(few) == 5 and np.array_equal(full[part.indices("fog")], few)
-    assert np.array_equal(whole.labels("fog")[part.indices("fog")], part.labels("fog"))
+    assert len(few) == 5 and np.array_equal(full[part.indices_of("fog")], few)
+    assert np.array_equal(whole.labels_of("fog")[part.indices_of("fog")], part.labels_of("fog"))
 
 
 def test_what_an_archive_lacks_is_said(tmp_path: Path, small: Dataset) -> None:
@@ -117,8 +117,8 @@ def test_v6_is_preferred_and_a_part_says_so(tmp_path: Path) -> None:
     domains = TestDomains(suite_named("cifar101"), cifar_like(), (1,), limit=7, shifted=found)
     assert domains.names() == (CLEAN, "cifar10.1-v6") and domains.source == "official"
     (pictures,) = domains.pictures("cifar10.1-v6")
-    assert np.array_equal(pictures, found.split.images[domains.indices("cifar10.1-v6")])
-    assert np.array_equal(domains.labels("cifar10.1-v6"), found.split.labels[domains.indices("cifar10.1-v6")])
+    assert np.array_equal(pictures, found.split.images[domains.indices_of("cifar10.1-v6")])
+    assert np.array_equal(domains.labels_of("cifar10.1-v6"), found.split.labels[domains.indices_of("cifar10.1-v6")])
     assert domains.partial == {"cifar10.1-v6": "20 of 2000"}
     write_shifted(tmp_path, "v6", 20, seed=1)
     other = TestDomains(

@@ -203,14 +203,14 @@ def test_domains_are_clean_then_the_corruptions_a_severity_at_a_time() -> None:
 
 def test_a_limit_takes_evenly_spaced_pictures_that_keep_their_numbers() -> None:
     whole, part = domains(), domains(limit=7)
-    indices = part.indices()
+    indices = part.indices
     assert len(indices) == len(set(indices.tolist())) == 7
     gaps = indices[1:] - indices[:-1]
-    assert gaps.max() - gaps.min() <= 1 and (part.labels() == cifar_like().test.labels[indices]).all()
+    assert gaps.max() - gaps.min() <= 1 and (part.labels == cifar_like().test.labels[indices]).all()
     for name in whole.names():
         for full, few in zip(whole.pictures(name), part.pictures(name), strict=True):
             assert (full[indices] == few).all()
-    assert len(domains(limit=10**6).indices()) == len(cifar_like().test)
+    assert len(domains(limit=10**6).indices) == len(cifar_like().test)
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_official_arrays_are_read_in_place_of_generating(tmp_path: Path) -> None
     np.save(tmp_path / "brightness.npy", arrays)
     found = domains(official=tmp_path, limit=5)
     assert found.source == "official"
-    indices = found.indices()
+    indices = found.indices
     first, third = found.pictures("brightness")
     assert (first == arrays[indices]).all() and (third == arrays[2 * count + indices]).all()
     with pytest.raises(DataError, match=r"contrast\.npy"):

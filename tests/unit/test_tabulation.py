@@ -19,7 +19,8 @@ from fredbench.report.table import corruption_table, notes
 from fredbench.rows import CLEAN, CLEAN_CROP, Row
 from fredbench.store import RunFolder, Store
 from fredbench.students import Predictions
-from fredbench.suites import Baseline, CorruptionSuite
+from fredbench.suite_parts import Baseline
+from fredbench.suites import CorruptionSuite
 
 
 def predictions(severities: int, count: int, seed: int = 0) -> tuple[Predictions, np.ndarray]:

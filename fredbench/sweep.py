@@ -11,7 +11,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -174,7 +174,9 @@ class Sweep:
     def _key(self) -> str:
         """Digest of what an evaluation is asked for, by which its seconds are kept."""
         domains, place = self.evaluation.domains, self.place
-        asked = [asdict(domains.suite), domains.severities, place.limit, place.students, domains.source]
+        suite = domains.suite
+        tested = [suite.name, suite.profile, suite.seed, list(suite.corruptions), list(domains.severities)]
+        asked = [*tested, place.limit, place.students, domains.source]
         return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:20]
 
 

@@ -36,6 +36,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from fredbench.environment import environment  # noqa: E402
+
 OURS, PLAIN = ("exact", "tesla", "autograd"), ("plain", "plain as shipped")
 CLASSES, SIZE, KEPT = 10, (32, 32), 64
 # Goals: memory of `exact` in GB, eager and compiled; ratios of time, plain over exact; growth of memory.
@@ -47,7 +49,11 @@ def main() -> int:
     if options.child:
         child(options)
         return 0
-    found: dict[str, Any] = {"setting": {k: v for k, v in vars(options).items() if k not in {"child", "out", "gate"}}}
+    found: dict[str, Any] = {
+        "format": "fredbench-benchmark",
+        "setting": {k: v for k, v in vars(options).items() if k not in {"child", "method", "out", "gate"}},
+        "environment": environment(options.device, options.threads),
+    }
     if "time" in options.sections:
         allocators = ("default", "raised") if options.device == "cpu" else ("default",)
         found["time"] = {name: spawn(options, "time", allocator=name) for name in allocators}
@@ -98,8 +104,8 @@ def spawn(options: argparse.Namespace, what: str, *, allocator: str = "default",
             command += [f"--{name}", str(values[name])]
     if values.get("compiled"):
         command.append("--compiled")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
-    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=environment, check=False)
+    variables = {**os.environ, "OMP_NUM_THREADS": str(options.threads)}
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, env=variables, check=False)
     if done.returncode:
         return {"failed": done.returncode}
     return json.loads(done.stdout.splitlines()[-1])
@@ -176,7 +182,7 @@ def judge(found: dict[str, Any], options: argparse.Namespace) -> list[tuple[str,
     return verdicts
 
 
-# The child: measures. torch is imported here only, so that its process has nothing but the measurement.
+# The child: measures, in a process that has nothing but the measurement.
 
 
 def child(options: argparse.Namespace) -> None:

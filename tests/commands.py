@@ -77,10 +77,12 @@ def invoke(*arguments: object, env: Mapping[str, str] | None = None) -> Outcome:
     return Outcome(code, out.getvalue(), err.getvalue())
 
 
-def interpret(*arguments: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT) -> Outcome:
+def interpret(
+    *arguments: object, env: Mapping[str, str] | None = None, cwd: Path = ROOT, timeout: float = 300
+) -> Outcome:
     """Run a command in a fresh interpreter."""
     command = [sys.executable, "-m", "fredbench", *map(str, arguments)]
-    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment(env), timeout=300)
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment(env), timeout=timeout)
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 

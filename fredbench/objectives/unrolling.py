@@ -164,13 +164,13 @@ def _forward_sweep(
     derivatives: Derivatives, segment: Segment, pictures: Tensor, labels: Tensor, step_size: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(theta_0 .. theta_{N-1} as rows, theta_N, losses)."""
-    theta = segment.start
-    path = theta.new_empty(len(segment.steps), len(theta))
-    losses = []
+    # Made at once and written in place: what is kept between steps lies nowhere among what every step frees.
+    count = len(segment.steps)
+    path, losses = segment.start.new_empty(count + 1, len(segment.start)), segment.start.new_empty(count)
+    path[0] = segment.start
     for position, step in enumerate(segment.steps):
-        path[position] = theta
+        theta = path[position]
         batch, truth = step.batch(pictures, labels)
-        loss, gradient = derivatives.gradient(theta, step.augment(batch), truth)
-        theta = theta - step_size * gradient
-        losses.append(loss)
-    return path, theta, torch.stack(losses)
+        losses[position], gradient = derivatives.gradient(theta, step.augment(batch), truth)
+        torch.sub(theta, step_size * gradient, out=path[position + 1])
+    return path[:-1], path[-1], losses

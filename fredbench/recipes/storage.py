@@ -97,7 +97,9 @@ def storage_settings(
         return {"lr": lr, **({"init": _PIXELS_INIT[objective]} if objective in _PIXELS_INIT else {}), **own}
     if parameterization == "haba":
         pixels_lr = _pixels_lr(objective, dataset, ipc, size)
-        return hallucination_settings(objective, dataset=dataset, pixels_lr=pixels_lr, own=own, width=width)
+        return hallucination_settings(
+            objective, dataset=dataset, iterations=iterations, pixels_lr=pixels_lr, own=own, width=width
+        )
     if parameterization == "idc":
         lr = _idc_lr(dataset, ipc, size)
         if objective != "idc":

@@ -115,6 +115,31 @@ def check_decoding(stored: Subject) -> None:
     )
 
 
+def check_alternatives(stored: Subject) -> None:
+    """Renderings of one thing, where there are some: every picture in one row, rows of one label, in class order."""
+    run = stored.begun()
+    rows, shown = run.parameterization.alternatives(run.state), run.parameterization.shown(stored.budget)
+    classes = len(stored.dataset.classes)
+    if rows is None:
+        demand(
+            shown == run.parameterization.instances(stored.budget),
+            f"a student of {stored.name} sees {shown} pictures a class, without alternatives",
+            "leave shown() alone, or say in alternatives() which pictures stand for one another",
+        )
+        return
+    demand(
+        sorted(rows.flatten().tolist()) == list(range(len(run.state))) and len(rows) == shown * classes,
+        f"alternatives() of {stored.name}, {tuple(rows.shape)}, are not every picture once in {shown} rows a class",
+        "give the position of every decoded picture once, and as many rows as shown() says",
+    )
+    labels = run.parameterization.decode(run.state)[1][rows]
+    demand(
+        labels.tolist() == [[c] * rows.shape[1] for c in range(classes) for _ in range(shown)],
+        f"rows of alternatives() of {stored.name} mix labels",
+        "one row holds the renderings of one thing; rows stand in class order",
+    )
+
+
 def check_optimised(stored: Subject) -> None:
     """All that is learned is optimised, once, and nothing else; the gradient of the pictures reaches all of it."""
     run = stored.begun()
@@ -219,6 +244,7 @@ PARAMETERIZATION_CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_declarations,
     check_initialisation,
     check_decoding,
+    check_alternatives,
     check_optimised,
     check_stored,
     check_budget,

@@ -196,6 +196,21 @@ class Boundless(_Named):
         return 1 if budget.scalars < 10 else super().instances(budget)
 
 
+class ShownLess(_Named):
+    def shown(self, budget: Budget) -> int:
+        return 1
+
+
+class HalfInRows(_Named):
+    def alternatives(self, state: State) -> Tensor | None:
+        return torch.arange(len(state))[::2, None]
+
+
+class Mixing(ShownLess):
+    def alternatives(self, state: State) -> Tensor | None:
+        return torch.arange(len(state)).view(2, -1).T
+
+
 class Miscounting(_Named):
     def ledger(self, state: State) -> Ledger:
         return dataclasses.replace(super().ledger(state), params=10)
@@ -214,6 +229,9 @@ class Miscounting(_Named):
         (Disordered, "labels"),
         (Cropped, r"decodes \(20, 3, 16, 15\)"),
         (OtherwiseInPart, "a part otherwise"),
+        (ShownLess, "without alternatives"),
+        (HalfInRows, "not every picture once"),
+        (Mixing, "mix labels"),
         (WithoutGradient, "no gradient"),
         (Unused, "does not reach idle"),
         (NotOptimised, "not what State.learned holds"),

@@ -69,7 +69,7 @@ def show_command(name: str, form: str) -> None:
     "baseline",
     epilog=examples(
         "fredbench suite baseline digitsc",
-        "fredbench suite baseline ./my-suite.toml --epochs 20 >> my-suite.toml",
+        "fredbench suite baseline cifar10c --epochs 10 --students 3",
     ),
 )
 @click.argument("name")

@@ -16,7 +16,7 @@ __all__ = ["baseline_command"]
     "baseline",
     epilog=examples(
         "fredbench suite baseline digitsc",
-        "fredbench suite baseline ./my-suite.toml --epochs 20 >> my-suite.toml",
+        "fredbench suite baseline cifar10c --epochs 10 --students 3",
     ),
 )
 @click.argument("name")

@@ -269,6 +269,9 @@ def ours(options: argparse.Namespace, device: Any, gradient: str, *, compiled: b
         def decode(self, index: Any = None, rng: Any = None) -> tuple[Any, Any]:
             return fred.decode(state, index, rng)
 
+        def alternatives(self) -> None:
+            return None
+
     def network(stream: Stream) -> networks.Network:
         return networks.build(name, classes=CLASSES, size=SIZE, rng=stream).to(device)
 

@@ -37,6 +37,9 @@ class Pixels:
         index = torch.arange(4) if index is None else index
         return self.pictures[index], self.labels[index]
 
+    def alternatives(self) -> None:
+        return None
+
 
 def network_of(stream: Stream, name: str = "convnet-d1-w4-in") -> Network:
     return networks.build(name, classes=CLASSES, size=SIDE, rng=stream)

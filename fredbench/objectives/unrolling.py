@@ -57,6 +57,15 @@ class InnerStep:
         """The batch under this step's draw."""
         return augmentation.apply(self.draw, batch, _DSA)
 
+    def pull_back(
+        self, batch: Float[Tensor, "m c h w"], gradient: Float[Tensor, "m c h w"]
+    ) -> Float[Tensor, "m c h w"]:
+        """The gradient with respect to the batch, from that with respect to the augmented batch."""
+        with torch.enable_grad():
+            leaf = batch.detach().requires_grad_()
+            (found,) = torch.autograd.grad(self.augment(leaf), leaf, gradient)
+        return found
+
 
 @dataclass(frozen=True)
 class Segment:
@@ -145,11 +154,11 @@ def _matched(
         # Nothing depends on lambda_0: the first step's Hessian is not needed, but to compile a program without it
         # for one step of N would cost more than it.
         wanted = hessians and (position > 0 or derivatives.compiled)
-        with torch.enable_grad():
-            leaf = batch.detach().requires_grad_()
-            augmented = step.augment(leaf)
-        along, by_augmented, by_weights = derivatives.product(path[position], augmented, truth, adjoint, wanted)
-        (by_batch,) = torch.autograd.grad(augmented, leaf, by_augmented)
+        along, by_augmented, by_weights = derivatives.product(
+            path[position], step.augment(batch), truth, adjoint, wanted
+        )
+        # Augmented anew: kept through the product, its graph would come on top of the product's own.
+        by_batch = step.pull_back(batch, by_augmented)
         if step.index is None:
             by_pictures.add_(by_batch * -step_size)
         else:

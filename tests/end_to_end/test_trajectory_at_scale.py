@@ -26,7 +26,7 @@ def test_matching_beats_its_start_and_the_control_within_twenty_minutes(real_dat
     # Two cores, experts and scoring included.
     assert (_processor_seconds() - before) / 2 < 60 * MINUTES
     rows = {(row["control"], row["start"]): row for row in json.loads(scored.out)["rows"]}
-    clean = {role: Sample(**row["clean"]) for role, row in rows.items()}
+    clean = {role: Sample(*(row["clean"][key] for key in ("mean", "std", "n"))) for role, row in rows.items()}
     distilled, start, control = (clean[role] for role in ((False, False), (False, True), (True, False)))
     assert rows[False, False]["objective"] == "tm" and {sample.n for sample in clean.values()} == {5}
     assert ahead_by_more_than_spread(distilled, start) and ahead_by_more_than_spread(distilled, control)

@@ -210,7 +210,9 @@ class TestDomains:
         """The folder of published pictures for `suite` under `root`, where a user has one."""
         for name in suite.official if root is not None else ():
             folder = Path(str(root)) / name
-            if folder.is_dir():
+            # What `fredbench corrupt` wrote has the archive's layout and a manifest, which no archive has; it may be of
+            # any seed and constants, and is never the published set.
+            if folder.is_dir() and not (folder / "manifest.json").is_file():
                 return folder
         return None
 

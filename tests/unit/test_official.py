@@ -41,6 +41,12 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return packed(tmp_path_factory.mktemp("packed"), 128)
 
 
+def test_a_folder_that_was_generated_is_not_the_published_set(tmp_path: Path) -> None:
+    folder = write_archive(tmp_path)
+    (folder / "manifest.json").write_text("{}")
+    assert TestDomains.official_folder(SUITE, tmp_path) is None
+
+
 @pytest.mark.parametrize("category", ["", *CATEGORIES])
 def test_folders_are_read_in_place_of_generating(tmp_path: Path, small: Dataset, category: str) -> None:
     folder = write_archive(tmp_path, category=category)

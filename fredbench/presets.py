@@ -18,7 +18,6 @@ class Preset:
     students: int
     epochs: int
     holds_out_validation: bool
-    iterations: int | None = None
     # Trajectory matching: at most so many experts, and steps of the student.
     experts: int | None = None
     steps: int | None = None
@@ -40,7 +39,6 @@ PRESETS: dict[str, Preset] = {
             students=3,
             epochs=200,
             holds_out_validation=True,
-            iterations=300,
             experts=10,
             steps=15,
         ),

@@ -23,6 +23,7 @@ from fredbench.recipes import (
     label_settings,
     matching_settings,
     network_of,
+    quick_iterations_of,
     storage_settings,
     student_settings,
 )
@@ -58,7 +59,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     ipc = max(1, budget.whole_pictures)
     method, objective, parameterization = _parts(request)
     sections = _split_overrides(request.overrides)
-    iterations = _iterations(request, preset, objective, parameterization)
+    iterations = _iterations(request, objective, parameterization, dataset=dataset.name, ipc=ipc)
     kind = PARAMETERIZATIONS.get(parameterization)
     storage = storage_settings(
         objective,
@@ -251,7 +252,7 @@ def _check_compatible(objective: Any, parameterization: Any) -> None:
         )
 
 
-def _iterations(request: Request, preset: Preset, objective: str, parameterization: str) -> int:
+def _iterations(request: Request, objective: str, parameterization: str, *, dataset: str, ipc: int) -> int:
     if request.iterations is not None and request.iterations < 0:
         raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
     if objective == "none":
@@ -260,7 +261,9 @@ def _iterations(request: Request, preset: Preset, objective: str, parameterizati
         return 0
     if request.iterations is not None:
         return request.iterations
-    return preset.iterations if preset.iterations is not None else int(iterations_of(objective, parameterization).value)
+    if request.preset == "quick":
+        return int(quick_iterations_of(objective, dataset=dataset, ipc=ipc).value)
+    return int(iterations_of(objective, parameterization).value)
 
 
 def _network(name: str, dataset: Dataset) -> str:

@@ -24,6 +24,7 @@ __all__ = ["KIPConfig", "KernelInducingPoints", "LabelSolve", "centred", "kernel
 class KIPConfig:
     """kernel: `fc1`, `conv3`, `conv3-pre`, `conv3-nopool` (see `ntk_named`) or `empirical` (the run's network at its
     initialisation). batch_real: class-balanced real targets a step, 0 for all. ridge: relative to tr(K_ss) / m.
+    precision: of the kernels; the regression is solved in float64 whatever theirs, for its ridge is a millionth.
     """
 
     kernel: str = "fc1"
@@ -42,7 +43,7 @@ class KIPConfig:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision of kernels and solution; float64 unless memory forbids: the ridge is a millionth."""
+        """Precision of the kernels."""
         return torch.float64 if self.precision == "float64" else torch.float32
 
 
@@ -56,10 +57,12 @@ def kernel_regression_loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "t classes"]]:
     """1/2 mean over all entries of (prediction - Y_t)^2, and the prediction; pairs are (pictures, labels).
 
+    Solved in the precision of the labels.
     KIP, equation 3; the kernel stands in the prediction and in the regulariser alike.
     """
     (pictures, labels), (real, wanted) = support, target
-    prediction = ridge_prediction(kernel(real, pictures), kernel(pictures), labels, ridge)
+    cross, own = kernel(real, pictures).to(labels.dtype), kernel(pictures).to(labels.dtype)
+    prediction = ridge_prediction(cross, own, labels, ridge)
     return half_squared_error(prediction, wanted) / wanted.shape[1], prediction
 
 
@@ -93,12 +96,11 @@ class KernelInducingPoints(Objective):
 
     def _support(self, synthetic: Synthetic, rng: Stream) -> tuple[Tensor, Tensor]:
         pictures, labels = synthetic.decode(rng=rng.child("decode"))
-        dtype = self.config.dtype
-        return pictures.to(dtype), centred(labels, self._context.real.classes).to(dtype)
+        return pictures.to(self.config.dtype), centred(labels, self._context.real.classes).double()
 
     def _targets(self, rng: Stream) -> tuple[Tensor, Tensor]:
         """Real pictures, equally many of each class as far as there are, and centred labels."""
-        real, dtype = self._context.real, self.config.dtype
+        real = self._context.real
         wanted = self.config.batch_real or len(real)
         chosen = []
         for label in range(real.classes):
@@ -108,7 +110,7 @@ class KernelInducingPoints(Objective):
             chosen.append(real.draw(label, count, rng.child("real", label)))
         index = torch.cat(chosen)
         labels = real.labels[index.to(real.device)]
-        return real.images(index).to(dtype), centred_one_hot(labels, real.classes).to(dtype)
+        return real.images(index).to(self.config.dtype), centred_one_hot(labels, real.classes).double()
 
 
 class LabelSolve(KernelInducingPoints):
@@ -128,7 +130,7 @@ class LabelSolve(KernelInducingPoints):
         _, rows = synthetic.decode(rng=rng.child("decode"))
         with torch.no_grad():
             pictures, _ = self._support(synthetic, rng)
-            cross, own = self._kernel(real, pictures), self._kernel(pictures)
+            cross, own = self._kernel(real, pictures).double(), self._kernel(pictures).double()
             solved = solved_labels(cross, own, wanted, self.config.ridge)
             prediction = ridge_prediction(cross, own, solved, self.config.ridge)
             loss = half_squared_error(prediction, wanted) / wanted.shape[1]

@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from fredbench.recipes.settings import Setting, Settings, chosen, script
-from fredbench.recipes.trajectory import trajectory_settings
+from fredbench.recipes.trajectory import MANY, quick_trajectories, trajectory_settings
 
-__all__ = ["iterations_of", "matching_settings", "network_of"]
+__all__ = ["iterations_of", "matching_settings", "network_of", "quick_iterations_of"]
 
 # Iterations of the published runs, by objective.
 _ITERATIONS: dict[str, Setting] = {
@@ -26,6 +26,10 @@ _ITERATIONS: dict[str, Setting] = {
 }
 # FreD's TM folder and HaBa run longer than MTT.
 _LONGER_TM = {"fred": Setting(15_000, "script", "FreD's TM folder"), "haba": Setting(15_000, "script", "HaBa")}
+_QUICK_ITERATIONS = Setting(300, "chosen", "quick: minutes on two cores")
+# A step of KIP grows with the square of the pictures: 0.4 s of a core at 10, 7 s at 100.
+_QUICK_KIP = Setting(100, "chosen", "quick: the loss has come to rest")
+_QUICK_KIP_MANY = Setting(40, "chosen", "quick: five minutes of two cores at IPC 10")
 
 # DC and DSA, (rounds, epochs) by IPC: the loops of the public code; 2, 11 and 51 are FreD's additions.
 _DC_LOOPS: dict[int, tuple[int, int]] = {
@@ -41,6 +45,15 @@ def iterations_of(objective: str, parameterization: str = "pixels") -> Setting:
     if objective == "tm" and parameterization in _LONGER_TM:
         return _LONGER_TM[parameterization]
     return _ITERATIONS.get(objective, Setting(1000, "chosen", "no published number for this objective"))
+
+
+def quick_iterations_of(objective: str, *, dataset: str, ipc: int) -> Setting:
+    """Iterations that the preset `quick` spends; `ipc`: whole pictures a class that the budget would buy."""
+    if objective == "tm":
+        return quick_trajectories(dataset, ipc)
+    if objective == "kip":
+        return _QUICK_KIP if ipc < MANY else _QUICK_KIP_MANY
+    return _QUICK_ITERATIONS
 
 
 def network_of(objective: str, width: int) -> str | None:
@@ -73,6 +86,10 @@ def matching_settings(
         return _idc(dataset, side, quick)
     if objective == "tm":
         return trajectory_settings(parameterization, dataset, ipc, side, quick=quick)
+    if objective == "kip" and quick:
+        # fc1 takes milliseconds, but what it asks of pictures makes convolutional students worse (docs/kernels.md).
+        why = "quick: the convolutional kernel that minutes allow, 100 targets a step"
+        return chosen(why, kernel="conv3-nopool", batch_real=100, precision="float32")
     if objective == "frepo":
         return _regression(dataset, ipc, flip, quick)
     if objective == "none" and quick:

@@ -11,9 +11,10 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -60,12 +61,14 @@ class Scored:
     """A row and what it took: seconds of its distillation, and of its students and their scores.
 
     evaluation: None where a part was made elsewhere, or in a sitting that was killed, so that its time is unknown.
+    made_in: the environment of the distillation, which may be of an earlier sitting.
     """
 
     row: Row
     spec: Spec
     distillation: float
     evaluation: float | None
+    made_in: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -168,8 +171,10 @@ class Sweep:
         before = self.evaluation.standing(entrant, names)
         with _timed(entrant.folder.seconds_file, self._key(), before):
             (row,) = self.evaluation.rows([entrant], names)
-        seconds = _stored(entrant.folder.seconds_file).get(self._key())
-        return Scored(row, entrant.spec, float(entrant.folder.result()["seconds"]), seconds)
+        folder = entrant.folder
+        seconds = _stored(folder.seconds_file).get(self._key())
+        made_in = _stored(folder.environment_file)
+        return Scored(row, entrant.spec, float(folder.result()["seconds"]), seconds, made_in)
 
     def _key(self) -> str:
         """Digest of what an evaluation is asked for, by which its seconds are kept."""
@@ -204,13 +209,13 @@ def _timed(file: Path, key: str, before: Standing) -> Iterator[None]:
             write_json(file, {**known, key: round(known.get(key, 0.0) + time.monotonic() - began, 3)})
 
 
-def _stored(file: Path) -> Mapping[str, float]:
+def _stored(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
     try:
-        found: Mapping[str, float] = json.loads(file.read_text())
+        found: Mapping[str, Any] = json.loads(file.read_text())
     except ValueError:
-        # Times are no result: without them a row says that they are unknown.
+        # Times and versions are no result: without them a row says that they are unknown.
         return {}
     return found
 

@@ -72,7 +72,7 @@ _QUICK = chosen(
 def quick_trajectories(dataset: str, ipc: int) -> Setting:
     """Iterations that `quick` spends: ten steps of 80 pictures and their adjoint are 2 seconds of a core."""
     if dataset == "digits" and ipc < MANY:
-        return Setting(300, "chosen", "quick: steps of a few pictures")
+        return Setting(150, "chosen", "quick: fifteen steps of FreD's 40 pictures are 2 seconds of a core")
     return Setting(100, "chosen", "quick: with experts and students five minutes of two cores")
 
 

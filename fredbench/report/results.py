@@ -134,14 +134,18 @@ def _notes(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
 def results_document(sweep: Sweep, outcomes: Sequence[Outcome], environment: Mapping[str, Any]) -> dict[str, Any]:
     """Rows as `corrupt-eval --format json` has them, each with its spec, seconds and command; what failed; provenance.
 
-    No name of a host, and of folders only the last part of a run's.
+    `environment` is that of the scores, `made_in` those of the runs, each with the runs that it made. No name of a
+    host, and of folders only the last part of a run's.
     """
     domains = sweep.evaluation.domains
-    rows = {scored.row.run: _row(sweep, scored) for _, scored in _each_once(outcomes) if scored is not None}
+    found = [scored for _, scored in _each_once(outcomes) if scored is not None]
+    rows = {scored.row.run: _row(sweep, scored) for scored in found}
     for outcome in outcomes:
         if outcome.scored is not None:
             rows[outcome.scored.row.run] |= {"cell": outcome.cell.label, "beside": _beside(outcome)}
     return {
+        "format": "fredbench-sweep",
+        "format_version": 1,
         "suite": sweep.grid.name,
         "title": sweep.grid.title,
         "dataset": sweep.dataset.title,
@@ -151,9 +155,24 @@ def results_document(sweep: Sweep, outcomes: Sequence[Outcome], environment: Map
         "rows": list(rows.values()),
         "failed": [_failure(sweep, outcome) for outcome in outcomes if outcome.problem is not None],
         "asked": {**asdict(sweep.place), "changes": [asdict(change) for change in sweep.grid.changes]},
-        # The name of the system's kernel may tell whose machine it was.
-        "environment": {key: value for key, value in environment.items() if key != "platform"},
+        "environment": _anonymous(environment),
+        "made_in": _environments(found),
     }
+
+
+def _anonymous(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """Without the name of the system's kernel, which may tell whose machine it was."""
+    return {key: value for key, value in environment.items() if key != "platform"}
+
+
+def _environments(found: Sequence[Scored]) -> list[dict[str, Any]]:
+    """Every environment once, with the names of the runs that were made in it."""
+    distinct: dict[str, dict[str, Any]] = {}
+    for scored in found:
+        made_in = _anonymous(scored.made_in)
+        entry = distinct.setdefault(json.dumps(made_in, sort_keys=True), {**made_in, "runs": []})
+        entry["runs"].append(Path(scored.row.run).name)
+    return list(distinct.values())
 
 
 def _beside(outcome: Outcome) -> dict[str, str | None]:

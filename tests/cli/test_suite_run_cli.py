@@ -94,6 +94,9 @@ def test_the_document_has_rows_and_what_they_were_made_by(made: tuple[Outcome, P
         spec = Spec.from_toml(tomli_w.dumps(row["spec"]), where="the document")
         assert spec.folder_name() == row["run"] and f"--network {spec.network}" in row["command"]
     assert {"versions", "cores", "threads", "commit"} <= found["environment"].keys()
+    (made_in,) = found["made_in"]
+    assert made_in["commit"] == found["environment"]["commit"] and "platform" not in made_in
+    assert made_in["runs"] == [row["run"] for row in found["rows"]]
     assert found["asked"]["ipcs"] == [1] and found["asked"]["changes"][0]["why"] == "to be quick"
     assert json.loads((made[1] / "few.json").read_text()) == found
 

@@ -7,6 +7,7 @@ import runpy
 import socket
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from commands import ROOT, TINY, invoke
@@ -53,9 +54,34 @@ def test_kept_numbers_say_with_what_and_against_what_they_were_measured(name: st
     if found["format"] == "fredbench-benchmark":
         assert found["environment"]["commit"] and found["setting"]
         return
+    if found["format"] == "fredbench-sweep":
+        _check_sweep(found)
+        return
     assert found["format"] == "fredbench-result"
     for run in found["runs"].values():
         assert run["made_in"]["commit"] and run["made_by"].startswith("fredbench distill ")
         assert not run["made_by"].endswith("see the run's spec.toml")
     assert {row["run"] for row in found["rows"]} == found["runs"].keys()
     assert any(row["control"] for row in found["rows"]) and any(row["start"] for row in found["rows"])
+
+
+def _check_sweep(found: dict[str, Any]) -> None:
+    rows = {row["run"]: row for row in found["rows"]}
+    assert not found["failed"] and found["severities"] and found["environment"]["commit"]
+    assert sorted(run for made in found["made_in"] for run in made["runs"]) == sorted(rows)
+    assert all(made["commit"] and made["versions"]["torch"] and made["threads"] for made in found["made_in"])
+    for row in rows.values():
+        assert row["clean"]["n"] >= 2 and row["average"]["n"] >= 2 and row["command"].startswith("fredbench distill ")
+        assert row["seconds"]["distillation"] > 0 and row["params_strict"] >= row["params"] > 0
+    for row in rows.values():
+        if "cell" in row and not row["control"]:
+            others = {role: rows.get(run) for role, run in row["beside"].items()}
+            assert others["control"]["control"] and (others["start"] is None or others["start"]["start"])
+
+
+@pytest.mark.parametrize("name", [name for name in KEPT if name.startswith("twelve-")])
+def test_the_tables_of_the_readme_are_those_of_the_kept_files(name: str) -> None:
+    table = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["table"]
+    lines = table(KEPT[name])
+    assert len(lines) == 2 + 13
+    assert "\n".join(lines) in (ROOT / "README.md").read_text()

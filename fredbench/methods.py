@@ -23,9 +23,10 @@ class Method:
 
 # The kernel of the published rows is `conv3-pre`; what it costs is measured, see docs/kernels.md.
 _KIP_NOTE = (
-    "kernel fc1, the authors' notebook; the published rows are of conv3-pre (ConvNet with pooling, ZCA, a large "
-    "cluster), which --set objective.kernel=conv3-pre computes exactly, but at 32 px one pair of pictures takes 2 s of "
-    "a core (measured; projected: 28 hours a step at IPC 1 with 5,000 targets), so these numbers do not reproduce those"
+    "kernel fc1, the authors' notebook; conv3-nopool with the preset quick; the published rows are of conv3-pre "
+    "(ConvNet with pooling, ZCA, a large cluster), which --set objective.kernel=conv3-pre computes exactly, but at "
+    "32 px one pair of pictures takes 2 s of a core (measured; projected: 28 hours a step at IPC 1 with 5,000 "
+    "targets), so these numbers do not reproduce those"
 )
 
 METHODS: dict[str, Method] = {

@@ -143,6 +143,8 @@ class TestDomains:
         if self._archive is not None:
             files, _ = self._listing(self._archive, name)
             key["archive"] = [listing_digest(every) for every in files]
+        elif self.official is not None:
+            key["archive"] = PublishedArrays(self.official, self.dataset).digest(name)
         return key | {
             "profile": self.suite.profile,
             "seed": self.suite.seed,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,13 +11,15 @@ from PIL import Image
 from spine import cifar_like
 from test_framing import SUITE, WNIDS, packed
 
+from fredbench import official
 from fredbench.datasets import Dataset
 from fredbench.datasets.imagenet_c import CATEGORIES, ImageNetC
 from fredbench.domains import TestDomains
 from fredbench.errors import DataError
+from fredbench.files import sha256_of
 from fredbench.official import find_shifted
 from fredbench.rows import CLEAN
-from fredbench.suites import suite_named
+from fredbench.suites import CorruptionSuite, suite_named
 
 SHIFT = suite_named("cifar101").shift
 
@@ -94,6 +97,36 @@ def test_a_changed_archive_has_other_cells(tmp_path: Path, small: Dataset) -> No
     for wnid in WNIDS:
         Image.new("RGB", (224, 224)).save(folder / "fog" / "1" / wnid / "ILSVRC2012_val_7.JPEG")
     assert TestDomains(SUITE, small, (1,), official=folder).key("fog") != before
+
+
+def test_a_replaced_array_has_other_cells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    suite = CorruptionSuite("mine", "mine", "cifar-like", "cifar", ("fog", "snow"), (1,))
+    count, read = len(cifar_like().test), []
+    monkeypatch.setattr(official, "sha256_of", lambda file: read.append(file.name) or sha256_of(file))
+
+    def written(name: str, seed: int) -> None:
+        pixels = np.random.default_rng(seed).integers(0, 256, (5 * count, 32, 32, 3), dtype=np.uint8)
+        np.save(tmp_path / f"{name}.npy", pixels)
+        # Two writes of a test may fall into one tick of the disk's clock.
+        os.utime(tmp_path / f"{name}.npy", ns=(0, 10**18 + seed))
+
+    def key(name: str) -> dict[str, object]:
+        return TestDomains(suite, cifar_like(), (1,), official=tmp_path).key(name)
+
+    written("fog", 0)
+    key(CLEAN)
+    assert read == []
+    first = key("fog")
+    # Read once for all cells, and no other corruption's file; that of `snow` is not even there.
+    assert key("fog") == first and read == ["fog.npy"]
+    with pytest.raises(DataError, match=r"snow\.npy cannot be read") as caught:
+        key("snow")
+    assert caught.value.hint
+    written("snow", 0)
+    written("fog", 1)
+    assert key("fog") != first
+    written("fog", 0)
+    assert key("fog") == first
 
 
 def write_shifted(folder: Path, version: str, count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -64,8 +64,8 @@ class TestDomains:
 
     @property
     def comparable(self) -> bool:
-        """Whether published numbers may stand beside these: all test pictures, clean ones too, in their own framing."""
-        return self.framing is None or self.framing.published
+        """Whether published numbers may stand beside these: the published test pictures, in their own framing."""
+        return self.framing is None or (self.framing.published and not self.framing.shortfall)
 
     @property
     def baseline(self) -> Baseline | None:
@@ -155,8 +155,13 @@ class TestDomains:
 
     @property
     def partial(self) -> dict[str, str]:
-        """What these domains lack against the published sets, by name; the dataset's own gaps are not repeated."""
+        """What these domains lack against the published sets, by name.
+
+        The dataset's own gaps are not repeated, but for `test`, where an ImageNet suite has more to say of it.
+        """
         missing = {}
+        if self.framing is not None and self.framing.shortfall:
+            missing["test"] = "; ".join(filter(None, (self.dataset.partial.get("test"), self.framing.shortfall)))
         if self.shifted is not None:
             missing[self.shifted.name] = self.shifted.partial
         if self._archive is not None and self.suite.corruptions:

@@ -4,17 +4,23 @@ ImageNet-C's order (hendrycks/robustness): shorter side to 256, centre 224, corr
 distillation papers then resize to 128. It needs pictures of at least 256 pixels in their own proportions. Of others
 is corrupted what there is, and the suite carries their size in its name: corrupting 128 pixels is another, harder
 benchmark than corrupting 224 and shrinking.
+
+How pictures are cut is one question, which pictures they are is another: published numbers stand on the 50 validation
+pictures a class of ILSVRC-2012 alone, so other test splits keep the name and lose the published row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import UInt8
 
 from fredbench.datasets import Dataset, Geometry, Split
+from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.core import StoredTest
+from fredbench.datasets.imagenet_subsets import validation_shortfall
 from fredbench.errors import DataError
 
 __all__ = ["Framing", "framing_of"]
@@ -41,6 +47,14 @@ class Framing:
     def suffix(self) -> str:
         """What a suite's name gets: nothing under ImageNet-C's own order, else `-from` and the stored side."""
         return "" if self.published else f"-from{self.stored}"
+
+    @cached_property
+    def shortfall(self) -> str:
+        """What the test split lacks to be ILSVRC-2012's validation pictures of an ImageNet subset; empty for those."""
+        family = known_family(self.dataset.title)
+        if family is None or not family.wnids:
+            return ""  # pictures that are of no published set lack nothing of it
+        return validation_shortfall(self.stored_test.names(), self.dataset.test.labels, len(family.wnids))
 
     def pictures(self) -> Split:
         """The test pictures at the size at which they are corrupted, in the order of the test split."""

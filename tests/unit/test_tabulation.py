@@ -90,6 +90,8 @@ def test_imagenet_rows_say_their_framing(tmp_path: Path) -> None:
     assert row.suite == "woofs" and list(row.domains) == [CLEAN_CROP] and row.reference == row.domains[CLEAN_CROP]
     assert row.average is not None
     assert row.drop == pytest.approx(100 * (1 - row.average.mean / row.reference.mean)) or row.reference.mean == 0
+    assert row.partial["test"] == "10 of 500 validation pictures of ILSVRC-2012" and row.published is None
+    assert "test: 10 of 500" in " ".join(notes([row], (1, 3)))
     assert row.to_mapping()["drop_from"] == CLEAN_CROP and "shorter side to 256" in row.framing
     text = corruption_table(row.suite, (1, 3), [row], "table")
     assert "Crop" in text and "in the corrupted ones' framing" in text and row.framing in text

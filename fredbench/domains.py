@@ -80,9 +80,17 @@ class TestDomains:
 
     @property
     def clean_domains(self) -> tuple[str, ...]:
-        """`clean` and, where corrupted pictures are framed otherwise, `clean-crop`."""
-        framed = self.framing is not None and self.framing.cut is not None
-        return (CLEAN, CLEAN_CROP) if framed else (CLEAN,)
+        """`clean` and, where clean pictures can be cut as the corrupted ones are and are not yet, `clean-crop`."""
+        framing = self.framing
+        if framing is None or framing.cut is None:
+            return (CLEAN,)
+        # ImageNet-C's own pictures are cut its way, whatever the stored ones allow.
+        return (CLEAN, CLEAN_CROP) if self.official is None or framing.published else (CLEAN,)
+
+    @property
+    def described(self) -> str:
+        """How an ImageNet suite's pictures were cut, for the notes of a table; empty for other suites."""
+        return "" if self.framing is None else self.framing.describe(official=self.official is not None)
 
     @property
     def shifts(self) -> tuple[str, ...]:

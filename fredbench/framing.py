@@ -73,11 +73,14 @@ class Framing:
             return pictures
         return geometry.apply_array(pictures)
 
-    def describe(self) -> str:
-        """One line for the notes of a table."""
-        steps = [f"stored pictures of {self.stored} pixels as they are" if self.cut is None else self.cut.describe()]
-        steps.append("corrupted, stored as JPEG of quality 85")
-        if self.dataset.geometry is not None and self.stored != self.dataset.geometry.size:
+    def describe(self, *, official: bool = False) -> str:
+        """One line for the notes of a table; `official`: of ImageNet-C's own pictures, which were cut elsewhere."""
+        if official:
+            steps, side = [f"ImageNet-C's own pictures, {SIDE} pixels"], SIDE
+        else:
+            cut = f"stored pictures of {self.stored} pixels as they are" if self.cut is None else self.cut.describe()
+            steps, side = [cut, "corrupted, stored as JPEG of quality 85"], self.stored
+        if self.dataset.geometry is not None and side != self.dataset.geometry.size:
             steps.append(self.dataset.geometry.describe())
         return "; ".join(steps)
 

@@ -9,16 +9,16 @@ import numpy as np
 import pytest
 from PIL import Image
 from spine import cifar_like
-from test_framing import SUITE, WNIDS, packed
+from test_framing import SUITE, WNIDS, packed, tree
 
 from fredbench import official
-from fredbench.datasets import Dataset
+from fredbench.datasets import Dataset, load_dataset
 from fredbench.datasets.imagenet_c import CATEGORIES, ImageNetC
 from fredbench.domains import TestDomains
 from fredbench.errors import DataError
 from fredbench.files import sha256_of
 from fredbench.official import find_shifted
-from fredbench.rows import CLEAN
+from fredbench.rows import CLEAN, CLEAN_CROP
 from fredbench.suites import CorruptionSuite, suite_named
 
 SHIFT = suite_named("cifar101").shift
@@ -65,6 +65,25 @@ def test_folders_are_read_in_place_of_generating(tmp_path: Path, small: Dataset,
     # Squashed training pictures: no published row stands beside these either.
     assert not found.comparable
     assert found.key("fog")["source"] == "official" and len(found.key("fog")["archive"]) == 2
+
+
+def test_published_pictures_are_held_against_clean_ones_in_their_own_framing(tmp_path: Path) -> None:
+    folder = write_archive(tmp_path)
+    for side, crop in ((256, True), (200, False)):
+        (tmp_path / str(side)).mkdir()
+        dataset = tree(tmp_path / str(side), side, side + 20)
+        generated, read = (TestDomains(SUITE, dataset, (1,), official=given) for given in (None, folder))
+        assert CLEAN_CROP in generated.clean_domains
+        # Clean pictures cut to 200 pixels are not those that ImageNet-C was made of.
+        assert read.clean_domains == ((CLEAN, CLEAN_CROP) if crop else (CLEAN,)) == read.names()[: 1 + crop]
+        assert read.described == "ImageNet-C's own pictures, 224 pixels; " + dataset.geometry.describe()
+        assert "corrupted" in generated.described
+
+
+def test_pictures_read_at_their_own_size_are_not_called_resized(tmp_path: Path, small: Dataset) -> None:
+    dataset = load_dataset("imagewoof?size=224", root=small.source.path.parent, offline=True)
+    found = TestDomains(SUITE, dataset, (1,), official=write_archive(tmp_path))
+    assert found.described == "ImageNet-C's own pictures, 224 pixels" and found.clean_domains == (CLEAN,)
 
 
 def test_a_limit_is_spread_over_the_archives_own_pictures(tmp_path: Path, small: Dataset) -> None:

@@ -110,6 +110,7 @@ def test_folders_of_the_users_are_scored(tmp_path: Path) -> None:
     )
     row = rows_of(packed(tmp_path, 40), suite, tmp_path)[0]
     assert row.source == "official" and row.suite == "woofs" and row.published is None
+    assert row.framing.startswith("ImageNet-C's own pictures, 224 pixels; resized to 128x128")
     assert len(row.corruptions["fog"].by_severity) == 5 and "10 of 500" in row.partial["official"]
 
 

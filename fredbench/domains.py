@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -70,11 +70,21 @@ class TestDomains:
     @property
     def baseline(self) -> Baseline | None:
         """The suite's baseline, where its errors were measured on these very test pictures."""
-        found = self.suite.baseline
-        return found if found is not None and found.test == self.dataset.test_fingerprint else None
+        return None if self.no_baseline else self.suite.baseline
 
     @property
-    def source(self) -> str:
+    def no_baseline(self) -> str:
+        """Which other pictures the suite's baseline was measured on; empty where on these, and where there is none."""
+        found, here = self.suite.baseline, f"{self.source} pictures of {self.built.name}"
+        if found is None:
+            return ""
+        if found.test != self.dataset.test_fingerprint:
+            return "another test split than this one"
+        there = f"{found.source} pictures of {found.suite or self.built.name}"
+        return "" if there == here else f"{there}, and these are {here}"
+
+    @property
+    def source(self) -> Literal["generated", "official"]:
         """`official` when published pictures are read, else `generated`."""
         return "generated" if self.official is None and self.shifted is None else "official"
 

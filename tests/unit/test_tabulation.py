@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -128,6 +129,37 @@ def test_a_baseline_holds_for_its_own_pictures_only(tmp_path: Path) -> None:
             assert row.mce.mean == pytest.approx(100 * ours / 130) == pytest.approx(score.ce)
             rise = ours - 2 * (100 - row.clean.mean)
             assert row.relative_mce.mean == pytest.approx(100 * rise / 70) == pytest.approx(score.relative_ce)
+
+
+def test_a_baseline_of_other_pictures_gives_no_mce_and_a_note(tmp_path: Path) -> None:
+    dataset = cifar_like()
+    measured = Baseline("b", "net", "trained", "measured", dataset.test_fingerprint, 30.0, source="generated",
+                        suite="mine", errors={"brightness": (40.0, 50.0, 60.0, 70.0, 80.0)})  # fmt: skip
+    suite = CorruptionSuite(
+        "mine", "mine", "cifar-like", "cifar", ("brightness",), (1,), official=("arrays",), baseline=measured
+    )
+
+    def said(suite: CorruptionSuite, **given: object) -> tuple[Row, str]:
+        row = rows_of(dataset, suite, tmp_path, **given)[0]
+        return row, " ".join(notes([row], (1,)))
+
+    row, text = said(suite)
+    assert row.mce is not None and row.baseline is not None and "No mCE" not in text and "against the" not in text
+    assert row.baseline["source"] == "generated" and "no_baseline" not in row.to_mapping()
+    # All pictures against some is said, wherever the text is shown.
+    row, text = said(suite, limit=7)
+    assert row.mce is not None and "mCE holds errors on 7 pictures against the baseline's on all" in text
+    row, text = said(dataclasses.replace(suite, name="other"))
+    assert row.mce is None and row.baseline is None
+    assert "measured on generated pictures of mine, and these are generated pictures of other" in text
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays" / "brightness.npy", np.tile(dataset.test.images, (5, 1, 1, 1)))
+    row, text = said(suite)
+    assert row.source == "official" and row.mce is None and row.corruptions["brightness"].ce is None
+    assert "measured on generated pictures of mine, and these are official pictures of mine" in text
+    assert row.to_mapping()["no_baseline"] in text and row.to_mapping()["baseline"] is None
+    of_arrays = dataclasses.replace(suite, baseline=dataclasses.replace(measured, source="official"))
+    assert said(of_arrays)[0].mce is not None
 
 
 def test_the_page_has_the_same_columns(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.catalogue import known_family
-from fredbench.datasets.imagenet_c import ImageNetC
+from fredbench.datasets.imagenet_c import ImageNetC, Listing
 from fredbench.errors import CompatibilityError, UsageError
 from fredbench.framing import Framing, framing_of
 from fredbench.official import PublishedArrays, ShiftedArrays, find_shifted, listing_digest
@@ -65,7 +65,9 @@ class TestDomains:
     @property
     def comparable(self) -> bool:
         """Whether published numbers may stand beside these: the published test pictures, in their own framing."""
-        return self.framing is None or (self.framing.published and not self.framing.shortfall)
+        if self.framing is None:
+            return True
+        return self.framing.published and not self.framing.shortfall and not self._archive_shortage
 
     @property
     def baseline(self) -> Baseline | None:
@@ -182,8 +184,7 @@ class TestDomains:
             missing["test"] = "; ".join(filter(None, (self.dataset.partial.get("test"), self.framing.shortfall)))
         if self.shifted is not None:
             missing[self.shifted.name] = self.shifted.partial
-        if self._archive is not None and self.suite.corruptions:
-            missing["official"] = self._archive.shortage(self.suite.corruptions[0], self.severities[0])
+        missing["official"] = self._archive_shortage
         return {name: what for name, what in missing.items() if what}
 
     @cached_property
@@ -200,11 +201,18 @@ class TestDomains:
         return ImageNetC(self.official, family.wnids)
 
     @cached_property
-    def _listings(self) -> dict[str, tuple[list[list[Path]], Int64[np.ndarray, " n"]]]:
+    def _archive_shortage(self) -> str:
+        """What the published folders lack in the corruptions and severities asked for; empty without such folders."""
+        if self._archive is None:
+            return ""
+        return self._archive.shortage({name: self._listing(self._archive, name) for name in self.suite.corruptions})
+
+    @cached_property
+    def _listings(self) -> dict[str, Listing]:
         """The archive's files and labels by corruption, listed on first use."""
         return {}
 
-    def _listing(self, archive: ImageNetC, name: str) -> tuple[list[list[Path]], Int64[np.ndarray, " n"]]:
+    def _listing(self, archive: ImageNetC, name: str) -> Listing:
         if name not in self._listings:
             self._listings[name] = archive.listing(name, self.severities)
         return self._listings[name]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 from pathlib import Path
 
@@ -96,17 +97,67 @@ def test_a_limit_is_spread_over_the_archives_own_pictures(tmp_path: Path, small:
 
 def test_what_an_archive_lacks_is_said(tmp_path: Path, small: Dataset) -> None:
     archive = ImageNetC(write_archive(tmp_path), WNIDS)
-    assert "20 of 500" in archive.shortage("fog", 1)
     for wanted, needle in ((("snow", (1,)), "snow/1"), (("fog", (1, 2)), "fog/2")):
         with pytest.raises(DataError, match=needle) as caught:
             archive.listing(*wanted)
         assert caught.value.hint
     (archive.folder / "fog" / "3" / WNIDS[4] / "ILSVRC2012_val_1.JPEG").unlink()
-    with pytest.raises(DataError, match="other pictures"):
+    with pytest.raises(DataError, match=r"other pictures .*\(pictures by severity: 20 at 1, 19 at 3\)"):
         archive.listing("fog", (1, 3))
     Image.new("RGB", (128, 128)).save(archive.folder / "fog" / "1" / WNIDS[4] / "ILSVRC2012_val_1.JPEG")
     with pytest.raises(DataError, match="128x128, not ImageNet-C's 224x224"):
         list(archive.pictures("fog", (1,), np.arange(20), small.geometry))
+
+
+def write_corruption(folder: Path, name: str, severities: tuple[int, ...], *, each: int = 50) -> None:
+    """One more corruption of the archive, by its file names alone."""
+    for severity in severities:
+        for label, wnid in enumerate(WNIDS):
+            inside = folder / name / str(severity) / wnid
+            inside.mkdir(parents=True)
+            for number in range(each):
+                (inside / f"ILSVRC2012_val_{50 * label + number:08}.JPEG").touch()
+
+
+def test_each_corruption_that_lacks_pictures_is_named(tmp_path: Path, small: Dataset) -> None:
+    folder, names = tmp_path / "ImageNet-C", ("fog", "snow", "frost", "contrast")
+    suite = dataclasses.replace(SUITE, corruptions=names)
+
+    def lacking(severities: tuple[int, ...] = (1, 2), suite: CorruptionSuite = suite) -> str | None:
+        return TestDomains(suite, small, severities, official=folder).partial.get("official")
+
+    for name in names:
+        write_corruption(folder, name, (1, 2))
+    assert lacking() is None
+    for name in ("snow", "contrast"):
+        for severity in ("1", "2"):
+            (folder / name / severity / WNIDS[9] / "ILSVRC2012_val_00000499.JPEG").unlink()
+    # The first corruption is whole, others are not.
+    assert lacking() == "499 of 500 validation pictures of ILSVRC-2012 in snow, contrast"
+    assert lacking(suite=dataclasses.replace(suite, corruptions=("fog", "frost"))) is None
+    write_corruption(folder, "brightness", (1, 2), each=7)
+    few = dataclasses.replace(suite, corruptions=("snow", "brightness"))
+    expected = "499 of 500 validation pictures of ILSVRC-2012 in snow; 70 of 500 validation pictures of ILSVRC-2012"
+    assert lacking(suite=few) == f"{expected} in brightness"
+    alone = dataclasses.replace(suite, corruptions=("brightness",))
+    assert lacking(suite=alone) == "70 of 500 validation pictures of ILSVRC-2012 in every corruption"
+    # A severity that lacks pictures, or is missing, is refused where it is asked for.
+    next((folder / "frost" / "2" / WNIDS[0]).iterdir()).unlink()
+    with pytest.raises(DataError, match=r"frost holds other pictures .*500 at 1, 499 at 2"):
+        lacking()
+    assert "in snow, contrast" in str(lacking((1,)))
+    with pytest.raises(DataError, match="fog/3"):
+        lacking((1, 3))
+
+
+def test_published_numbers_need_the_whole_archive(tmp_path: Path) -> None:
+    dataset, folder = tree(tmp_path, 256, 256, copies=50), tmp_path / "ImageNet-C"
+    write_corruption(folder, "fog", (1,))
+    write_corruption(folder, "snow", (1,))
+    suite = dataclasses.replace(SUITE, corruptions=("fog", "snow"))
+    assert TestDomains(suite, dataset, (1,), official=folder).comparable
+    next((folder / "snow" / "1" / WNIDS[0]).iterdir()).unlink()
+    assert not TestDomains(suite, dataset, (1,), official=folder).comparable
 
 
 def test_a_changed_archive_has_other_cells(tmp_path: Path, small: Dataset) -> None:

@@ -70,6 +70,8 @@ def measure_baseline(
         test=domains.dataset.test_fingerprint,
         clean=clean,
         students=students,
+        source=domains.source,
+        suite=domains.built.name,
         errors=errors,
     )
 
@@ -148,7 +150,7 @@ def to_toml(baseline: Baseline) -> str:
     """The `[baseline]` table of a suite file; a line a corruption."""
     plain: Mapping[str, Any] = {
         key: getattr(baseline, key)
-        for key in ("name", "network", "training", "provenance", "test", "clean", "students")
+        for key in ("name", "network", "training", "provenance", "test", "source", "suite", "clean", "students")
     }
     lines = [f"{name} = {json.dumps(list(values))}" for name, values in baseline.errors.items()]
     return "\n".join(

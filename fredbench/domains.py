@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from jaxtyping import Int64, UInt8
@@ -15,7 +15,7 @@ import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.catalogue import known_family
-from fredbench.datasets.imagenet_c import ImageNetC
+from fredbench.datasets.imagenet_c import ImageNetC, Listing
 from fredbench.errors import CompatibilityError, UsageError
 from fredbench.framing import Framing, framing_of
 from fredbench.official import PublishedArrays, ShiftedArrays, find_shifted, listing_digest
@@ -64,25 +64,45 @@ class TestDomains:
 
     @property
     def comparable(self) -> bool:
-        """Whether published numbers may stand beside these: all test pictures, clean ones too, in their own framing."""
-        return self.framing is None or self.framing.published
+        """Whether published numbers may stand beside these: the published test pictures, in their own framing."""
+        if self.framing is None:
+            return True
+        return self.framing.published and not self.framing.shortfall and not self._archive_shortage
 
     @property
     def baseline(self) -> Baseline | None:
         """The suite's baseline, where its errors were measured on these very test pictures."""
-        found = self.suite.baseline
-        return found if found is not None and found.test == self.dataset.test_fingerprint else None
+        return None if self.no_baseline else self.suite.baseline
 
     @property
-    def source(self) -> str:
+    def no_baseline(self) -> str:
+        """Which other pictures the suite's baseline was measured on; empty where on these, and where there is none."""
+        found, here = self.suite.baseline, f"{self.source} pictures of {self.built.name}"
+        if found is None:
+            return ""
+        if found.test != self.dataset.test_fingerprint:
+            return "another test split than this one"
+        there = f"{found.source} pictures of {found.suite or self.built.name}"
+        return "" if there == here else f"{there}, and these are {here}"
+
+    @property
+    def source(self) -> Literal["generated", "official"]:
         """`official` when published pictures are read, else `generated`."""
         return "generated" if self.official is None and self.shifted is None else "official"
 
     @property
     def clean_domains(self) -> tuple[str, ...]:
-        """`clean` and, where corrupted pictures are framed otherwise, `clean-crop`."""
-        framed = self.framing is not None and self.framing.cut is not None
-        return (CLEAN, CLEAN_CROP) if framed else (CLEAN,)
+        """`clean` and, where clean pictures can be cut as the corrupted ones are and are not yet, `clean-crop`."""
+        framing = self.framing
+        if framing is None or framing.cut is None:
+            return (CLEAN,)
+        # ImageNet-C's own pictures are cut its way, whatever the stored ones allow.
+        return (CLEAN, CLEAN_CROP) if self.official is None or framing.published else (CLEAN,)
+
+    @property
+    def described(self) -> str:
+        """How an ImageNet suite's pictures were cut, for the notes of a table; empty for other suites."""
+        return "" if self.framing is None else self.framing.describe(official=self.official is not None)
 
     @property
     def shifts(self) -> tuple[str, ...]:
@@ -143,6 +163,8 @@ class TestDomains:
         if self._archive is not None:
             files, _ = self._listing(self._archive, name)
             key["archive"] = [listing_digest(every) for every in files]
+        elif self.official is not None:
+            key["archive"] = PublishedArrays(self.official, self.dataset).digest(name)
         return key | {
             "profile": self.suite.profile,
             "seed": self.suite.seed,
@@ -153,12 +175,16 @@ class TestDomains:
 
     @property
     def partial(self) -> dict[str, str]:
-        """What these domains lack against the published sets, by name; the dataset's own gaps are not repeated."""
+        """What these domains lack against the published sets, by name.
+
+        The dataset's own gaps are not repeated, but for `test`, where an ImageNet suite has more to say of it.
+        """
         missing = {}
+        if self.framing is not None and self.framing.shortfall:
+            missing["test"] = "; ".join(filter(None, (self.dataset.partial.get("test"), self.framing.shortfall)))
         if self.shifted is not None:
             missing[self.shifted.name] = self.shifted.partial
-        if self._archive is not None and self.suite.corruptions:
-            missing["official"] = self._archive.shortage(self.suite.corruptions[0], self.severities[0])
+        missing["official"] = self._archive_shortage
         return {name: what for name, what in missing.items() if what}
 
     @cached_property
@@ -175,11 +201,18 @@ class TestDomains:
         return ImageNetC(self.official, family.wnids)
 
     @cached_property
-    def _listings(self) -> dict[str, tuple[list[list[Path]], Int64[np.ndarray, " n"]]]:
+    def _archive_shortage(self) -> str:
+        """What the published folders lack in the corruptions and severities asked for; empty without such folders."""
+        if self._archive is None:
+            return ""
+        return self._archive.shortage({name: self._listing(self._archive, name) for name in self.suite.corruptions})
+
+    @cached_property
+    def _listings(self) -> dict[str, Listing]:
         """The archive's files and labels by corruption, listed on first use."""
         return {}
 
-    def _listing(self, archive: ImageNetC, name: str) -> tuple[list[list[Path]], Int64[np.ndarray, " n"]]:
+    def _listing(self, archive: ImageNetC, name: str) -> Listing:
         if name not in self._listings:
             self._listings[name] = archive.listing(name, self.severities)
         return self._listings[name]

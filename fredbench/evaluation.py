@@ -287,7 +287,7 @@ class Evaluation:
             limit=self.domains.limit,
             partial={**self.dataset.partial, **self.domains.partial},
             suite=self.domains.built.name if len(names) > 1 else "",
-            framing="" if self.domains.framing is None else self.domains.framing.describe(),
+            framing=self.domains.described,
             clean=clean[first],
             networks=clean if self.networks else {},
             published=self._published_row(spec),

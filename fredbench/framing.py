@@ -4,17 +4,23 @@ ImageNet-C's order (hendrycks/robustness): shorter side to 256, centre 224, corr
 distillation papers then resize to 128. It needs pictures of at least 256 pixels in their own proportions. Of others
 is corrupted what there is, and the suite carries their size in its name: corrupting 128 pixels is another, harder
 benchmark than corrupting 224 and shrinking.
+
+How pictures are cut is one question, which pictures they are is another: published numbers stand on the 50 validation
+pictures a class of ILSVRC-2012 alone, so other test splits keep the name and lose the published row.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import UInt8
 
 from fredbench.datasets import Dataset, Geometry, Split
+from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.core import StoredTest
+from fredbench.datasets.imagenet_subsets import validation_shortfall
 from fredbench.errors import DataError
 
 __all__ = ["Framing", "framing_of"]
@@ -42,6 +48,14 @@ class Framing:
         """What a suite's name gets: nothing under ImageNet-C's own order, else `-from` and the stored side."""
         return "" if self.published else f"-from{self.stored}"
 
+    @cached_property
+    def shortfall(self) -> str:
+        """What the test split lacks to be ILSVRC-2012's validation pictures of an ImageNet subset; empty for those."""
+        family = known_family(self.dataset.title)
+        if family is None or not family.wnids:
+            return ""  # pictures that are of no published set lack nothing of it
+        return validation_shortfall(self.stored_test.names(), self.dataset.test.labels, len(family.wnids))
+
     def pictures(self) -> Split:
         """The test pictures at the size at which they are corrupted, in the order of the test split."""
         split = self.stored_test.read(self.cut)
@@ -59,11 +73,14 @@ class Framing:
             return pictures
         return geometry.apply_array(pictures)
 
-    def describe(self) -> str:
-        """One line for the notes of a table."""
-        steps = [f"stored pictures of {self.stored} pixels as they are" if self.cut is None else self.cut.describe()]
-        steps.append("corrupted, stored as JPEG of quality 85")
-        if self.dataset.geometry is not None and self.stored != self.dataset.geometry.size:
+    def describe(self, *, official: bool = False) -> str:
+        """One line for the notes of a table; `official`: of ImageNet-C's own pictures, which were cut elsewhere."""
+        if official:
+            steps, side = [f"ImageNet-C's own pictures, {SIDE} pixels"], SIDE
+        else:
+            cut = f"stored pictures of {self.stored} pixels as they are" if self.cut is None else self.cut.describe()
+            steps, side = [cut, "corrupted, stored as JPEG of quality 85"], self.stored
+        if self.dataset.geometry is not None and side != self.dataset.geometry.size:
             steps.append(self.dataset.geometry.describe())
         return "; ".join(steps)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,13 @@ from jaxtyping import Int64, Shaped, UInt8
 
 from fredbench.datasets import Dataset, Split
 from fredbench.errors import DataError
+from fredbench.files import sha256_of
 from fredbench.suite_parts import ShiftedSet
 
 __all__ = ["PublishedArrays", "ShiftedArrays", "find_shifted", "listing_digest", "locate_shifted"]
+
+
+_MEND = "complete the folder or move it away"
 
 
 def _array(file: Path, *, mapped: bool = False, hint: str) -> Shaped[np.ndarray, ...]:
@@ -23,6 +28,12 @@ def _array(file: Path, *, mapped: bool = False, hint: str) -> Shaped[np.ndarray,
     except (OSError, ValueError, EOFError) as error:
         raise DataError(f"{file} cannot be read: {error}", hint=hint) from error
     return found
+
+
+@cache
+def _content_digest(file: Path, size: int, changed: int) -> str:
+    """SHA-256 of a file that had this size and this time of change: read once a process, anew when it is replaced."""
+    return sha256_of(file)
 
 
 @dataclass(frozen=True)
@@ -37,12 +48,21 @@ class PublishedArrays:
         file, own = self.folder / "labels.npy", self.dataset.test.labels
         if not file.is_file():
             return
-        found = _array(file, hint="complete the folder or move it away")
+        found = _array(file, hint=_MEND)
         if found.ndim != 1 or not np.array_equal(found[: len(own)], own):
             raise DataError(
                 f"{file} holds other labels than the test split of {self.dataset.name}",
                 hint="point the data folder at the published arrays, or move them away",
             )
+
+    def digest(self, corruption: str) -> str:
+        """Hex digest of one corruption's file; `DataError` where it is missing or cannot be read."""
+        file = self.folder / f"{corruption}.npy"
+        try:
+            found = file.stat()
+            return _content_digest(file, found.st_size, found.st_mtime_ns)
+        except OSError as error:
+            raise DataError(f"{file} cannot be read: {error}", hint=_MEND) from error
 
     def pictures(
         self, corruption: str, severity: int, numbers: Int64[np.ndarray, " k"]
@@ -50,7 +70,7 @@ class PublishedArrays:
         """The test pictures `numbers` under one corruption and severity."""
         images = self.dataset.test.images
         file = self.folder / f"{corruption}.npy"
-        rows = _array(file, mapped=True, hint="complete the folder or move it away")
+        rows = _array(file, mapped=True, hint=_MEND)
         expected = (5 * len(images), *images.shape[1:])
         if rows.shape != expected or rows.dtype != np.uint8:
             raise DataError(

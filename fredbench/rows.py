@@ -55,8 +55,9 @@ class Row:
 
     suite: the suite as it was built, by name. domains: uncorrupted test pictures beside `clean`, by name: the clean
     ones in the corrupted ones' framing, shifted test sets. mce, relative_mce: against `baseline`, which says what that
-    is; all None where the suite has none for these pictures. framing: how an ImageNet suite's pictures were cut.
-    calibration: by domain and for `average`, where it was asked for.
+    is; all None where the suite has none for these pictures. no_baseline: which other pictures its baseline is of, in
+    words. framing: how an ImageNet suite's pictures were cut. calibration: by domain and for `average`, where it was
+    asked for.
     """
 
     run: str
@@ -91,6 +92,7 @@ class Row:
     mce: Sample | None = None
     relative_mce: Sample | None = None
     baseline: Mapping[str, Any] | None = None
+    no_baseline: str = ""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
 
     @property
@@ -133,6 +135,7 @@ class Row:
             plain["mce"] = None if self.mce is None else self.mce.to_mapping()
             plain["relative_mce"] = None if self.relative_mce is None else self.relative_mce.to_mapping()
             plain["baseline"] = None if self.baseline is None else dict(self.baseline)
+            plain |= {"no_baseline": self.no_baseline} if self.no_baseline else {}
         if self.domains:
             plain["domains"] = {name: sample.to_mapping() for name, sample in self.domains.items()}
         if self.calibration:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fredbench.config import built, parse_value
 from fredbench.corruptions import ALL
@@ -19,8 +19,10 @@ class Baseline:
     """The network that corruption errors are taken relative to; a suite file's `[baseline]` table.
 
     network, training, provenance: what it is, how it was trained, and by whom or what it was measured. students: how
-    many networks the errors are means of. test: fingerprint of the clean test split they were measured on; they
-    hold for no other pictures. clean, errors: in percent; `errors` has five values a corruption, severities 1 to 5.
+    many networks the errors are means of. test, source, suite: fingerprint of the clean test split they were measured
+    on, whether its corrupted pictures were generated or published ones, and what the suite was called as built (empty
+    in files older than the key, for any); they hold for no other pictures. clean, errors: in percent; `errors` has
+    five values a corruption, severities 1 to 5.
     """
 
     name: str
@@ -30,13 +32,15 @@ class Baseline:
     test: str
     clean: float
     students: int = 1
+    source: Literal["generated", "official"] = "generated"
+    suite: str = ""
     errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 
     def identity(self) -> dict[str, Any]:
         """What a reader of numbers relative to it must know, without the errors themselves."""
         return {
             "name": self.name, "network": self.network, "training": self.training, "provenance": self.provenance,
-            "students": self.students, "clean_error": self.clean,
+            "students": self.students, "clean_error": self.clean, "source": self.source, "suite": self.suite,
         }  # fmt: skip
 
 

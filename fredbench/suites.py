@@ -95,15 +95,15 @@ def _suite(values: Mapping[str, Any], where: str) -> CorruptionSuite:
 
 def _constants(suite: CorruptionSuite) -> dict[str, Any]:
     """What makes the pictures of a suite those that its name promises."""
-    names = ("dataset", "profile", "framing", "corruptions", "shift")
+    names = ("dataset", "profile", "framing", "corruptions", "severities", "shift")
     return {name: getattr(suite, name) for name in names}
 
 
 def _check_names(suite: CorruptionSuite, *, where: str) -> None:
-    """A published suite's name, title or name in the literature stands for its constants; others may not carry it."""
+    """A shipped suite's name, title or name in the literature stands for its constants; others may not carry it."""
     titles = {suite.name, suite.title, suite.published} - {""}
-    printed = [shipped for shipped in map(_shipped_suite, suite_names()) if shipped.published]
-    for shipped in printed:
+    shipped_suites = [_shipped_suite(name) for name in suite_names()]
+    for shipped in shipped_suites:
         taken = titles & {shipped.name, shipped.title, shipped.published}
         wanted = _constants(shipped)
         for key, value in _constants(suite).items():
@@ -112,6 +112,6 @@ def _check_names(suite: CorruptionSuite, *, where: str) -> None:
                     f"suite {where} is called {min(taken)}, but its {key} is not that set's",
                     hint=f"give it names of its own; see `fredbench suite show {shipped.name}` for what the name means",
                 )
-    known = {shipped.published for shipped in printed}
+    known = {shipped.published for shipped in shipped_suites} - {""}
     if suite.published and suite.published not in known:
         raise UnknownNameError(f"published set of suite {where}:", suite.published, known)

@@ -57,6 +57,8 @@ def row_scores(
         "average": summarise(_means(averaged)) if averaged else None,
         "corruptions": {name: _score(values) for name, values in by_corruption.items()},
     }
+    if by_corruption:
+        found["no_baseline"] = domains.no_baseline
     if domains.baseline is not None and by_corruption:
         reference = accuracies.get(CLEAN_CROP, accuracies[CLEAN])
         found |= _against(domains.baseline, domains.severities, by_corruption, [clean[0] for clean in reference])

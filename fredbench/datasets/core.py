@@ -150,12 +150,14 @@ class StoredTest:
 
     sizes: reads (height, width) of each, in the split's order, without decoding. read: the split under another
     geometry; None takes the pictures as they are stored, which needs them to be of one size. resized: they were
-    brought to one size before they were stored, so that their framing is no longer the original one.
+    brought to one size before they were stored, so that their framing is no longer the original one. names: reads
+    the file name of each, in the split's order; None where the form keeps no names.
     """
 
     sizes: Callable[[], Int64[np.ndarray, "n 2"]]
     read: Callable[[Geometry | None], Split]
     resized: bool
+    names: Callable[[], Sequence[str] | None]
 
 
 @dataclass(frozen=True, eq=False)

@@ -7,7 +7,7 @@ corruption and severity holds the 50 ILSVRC-2012 validation pictures of a class.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,15 +15,16 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from fredbench.datasets.image_folder import read_pictures, stored_sizes
-from fredbench.datasets.imagenet_subsets import class_listing
+from fredbench.datasets.imagenet_subsets import class_listing, validation_shortfall
 from fredbench.datasets.resize import Geometry
 from fredbench.errors import DataError
 
-__all__ = ["ImageNetC"]
+__all__ = ["ImageNetC", "Listing"]
 
 CATEGORIES = ("noise", "blur", "weather", "digital", "extra")
-PICTURES_A_CLASS = 50
 SIDE = 224
+Listing = tuple[list[list[Path]], Int64[np.ndarray, " n"]]
+"""The files of a corruption, a list a severity, and the labels that all severities share."""
 _MEND = "unpack the ImageNet-C archives again, or move the folder away to have the pictures generated"
 
 
@@ -41,7 +42,7 @@ class ImageNetC:
                 return base / corruption / str(severity)
         raise DataError(f"{self.folder} has no folder {corruption}/{severity}", hint=_MEND)
 
-    def listing(self, corruption: str, severities: Sequence[int]) -> tuple[list[list[Path]], Int64[np.ndarray, " n"]]:
+    def listing(self, corruption: str, severities: Sequence[int]) -> Listing:
         """Files of each severity, in class order, and their labels, which all severities must share."""
         files: list[list[Path]] = []
         names: list[tuple[str, ...]] = []
@@ -51,8 +52,10 @@ class ImageNetC:
             files.append(inside)
             names.append(tuple(f"{path.parent.name}/{path.name}" for path in inside))
         if len(set(names)) > 1:
+            counts = ", ".join(f"{len(held)} at {severity}" for severity, held in zip(severities, names, strict=True))
             raise DataError(
-                f"{self.cell(corruption, severities[0]).parent} holds other pictures at one severity than at another",
+                f"{self.cell(corruption, severities[0]).parent} holds other pictures at one severity than at another "
+                f"(pictures by severity: {counts})",
                 hint=_MEND,
             )
         return files, np.asarray(labels, dtype=np.int64)
@@ -70,7 +73,15 @@ class ImageNetC:
             what = f"{corruption} {severity} of {self.folder.name}"
             yield read_pictures(chosen, labels[numbers].tolist(), geometry, what).images
 
-    def shortage(self, corruption: str, severity: int) -> str:
-        """What a cell lacks against the archive, in words; empty for a whole one."""
-        count, whole = len(self.listing(corruption, (severity,))[1]), PICTURES_A_CLASS * len(self.wnids)
-        return "" if count >= whole else f"{count} of {whole} pictures a corruption and severity"
+    def shortage(self, listings: Mapping[str, Listing]) -> str:
+        """What these corruptions lack against the archive, in words; empty for whole ones. Severities are equal."""
+        lacking: dict[str, list[str]] = {}
+        for corruption, (files, labels) in listings.items():
+            what = validation_shortfall([path.name for path in files[0]], labels, len(self.wnids))
+            lacking.setdefault(what, []).append(corruption)
+        lacking.pop("", None)
+        everywhere = [*listings]
+        return "; ".join(
+            f"{what} in {'every corruption' if names == everywhere else ', '.join(names)}"
+            for what, names in lacking.items()
+        )

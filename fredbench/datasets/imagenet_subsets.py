@@ -11,11 +11,13 @@ fastai's `imagenette2`/`imagewoof2`, or a packed folder.
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
+from jaxtyping import Int64
 
 from fredbench.datasets.core import Source, Split, StoredTest, hold_out
 from fredbench.datasets.family import Family
@@ -33,13 +35,14 @@ __all__ = [
     "IMAGEYELLOW",
     "class_listing",
     "find_tree",
+    "validation_shortfall",
 ]
 
 _SIDE = 128
 # ILSVRC-2012 holds 732 to 1,300 training pictures a class and 50 for validation (Russakovsky et al., IJCV
 # 2015, table 2).
 _LEAST_TRAIN, _VALIDATION = 732, 50
-_VALIDATION_PREFIX = "ILSVRC2012_val_"
+_VALIDATION_PREFIX, _VALIDATION_ENDING = "ILSVRC2012_val_", ".jpeg"
 _TREES = ("imagenet", "ImageNet", "ILSVRC2012", "ILSVRC/Data/CLS-LOC", "imagenet/ILSVRC/Data/CLS-LOC")
 _FASTAI = ("{}2", "{}2-320", "{}2-160")
 _PROVIDE = (
@@ -110,15 +113,37 @@ def _test_listing(base: Path, wnids: Sequence[str]) -> _Listing | None:
     return None
 
 
-def _tree_notes(train: _Listing, test: _Listing | None) -> tuple[dict[str, str], list[str]]:
+def validation_shortfall(names: Sequence[str] | None, labels: Int64[np.ndarray, " n"], classes: int) -> str:
+    """What pictures lack to be exactly ILSVRC-2012's validation pictures of `classes` classes; empty for those.
+
+    names: of the pictures' files, as published; None where they are not known and the counts alone must decide.
+    """
+    whole = classes * _VALIDATION
+    if names is None:
+        even = np.array_equal(np.bincount(labels, minlength=classes), [_VALIDATION] * classes)
+        return "" if even else f"{len(labels):,} pictures, not the {whole} of ILSVRC-2012's validation split"
+    # A picture counts once, and in each class no more of them than it has.
+    told = {
+        (label, name)
+        for label, name in zip(labels.tolist(), names, strict=True)
+        if name.startswith(_VALIDATION_PREFIX) and name.lower().endswith(_VALIDATION_ENDING)
+    }
+    found = sum(min(count, _VALIDATION) for count in Counter(label for label, _ in told).values())
+    others = len(names) - found
+    if (found, others) == (whole, 0):
+        return ""
+    return f"{found} of {whole} validation pictures of ILSVRC-2012" + (f"; others: {others:,}" if others else "")
+
+
+def _tree_notes(train: _Listing, test: _Listing | None, classes: int) -> tuple[dict[str, str], list[str]]:
     """What such a tree lacks against ILSVRC-2012, and what its test split is."""
     partial_, notes = {}, []
     fewest = int(np.bincount(train[1]).min())
     if fewest < _LEAST_TRAIN:
         partial_["train"] = f"{len(train[0])} pictures, {fewest} in the smallest class (ILSVRC-2012: 732 to 1,300)"
     if test is not None:
-        official = all(path.name.startswith(_VALIDATION_PREFIX) for path in test[0])
-        if not official or set(np.bincount(test[1]).tolist()) != {_VALIDATION}:
+        names, labels = [path.name for path in test[0]], np.asarray(test[1], dtype=np.int64)
+        if validation_shortfall(names, labels, classes):
             notes.append(
                 f"the {len(test[0])} test pictures are not the 500 of the ILSVRC-2012 validation split, "
                 "on which published numbers stand"
@@ -132,6 +157,7 @@ def _stored(family: Family, test: _Listing) -> StoredTest:
         sizes=lambda: stored_sizes(files),
         read=lambda geometry: read_pictures(files, labels, geometry, f"{family.name} test"),
         resized=False,
+        names=lambda: [path.name for path in files],
     )
 
 
@@ -141,7 +167,7 @@ def find_tree(family: Family, root: Path, geometry: Geometry | None) -> Source |
     if base is None:
         return None
     train, test = class_listing(base / "train", family.wnids), _test_listing(base, family.wnids)
-    missing, notes = _tree_notes(train, test)
+    missing, notes = _tree_notes(train, test, len(family.wnids))
     if geometry is not None:
         notes.insert(0, f"pictures stored at varying sizes, {geometry.describe()}")
     if test is not None:

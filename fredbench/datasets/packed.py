@@ -137,6 +137,14 @@ def _stored_sizes(manifest: Manifest, name: str) -> Int64[np.ndarray, "n 2"]:
         return picture_sizes(keys, read, str)
 
 
+def _stored_names(manifest: Manifest, name: str) -> list[str] | None:
+    """File names of the pictures of split `name`; None for sheets, which have none."""
+    if manifest.splits[name].form != "zip-jpeg":
+        return None
+    with _zipped(manifest, manifest.splits[name]) as (keys, _):
+        return [key.rpartition(":")[2].rpartition("/")[2] for key in keys]
+
+
 def read_packed_split(manifest: Manifest, name: str, geometry: Geometry | None) -> Split:
     """Split `name` of a packed folder; pictures of another size than `geometry` asks for pass through it."""
     record = manifest.splits[name]
@@ -169,6 +177,10 @@ def packed_source(
             return slice(None)
         return np.argsort(label_map[packed_labels(manifest.folder, manifest.splits[name])], kind="stable")
 
+    def names(name: str, rows: Int64[np.ndarray, " m"] | slice) -> list[str] | None:
+        found = _stored_names(manifest, name)
+        return None if found is None else [found[row] for row in np.arange(len(found))[order(name)][rows]]
+
     def whole(name: str, shaping: Geometry | None) -> Split:
         split = read_packed_split(manifest, name, shaping)
         if label_map is None:
@@ -183,7 +195,9 @@ def packed_source(
     if test is not None:
         readers["test"] = partial_of(whole, test, geometry)
         sizes = partial_of(_stored_sizes, manifest, test)
-        stored = StoredTest(lambda: sizes()[order(test)], partial_of(whole, test), resized)
+        stored = StoredTest(
+            lambda: sizes()[order(test)], partial_of(whole, test), resized, partial_of(names, test, slice(None))
+        )
         if test != "test" and test in partial:
             partial["test"] = partial.pop(test)
     else:
@@ -200,6 +214,7 @@ def packed_source(
             lambda: _stored_sizes(manifest, "train")[order("train")][held],
             lambda shaping: both(shaping).take(held),
             resized,
+            partial_of(names, "train", held),
         )
     for name, total in (published or {}).items():
         record = manifest.splits.get(test or "" if name == "test" else name)

@@ -126,7 +126,11 @@ def _notes(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
     ]
     scored = [o.scored for o in outcomes if o.scored is not None]
     said += [f"Scale {recipe}." for recipe in dict.fromkeys(s.row.recipe for s in scored if not s.row.control)]
-    said += [f"Partial dataset ({split}: {what})." for split, what in sweep.dataset.partial.items()]
+    # Rows know what their suite finds missing beyond what the dataset says of itself.
+    partial = dict(sweep.dataset.partial)
+    for each in scored:
+        partial |= each.row.partial
+    said += [f"Partial dataset ({split}: {what})." for split, what in partial.items()]
     said += [f"Failed: {o.cell.label}: {o.problem}" for o in outcomes if o.problem is not None]
     return said + ([sweep.grid.note] if sweep.grid.note else [])
 

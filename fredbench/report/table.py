@@ -115,7 +115,7 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said += [f"Pictures: {framing}." for framing in sorted({row.framing for row in rows if row.framing})]
     if any(CLEAN_CROP in row.domains for row in rows):
         said.append("Crop: clean pictures in the corrupted ones' framing; drop and relative mCE are against these.")
-    said += list(dict.fromkeys(_baseline_note(row.baseline) for row in rows if row.baseline is not None))
+    said += _baseline_notes(rows)
     unharmed = {name: None for row in rows if row.baseline for name, s in row.corruptions.items() if _unharmed(s)}
     if unharmed:
         said.append(f"No relative mCE: the baseline does not suffer from {', '.join(unharmed)}.")
@@ -129,6 +129,18 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
 
 def _unharmed(score: CorruptionScore) -> bool:
     return score.ce is not None and score.relative_ce is None
+
+
+def _baseline_notes(rows: Sequence[Row]) -> list[str]:
+    """What mCE is relative to, on which pictures, and why it is missing where the suite's baseline is of others."""
+    said = list(dict.fromkeys(_baseline_note(row.baseline) for row in rows if row.baseline is not None))
+    limits = sorted({row.limit for row in rows if row.baseline is not None and row.limit is not None})
+    said += [f"mCE holds errors on {limit} pictures against the baseline's on all of them." for limit in limits]
+    said += [
+        f"No mCE: the suite's baseline was measured on {others} (`fredbench suite baseline` measures one)."
+        for others in dict.fromkeys(row.no_baseline for row in rows if row.no_baseline)
+    ]
+    return said
 
 
 def _baseline_note(baseline: Mapping[str, Any]) -> str:

@@ -162,7 +162,7 @@ def test_intervals_and_calibration_stand_in_the_table_on_request(store: Path) ->
         assert words in asked and words not in plain
     lines = [next(line for line in text.splitlines() if line.startswith("fred (dm")) for text in (plain, asked)]
     assert "[" not in lines[0] and lines[1].count("[") == 2
-    for words in ("mCE is relative to", "clean error"):
+    for words in ("mCE is relative to", "clean error", "errors on 20 pictures against the baseline's on all"):
         assert words in plain
 
 

@@ -58,6 +58,7 @@ def test_a_baseline_is_measured_and_read_back(small_suite: Path, tmp_path: Path)
     file.write_text(small_suite.read_text() + made.out)
     baseline = suite_named(str(file)).baseline
     assert baseline is not None and baseline.test == load_dataset("digits").test_fingerprint and baseline.students == 2
+    assert (baseline.source, baseline.suite) == ("generated", "two")
     assert list(baseline.errors) == ["brightness", "contrast"] and baseline.network == "convnet-d2-w4-in"
     assert "1,297 training pictures" in baseline.training and "suite baseline two" in baseline.provenance
     # One epoch on 1,297 digits is better than guessing, and far from right.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import re
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from spine import cifar_like
 from fredbench.corruptions import corrupt
 from fredbench.datasets import Dataset, Geometry, load_dataset
 from fredbench.datasets.catalogue import known_family
+from fredbench.datasets.imagenet_subsets import validation_shortfall
 from fredbench.domains import TestDomains
 from fredbench.errors import DataError, UsageError
 from fredbench.framing import framing_of
@@ -36,13 +39,15 @@ def photograph(seed: int, height: int, width: int) -> Image.Image:
     return Image.fromarray(field.astype(np.uint8))
 
 
-def tree(root: Path, height: int, width: int) -> Dataset:
-    """An ImageNet tree of the subset with two training pictures and one test picture a class."""
+def tree(root: Path, height: int, width: int, *, copies: int = 1) -> Dataset:
+    """An ImageNet tree of the subset with two training pictures and one test picture a class, `copies` times."""
     for number, wnid in enumerate(WNIDS):
         for split, name in (("train", "n0"), ("train", "n1"), ("val", "ILSVRC2012_val_")):
             folder = root / "imagenet" / split / wnid
             folder.mkdir(parents=True, exist_ok=True)
             photograph(number, height + number, width).save(folder / f"{name}{number:08}.JPEG", quality=95)
+        for copy in range(1, copies):
+            shutil.copy(folder / f"{name}{number:08}.JPEG", folder / f"{name}{copy}{number:07}.JPEG")
     return load_dataset("imagewoof", root=root, offline=True)
 
 
@@ -71,7 +76,9 @@ def originals(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
 
 def test_originals_are_cut_corrupted_stored_and_shrunk_in_imagenet_cs_order(originals: Dataset) -> None:
     found = domains(originals)
-    assert found.built == SUITE and found.comparable and found.names()[:3] == (CLEAN, CLEAN_CROP, "gaussian_noise")
+    assert found.built == SUITE and found.names()[:3] == (CLEAN, CLEAN_CROP, "gaussian_noise")
+    # One picture a class in the right framing: the suite's name, but nobody's published numbers.
+    assert not found.comparable and found.partial == {"test": "10 of 500 validation pictures of ILSVRC-2012"}
     frame = Geometry(224, "crop", shorter=256)
     files = [next((originals.source.path / "val" / wnid).glob("*.JPEG")) for wnid in WNIDS]
     crops = np.stack([frame.apply(Image.open(file)) for file in files])
@@ -102,11 +109,47 @@ def test_a_limit_keeps_the_pictures_numbers_in_the_seeds(originals: Dataset) -> 
         assert np.array_equal(full[indices], few), name
 
 
+def validation(each: int = 50, classes: int = 2) -> tuple[list[str], np.ndarray]:
+    """Names and labels as ILSVRC-2012's validation split has them."""
+    labels = np.repeat(np.arange(classes), each)
+    return [f"ILSVRC2012_val_{number:08}.JPEG" for number in range(len(labels))], labels
+
+
+def test_only_the_validation_pictures_themselves_lack_nothing() -> None:
+    names, labels = validation()
+    assert validation_shortfall(names, labels, 2) == ""
+    for changed, expected in (
+        (validation(5), "10 of 100 validation pictures of ILSVRC-2012"),
+        ((names[1:], labels[1:]), "99 of 100 validation pictures of ILSVRC-2012"),
+        # As fastai cuts it anew: some of them, and pictures of the training split.
+        (([f"n02096294_{n}.JPEG" for n in range(90)] + names[90:], labels), "10 of 100 validation pictures"),
+        ((["n02096294_7.JPEG", *names], np.array([0, *labels])), "100 of 100 .* ILSVRC-2012; others: 1$"),
+        # One in the wrong class, one twice.
+        ((names, np.array([*labels[1:], 1])), "99 of 100 .* ILSVRC-2012; others: 1$"),
+        (([names[1], *names[1:]], labels), "99 of 100 .* ILSVRC-2012; others: 1$"),
+        ((names, labels % 1), "50 of 100 .* ILSVRC-2012; others: 50$"),
+    ):
+        assert re.match(expected, validation_shortfall(*changed, 2)), validation_shortfall(*changed, 2)
+    # Without names the counts decide.
+    assert validation_shortfall(None, labels, 2) == ""
+    assert validation_shortfall(None, labels[1:], 2) == "99 pictures, not the 100 of ILSVRC-2012's validation split"
+
+
+def test_the_whole_validation_split_is_comparable_until_a_picture_is_another(tmp_path: Path) -> None:
+    found = domains(tree(tmp_path, 256, 256, copies=50))
+    assert found.built == SUITE and found.comparable and found.partial == {}
+    picture = next((tmp_path / "imagenet" / "val" / WNIDS[3]).iterdir())
+    picture.rename(picture.with_name(f"{WNIDS[3]}_7.JPEG"))
+    found = domains(load_dataset("imagewoof", root=tmp_path, offline=True))
+    assert found.built == SUITE and not found.comparable
+    assert found.partial == {"test": "499 of 500 validation pictures of ILSVRC-2012; others: 1"}
+
+
 @pytest.mark.parametrize(("height", "width", "side"), [(160, 213, 164), (200, 180, 180)])
 def test_small_trees_are_named_after_their_size(tmp_path: Path, height: int, width: int, side: int) -> None:
     found = domains(tree(tmp_path, height, width), severities=(1,))
     assert found.built.name == f"imagewoofc-from{side}" and found.built.published == ""
-    assert not found.comparable and found.names()[1] == CLEAN_CROP
+    assert not found.comparable and found.names()[1] == CLEAN_CROP and "10 of 500" in found.partial["test"]
     assert found.framing is not None and found.framing.cut == Geometry(side, "crop")
     (made,) = found.pictures("brightness")
     assert made.shape == (10, 128, 128, 3)
@@ -153,7 +196,9 @@ def test_packed_pictures_of_one_size_are_corrupted_as_they_are(tmp_path: Path, s
 
 def test_packed_originals_are_originals(tmp_path: Path) -> None:
     found = domains(packed(tmp_path, None))
-    assert found.built == SUITE and found.comparable
+    assert found.built == SUITE and not found.comparable
+    # Names inside an archive are known too; these are no validation pictures'.
+    assert found.partial == {"test": "0 of 500 validation pictures of ILSVRC-2012; others: 20"}
     assert found.framing is not None and found.framing.pictures().images.shape == (20, 224, 224, 3)
 
 
@@ -168,6 +213,9 @@ def test_held_out_pictures_are_read_in_the_test_splits_order(tmp_path: Path) -> 
     dataset = load_dataset("imagewoof", root=tmp_path, offline=True)
     framing = framing_of(dataset)
     assert framing.published and len(framing.pictures()) == len(dataset.test) == 10
+    # Training pictures are no validation pictures, however they are cut.
+    assert framing.shortfall == "0 of 500 validation pictures of ILSVRC-2012; others: 10"
+    assert not domains(dataset).comparable
     small = Geometry(128).apply_array(framing.stored_test.read(Geometry(300)).images)
     assert np.abs(small.astype(int) - dataset.test.images).mean() < 3
 
@@ -188,4 +236,7 @@ def test_labels_that_do_not_belong_are_refused(originals: Dataset) -> None:
 def test_real_packed_sets_are_named_after_their_size(real_data: Path) -> None:
     for name, suffix in (("imagenette", "-from224"), ("imagewoof", "-from128")):
         dataset = load_dataset(name, root=real_data, offline=True)
-        assert framing_of(dataset).suffix == suffix
+        framing = framing_of(dataset)
+        assert framing.suffix == suffix
+        # fastai's cut of train and test, of which the packed set says how much it holds.
+        assert re.fullmatch(r"\d+ of 500 validation pictures of ILSVRC-2012; others: \d+", framing.shortfall)

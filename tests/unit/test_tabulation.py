@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,8 @@ def test_imagenet_rows_say_their_framing(tmp_path: Path) -> None:
     assert row.suite == "woofs" and list(row.domains) == [CLEAN_CROP] and row.reference == row.domains[CLEAN_CROP]
     assert row.average is not None
     assert row.drop == pytest.approx(100 * (1 - row.average.mean / row.reference.mean)) or row.reference.mean == 0
+    assert row.partial["test"] == "10 of 500 validation pictures of ILSVRC-2012" and row.published is None
+    assert "test: 10 of 500" in " ".join(notes([row], (1, 3)))
     assert row.to_mapping()["drop_from"] == CLEAN_CROP and "shorter side to 256" in row.framing
     text = corruption_table(row.suite, (1, 3), [row], "table")
     assert "Crop" in text and "in the corrupted ones' framing" in text and row.framing in text
@@ -108,6 +111,7 @@ def test_folders_of_the_users_are_scored(tmp_path: Path) -> None:
     )
     row = rows_of(packed(tmp_path, 40), suite, tmp_path)[0]
     assert row.source == "official" and row.suite == "woofs" and row.published is None
+    assert row.framing.startswith("ImageNet-C's own pictures, 224 pixels; resized to 128x128")
     assert len(row.corruptions["fog"].by_severity) == 5 and "10 of 500" in row.partial["official"]
 
 
@@ -125,6 +129,37 @@ def test_a_baseline_holds_for_its_own_pictures_only(tmp_path: Path) -> None:
             assert row.mce.mean == pytest.approx(100 * ours / 130) == pytest.approx(score.ce)
             rise = ours - 2 * (100 - row.clean.mean)
             assert row.relative_mce.mean == pytest.approx(100 * rise / 70) == pytest.approx(score.relative_ce)
+
+
+def test_a_baseline_of_other_pictures_gives_no_mce_and_a_note(tmp_path: Path) -> None:
+    dataset = cifar_like()
+    measured = Baseline("b", "net", "trained", "measured", dataset.test_fingerprint, 30.0, source="generated",
+                        suite="mine", errors={"brightness": (40.0, 50.0, 60.0, 70.0, 80.0)})  # fmt: skip
+    suite = CorruptionSuite(
+        "mine", "mine", "cifar-like", "cifar", ("brightness",), (1,), official=("arrays",), baseline=measured
+    )
+
+    def said(suite: CorruptionSuite, **given: object) -> tuple[Row, str]:
+        row = rows_of(dataset, suite, tmp_path, **given)[0]
+        return row, " ".join(notes([row], (1,)))
+
+    row, text = said(suite)
+    assert row.mce is not None and row.baseline is not None and "No mCE" not in text and "against the" not in text
+    assert row.baseline["source"] == "generated" and "no_baseline" not in row.to_mapping()
+    # All pictures against some is said, wherever the text is shown.
+    row, text = said(suite, limit=7)
+    assert row.mce is not None and "mCE holds errors on 7 pictures against the baseline's on all" in text
+    row, text = said(dataclasses.replace(suite, name="other"))
+    assert row.mce is None and row.baseline is None
+    assert "measured on generated pictures of mine, and these are generated pictures of other" in text
+    (tmp_path / "arrays").mkdir()
+    np.save(tmp_path / "arrays" / "brightness.npy", np.tile(dataset.test.images, (5, 1, 1, 1)))
+    row, text = said(suite)
+    assert row.source == "official" and row.mce is None and row.corruptions["brightness"].ce is None
+    assert "measured on generated pictures of mine, and these are official pictures of mine" in text
+    assert row.to_mapping()["no_baseline"] in text and row.to_mapping()["baseline"] is None
+    of_arrays = dataclasses.replace(suite, baseline=dataclasses.replace(measured, source="official"))
+    assert said(of_arrays)[0].mce is not None
 
 
 def test_the_page_has_the_same_columns(tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         size=dataset.size,
         iterations=iterations,
         width=preset.width,
+        quick=preset.name == "quick",
     )
     config = replace_known(
         kind.Config(), {**_values(storage), **sections["parameterization"]}, where="parameterization"

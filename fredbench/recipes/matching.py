@@ -27,7 +27,9 @@ _ITERATIONS: dict[str, Setting] = {
 # FreD's TM folder and HaBa run longer than MTT.
 _LONGER_TM = {"fred": Setting(15_000, "script", "FreD's TM folder"), "haba": Setting(15_000, "script", "HaBa")}
 _QUICK_ITERATIONS = Setting(300, "chosen", "quick: minutes on two cores")
+_LOOPED = {"dc", "dsa", "cafe", "idc"}
 # A step of KIP grows with the square of the pictures: 0.4 s of a core at 10, 7 s at 100.
+_QUICK_LOOPS = Setting(150, "chosen", "quick: two rounds an iteration, or most pictures of a class in every one")
 _QUICK_KIP = Setting(100, "chosen", "quick: the loss has come to rest")
 _QUICK_KIP_MANY = Setting(40, "chosen", "quick: five minutes of two cores at IPC 10")
 
@@ -53,7 +55,7 @@ def quick_iterations_of(objective: str, *, dataset: str, ipc: int) -> Setting:
         return quick_trajectories(dataset, ipc)
     if objective == "kip":
         return _QUICK_KIP if ipc < MANY else _QUICK_KIP_MANY
-    return _QUICK_ITERATIONS
+    return _QUICK_LOOPS if objective in _LOOPED and ipc >= MANY else _QUICK_ITERATIONS
 
 
 def network_of(objective: str, width: int) -> str | None:

@@ -7,6 +7,7 @@ import math
 from fredbench.errors import CompatibilityError
 from fredbench.recipes.hallucination import hallucination_settings
 from fredbench.recipes.settings import Setting, Settings, chosen
+from fredbench.recipes.trajectory import MANY
 
 __all__ = ["label_settings", "storage_settings"]
 
@@ -46,6 +47,8 @@ _TM_LR_DIGITS = {
 _PIXELS_TM_LR_TINY = Setting(1e4, "paper", "Tiny-ImageNet at 64 px, DC-Benchmark's notes")
 _PIXELS_LR_MANY = Setting(10.0, "script", "DM README: CIFAR-10, IPC 100 and more")
 _PIXELS_INIT = {"dc": Setting("noise", "script", "DC's default"), "cafe": Setting("noise", "script", "CAFE's default")}
+# Digits, IPC 10, DC: 300 iterations from noise end at 86.9 where random pictures have 91.7.
+_QUICK_INIT = Setting("real", "chosen", "quick: noise takes more iterations than there are, at many pictures a class")
 # A picture of [0, 1] is normalised by a deviation s of about .2: a step of eta on it is one of eta / s^2 after.
 _NORMALISED = 0.04
 
@@ -71,6 +74,7 @@ def storage_settings(
     size: tuple[int, int],
     iterations: int = 0,
     width: int = 128,
+    quick: bool = False,
 ) -> Settings:
     """Settings of the parameterization that depend on dataset, budget, objective and length of the run.
 
@@ -94,7 +98,7 @@ def storage_settings(
     if parameterization == "pixels":
         many = dataset == "cifar10" and ipc >= 100 and objective == "dm"
         lr = _PIXELS_LR_MANY if many else _pixels_lr(objective, dataset, ipc, size)
-        return {"lr": lr, **({"init": _PIXELS_INIT[objective]} if objective in _PIXELS_INIT else {}), **own}
+        return {"lr": lr, **_pixels_init(objective, quick and ipc >= MANY), **own}
     if parameterization == "haba":
         pixels_lr = _pixels_lr(objective, dataset, ipc, size)
         return hallucination_settings(
@@ -123,6 +127,13 @@ def _idc_lr(dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
         return Setting(3e-3 * ipc / 10 * (max(size) / 224) ** 2, "inferred", "IDC, ImageNet-10, scaled by n and area")
     base = 1e-4 if dataset in {"mnist", "fashion-mnist"} else 5e-3
     return Setting(base * ipc / 10, "script", "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10")
+
+
+def _pixels_init(objective: str, hurried: bool) -> dict[str, Setting]:
+    """Where pixels start, unless from real pictures as is their default."""
+    if objective not in _PIXELS_INIT:
+        return {}
+    return {"init": _QUICK_INIT if hurried else _PIXELS_INIT[objective]}
 
 
 def _pixels_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> Setting:

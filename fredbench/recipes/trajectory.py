@@ -54,7 +54,7 @@ _IMAGENET_SUBSETS = ("imagenette", "imagewoof", "imagefruit", "imageyellow", "im
 
 # Whole pictures a class from which on `quick` has to save where it need not below.
 MANY = 5
-_QUICK_BATCH = 80
+_QUICK_STEPS, _QUICK_BATCH = 10, 80
 # Measured on CIFAR-10 at IPC 1, FreD, width 32, two experts: the loss falls from .89 below .5 in twenty iterations at
 # the published rate of the pictures.
 _QUICK = chosen(
@@ -62,7 +62,7 @@ _QUICK = chosen(
     experts=5,
     start_epochs=2,
     expert_epochs=1,
-    steps=10,
+    steps=_QUICK_STEPS,
     batch=_QUICK_BATCH,
     step_size=0.02,
     step_size_lr=1e-5,
@@ -95,7 +95,7 @@ def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int
     row = rows[max((budget for budget in rows if budget <= ipc), default=min(rows))]
     settings = {name: Setting(value, origin) for name, value in vars(row).items()}
     if quick and ipc >= MANY:
-        settings |= chosen("quick: at most 80 pictures a step", batch=_QUICK_BATCH)
+        settings |= chosen("quick: 10 steps of at most 80 pictures", steps=_QUICK_STEPS, batch=_QUICK_BATCH)
     if haba:
         settings["step_size_momentum"] = Setting(_HABA_STEP_SIZE_MOMENTUM, "script", "HaBa")
     return settings

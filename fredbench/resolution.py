@@ -59,7 +59,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     ipc = max(1, budget.whole_pictures)
     method, objective, parameterization = _parts(request)
     sections = _split_overrides(request.overrides)
-    iterations = _iterations(request, objective, parameterization, dataset=dataset.name, ipc=ipc)
+    iterations = _iterations(request, objective, parameterization, dataset=dataset, ipc=ipc)
     kind = PARAMETERIZATIONS.get(parameterization)
     storage = storage_settings(
         objective,
@@ -87,12 +87,15 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
             dataset=dataset.name,
             flip=dataset.flip,
             ipc=ipc,
+            side=max(dataset.size),
             augmented=matching.get("augmentation", "none") != "none",
             storage=to_mapping(config),
             pictures=kind(config).shown(budget) * len(dataset.classes),
             classes=len(dataset.classes),
         )
         student |= _values(published)
+        if request.network:
+            student["network"] = request.network
     student_network, students, recipe = _student(dataset, preset, labels, {**student, **sections["student"]})
     return Spec(
         dataset=dataset.name,
@@ -253,7 +256,7 @@ def _check_compatible(objective: Any, parameterization: Any) -> None:
         )
 
 
-def _iterations(request: Request, objective: str, parameterization: str, *, dataset: str, ipc: int) -> int:
+def _iterations(request: Request, objective: str, parameterization: str, *, dataset: Dataset, ipc: int) -> int:
     if request.iterations is not None and request.iterations < 0:
         raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
     if objective == "none":
@@ -263,8 +266,8 @@ def _iterations(request: Request, objective: str, parameterization: str, *, data
     if request.iterations is not None:
         return request.iterations
     if request.preset == "quick":
-        return int(quick_iterations_of(objective, dataset=dataset, ipc=ipc).value)
-    return int(iterations_of(objective, parameterization).value)
+        return int(quick_iterations_of(objective, dataset=dataset.name, ipc=ipc).value)
+    return int(iterations_of(objective, parameterization, side=max(dataset.size)).value)
 
 
 def _network(name: str, dataset: Dataset) -> str:

@@ -18,8 +18,9 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench.budget import Budget, Ledger
+from fredbench.config import late
 from fredbench.errors import ArtefactError, BudgetError, UsageError
-from fredbench.optimisation import ParameterGroup
+from fredbench.optimisation import OptimiserName, ParameterGroup
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
@@ -33,9 +34,10 @@ _GREY = 0.5
 
 @dataclass(frozen=True)
 class MultiFormationConfig:
-    """factor, mode, bound: how canvases are decoded. lr, momentum: SGD on canvases of [0, 1].
+    """factor, mode, bound: how canvases are decoded. lr, momentum: of the canvases, in [0, 1].
 
     init: `tiles` (every tile a shrunken real picture), `real` (whole pictures) or `noise` (uniform in [0, 1]).
+    optimiser: `sgd`, `adam` or `lamb`; final: what is left of the rate at the end of a cosine, 1 for a constant rate.
     """
 
     factor: int = 2
@@ -44,6 +46,8 @@ class MultiFormationConfig:
     lr: float = 5e-3
     momentum: float = 0.5
     init: Literal["tiles", "real", "noise"] = "tiles"
+    optimiser: OptimiserName = late("sgd")
+    final: float = late(1.0)
 
     def __post_init__(self) -> None:
         if self.factor < 1 or self.bound < 1:
@@ -180,7 +184,8 @@ class MultiFormation(Parameterization):
 
     def parameters(self, state: State) -> list[ParameterGroup]:
         """One group: the canvases."""
-        return [ParameterGroup("canvases", (state.learned["canvases"],), self.config.lr, self.config.momentum)]
+        config, canvases = self.config, (state.learned["canvases"],)
+        return [ParameterGroup("canvases", canvases, config.lr, config.momentum, config.optimiser, config.final)]
 
     def project(self, state: State) -> None:
         """Clamps canvases to [0, 1]."""

@@ -17,19 +17,20 @@ _ITERATIONS: dict[str, Setting] = {
     "dsa": Setting(1000, "script", "as DC"),
     "cafe": Setting(2000, "script", "CAFE, distill.py"),
     # One iteration is a pass over the classes; the network is drawn anew every 100.
-    "idc": Setting(200_000, "script", "2000 x 100 for 32 px and below; ImageNet: 500 x 100"),
+    "idc": Setting(200_000, "script", "2000 x 100 for 32 px and below"),
     "dm": Setting(20_000, "script", "DM README; FreD's DM folder"),
     "tm": Setting(5_000, "script", "MTT's distillation script"),
     "kip": Setting(1000, "script", "the notebook runs 300 to 1,000 steps, the released grid up to 50,000"),
     "label-solve": Setting(1, "paper", "a closed form"),
     "frepo": Setting(500_000, "script", "FRePo README"),
 }
+_IDC_LARGE = Setting(50_000, "script", "IDC: 500 x 100 for ImageNet")
 # FreD's TM folder and HaBa run longer than MTT.
 _LONGER_TM = {"fred": Setting(15_000, "script", "FreD's TM folder"), "haba": Setting(15_000, "script", "HaBa")}
 _QUICK_ITERATIONS = Setting(300, "chosen", "quick: minutes on two cores")
 _LOOPED = {"dc", "dsa", "cafe", "idc"}
-# A step of KIP grows with the square of the pictures: 0.4 s of a core at 10, 7 s at 100.
 _QUICK_LOOPS = Setting(150, "chosen", "quick: two rounds an iteration, or most pictures of a class in every one")
+# A step of KIP grows with the square of the pictures: 0.4 s of a core at 10, 7 s at 100.
 _QUICK_KIP = Setting(100, "chosen", "quick: the loss has come to rest")
 _QUICK_KIP_MANY = Setting(40, "chosen", "quick: five minutes of two cores at IPC 10")
 
@@ -42,8 +43,10 @@ _LARGE = 128
 _SMALL_GREY = {"mnist", "fashion-mnist"}
 
 
-def iterations_of(objective: str, parameterization: str = "pixels") -> Setting:
-    """Published number of iterations of an objective."""
+def iterations_of(objective: str, parameterization: str = "pixels", *, side: int = 32) -> Setting:
+    """Published number of iterations of an objective; `side`: the longer side of a picture."""
+    if objective == "idc" and side >= _LARGE:
+        return _IDC_LARGE
     if objective == "tm" and parameterization in _LONGER_TM:
         return _LONGER_TM[parameterization]
     return _ITERATIONS.get(objective, Setting(1000, "chosen", "no published number for this objective"))
@@ -93,9 +96,12 @@ def matching_settings(
         why = "quick: the convolutional kernel that minutes allow, 100 targets a step"
         return chosen(why, kernel="conv3-nopool", batch_real=100, precision="float32")
     if objective == "frepo":
-        return _regression(dataset, ipc, flip, quick)
-    if objective == "none" and quick:
-        return chosen("quick: the features need no more than a rough network", epochs=5) if method != "random" else {}
+        return _regression(dataset, ipc, side, flip, quick)
+    if objective == "none" and method != "random":
+        if quick:
+            return chosen("quick: the features need no more than a rough network", epochs=5)
+        why = "the features' network of the published rows and its training were not sourced"
+        return chosen(why, epochs=20, lr=0.01, momentum=0.9, weight_decay=5e-4, batch_size=256)
     return {}
 
 
@@ -112,7 +118,8 @@ def _gradient(ipc: int, quick: bool) -> Settings:
 
 def _alignment(method: str, iterations: int, quick: bool) -> Settings:
     # 1200, 1600 and 1800 of the published 2000, at the same shares of any other number.
-    milestones = tuple(iterations * share // 10 for share in (6, 8, 9))
+    # Rounded up, so that the first iteration of the shortest run still has the whole rate.
+    milestones = tuple(max(1, -(-iterations * share // 10)) for share in (6, 8, 9))
     settings = {"milestones": Setting(milestones, "script" if iterations == 2000 else "inferred", "CAFE, distill.py")}
     if method != "cafe-dsa":
         settings |= script("CAFE without DSA", augmentation="none")
@@ -132,15 +139,22 @@ def _idc(dataset: str, side: int, quick: bool) -> Settings:
         settings |= script("IDC: 2000 real pictures for CIFAR, 500 elsewhere", train_pictures=2000)
     if side >= _LARGE:
         settings |= script("IDC: a new network is trained for 10 epochs first (ImageNet-10)", pretrain_epochs=10)
+        settings |= chosen("the probability of CutMix is published for 32 px", cutmix=0.5)
     if quick:
         why = "quick: 32 real and at most 32 synthetic pictures a class, 128 to train by, no training beforehand"
         settings |= chosen(why, batch_real=32, batch_synthetic=32, train_pictures=128, pretrain_epochs=0)
     return settings
 
 
-def _regression(dataset: str, ipc: int, flip: bool, quick: bool) -> Settings:
+def _regression(dataset: str, ipc: int, side: int, flip: bool, quick: bool) -> Settings:
     few = dataset not in {"cifar100", "tiny-imagenet"} or ipc == 1
-    settings = script("off for digits, and for 100 classes above IPC 1", flip=flip and few)
+    if dataset == "svhn":
+        settings = chosen("published: on; but a mirrored digit is none of its class", flip=flip)
+    elif not flip and dataset != "mnist":
+        settings = chosen("a mirror changes the class", flip=False)
+    else:
+        why = "FRePo: off for digits, for ImageNet, and for 100 classes above IPC 1"
+        settings = script(why, flip=flip and few and side < _LARGE)
     if quick:
         settings |= chosen("quick: a quarter of the real pictures", batch_real=256)
     return settings

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["Origin", "Setting", "Settings", "chosen", "script"]
+__all__ = ["Origin", "Setting", "Settings", "chosen", "inferred", "script"]
 
 Origin = Literal["script", "paper", "inferred", "chosen"]
 
@@ -30,6 +30,11 @@ Settings = Mapping[str, Setting]
 def chosen(why: str, **values: Any) -> dict[str, Setting]:
     """Several values of our own, for one reason."""
     return {name: Setting(value, "chosen", why) for name, value in values.items()}
+
+
+def inferred(why: str, **values: Any) -> dict[str, Setting]:
+    """Several values that follow from published ones, for one reason."""
+    return {name: Setting(value, "inferred", why) for name, value in values.items()}
 
 
 def script(why: str, **values: Any) -> dict[str, Setting]:

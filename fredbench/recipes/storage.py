@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 from fredbench.errors import CompatibilityError
 from fredbench.recipes.hallucination import hallucination_settings
 from fredbench.recipes.settings import Setting, Settings, chosen
-from fredbench.recipes.trajectory import MANY
+from fredbench.recipes.trajectory import IMAGENET_SUBSETS, MANY, WHITENED
 
 __all__ = ["label_settings", "storage_settings"]
 
@@ -21,16 +22,19 @@ _FRED_K: dict[str, dict[int, Setting]] = {
         1: Setting(256, "chosen", "8 x 8 scans widened to 32 x 32 are nearly lossless at k = 64: nothing to distill")
     },
 }
+_FRED_DC_K_2 = Setting(32, "script", "FreD-DC, CIFAR-10 IPC 2; DM keeps 64 there")
 _FRED_K_LARGE = Setting(2048, "inferred", "FreD's ImageNet-A..E scripts at IPC 1, taken for every IPC")
 
 # FreD's rates act on unnormalised DCT coefficients (see parameterizations.transforms.pixel_rate).
 _FRED_LR: dict[str, Setting] = {
-    "dm": Setting(1e6, "script", "CIFAR-10 IPC 2 and ImageNet-A..E; inferred elsewhere"),
-    "tm": Setting(1e8, "script", "CIFAR-10 IPC 1; inferred elsewhere. Tune down where the loss stays above 1"),
+    "dm": Setting(1e6, "inferred", "FreD's DM scripts: CIFAR-10 IPC 2 and ImageNet-A..E"),
+    "tm": Setting(1e8, "inferred", "FreD's TM script: CIFAR-10 IPC 1. Tune down where the loss stays above 1"),
 }
-_FRED_TM_LR_LARGE = Setting(1e9, "script", "ImageNet-A..E IPC 1 at 128 px; inferred elsewhere")
-_FRED_LR_GRADIENT = {False: Setting(1e3, "script", "FreD-DC, CIFAR-10 IPC 2; inferred elsewhere")}
-_FRED_LR_GRADIENT[True] = Setting(1e5, "script", "FreD-DC, ImageNet-A..E IPC 1; inferred elsewhere")
+_FRED_TM_LR_LARGE = Setting(1e9, "inferred", "FreD's TM script: ImageNet-A..E IPC 1 at 128 px")
+_FRED_LR_GRADIENT = {False: Setting(1e3, "inferred", "FreD's DC script: CIFAR-10 IPC 2")}
+_FRED_LR_GRADIENT[True] = Setting(1e5, "inferred", "FreD's DC script: ImageNet-A..E IPC 1")
+# Where those scripts are of this very cell (ImageNet-A..E are none of our datasets).
+_FRED_LR_SCRIPTS = {("dm", "cifar10", 2), ("tm", "cifar10", 1), ("dc", "cifar10", 2)}
 _GRADIENT_LIKE = {"dc", "dsa", "cafe"}
 _PIXELS_LR: dict[str, Setting] = {
     "dm": Setting(1.0, "script", "DM README, IPC 1, 10, 50"),
@@ -38,6 +42,15 @@ _PIXELS_LR: dict[str, Setting] = {
     "dc": Setting(0.1, "script", "DC"),
     "dsa": Setting(0.1, "script", "as DC"),
     "cafe": Setting(0.1, "script", "CAFE, distill.py"),
+}
+# The datasets that those rates were published for; elsewhere they are taken over.
+_DC_DATASETS = {"mnist", "fashion-mnist", "svhn", "cifar10", "cifar100"}
+_PIXELS_LR_DATASETS: dict[str, set[str]] = {
+    "dm": {"cifar10", "cifar100"},
+    "tm": {"cifar10", "cifar100", *IMAGENET_SUBSETS},
+    "dc": _DC_DATASETS,
+    "dsa": _DC_DATASETS,
+    "cafe": {"cifar10"},
 }
 # Two epochs of 1,167 digits are ten steps of an expert: a segment is short, so that its relative loss is steep.
 _TM_LR_DIGITS = {
@@ -94,7 +107,7 @@ def storage_settings(
             # Adam moves every number by its rate, and an unnormalised coefficient is 2 sqrt(HW) orthonormal ones.
             scale = 2 * math.sqrt(size[0] * size[1])
             own = {**own, "lr": Setting(own["lr"].value * scale, "chosen", "the pixels' rate on coefficients")}
-        return {"k": _fred_k(dataset, ipc, size), "lr": _fred_lr(objective, dataset, ipc, size), **own}
+        return {"k": _fred_k(objective, dataset, ipc, size), "lr": _fred_lr(objective, dataset, ipc, size), **own}
     if parameterization == "pixels":
         many = dataset == "cifar10" and ipc >= 100 and objective == "dm"
         lr = _PIXELS_LR_MANY if many else _pixels_lr(objective, dataset, ipc, size)
@@ -109,7 +122,13 @@ def storage_settings(
         if objective != "idc":
             rate = _pixels_lr(objective, dataset, ipc, size).value * _NORMALISED
             lr = Setting(rate, "chosen", "not published: the pixels' rate, from normalised pictures to [0, 1]")
-        return {"factor": Setting(3 if max(size) >= 128 else 2, "script", "IDC: 2 at 32 px, 3 for ImageNet"), "lr": lr}
+        if "lr" in own and own["optimiser"].value == "adam":
+            # Adam moves every number by its rate, and a canvas's numbers are a deviation s of a normalised picture's;
+            # LAMB's rate is a share of the canvases' own norm, and stays.
+            rate = own["lr"].value * math.sqrt(_NORMALISED)
+            own = {**own, "lr": Setting(rate, "chosen", "the pixels' rate, from normalised pictures to [0, 1]")}
+        factor = Setting(3 if max(size) >= 128 else 2, "script", "IDC: 2 at 32 px, 3 for ImageNet")
+        return {"factor": factor, "lr": lr, **own}
     return {}
 
 
@@ -122,11 +141,16 @@ def _optimiser_of(objective: str, iterations: int) -> dict[str, Setting]:
 
 
 def _idc_lr(dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
-    """IDC's rates are for 10 pictures a class, and multiplied by n / 10; ImageNet's for 224 px, by the area."""
+    """IDC's rates are for 10 pictures a class of 32 px (ImageNet: 224), and multiplied by n / 10 and by the area."""
     if max(size) >= 128:
         return Setting(3e-3 * ipc / 10 * (max(size) / 224) ** 2, "inferred", "IDC, ImageNet-10, scaled by n and area")
-    base = 1e-4 if dataset in {"mnist", "fashion-mnist"} else 5e-3
-    return Setting(base * ipc / 10, "script", "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10")
+    grey = dataset in {"mnist", "fashion-mnist"}
+    area = 1.0 if grey else (max(size) / 32) ** 2
+    rate = (1e-4 if grey else 5e-3) * ipc / 10 * area
+    why = "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10"
+    if grey or dataset in {"svhn", "cifar10", "cifar100"}:
+        return Setting(rate, "script", why)
+    return Setting(rate, "inferred", f"{why} and (size / 32)^2; published for others")
 
 
 def _pixels_init(objective: str, hurried: bool) -> dict[str, Setting]:
@@ -143,14 +167,26 @@ def _pixels_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) ->
     if objective == "tm" and dataset == "digits":
         return _TM_LR_DIGITS["pixels"]
     if objective == "tm" and 64 <= max(size) < 128:
-        return _PIXELS_TM_LR_TINY
-    return _PIXELS_LR.get(objective, Setting(1.0, "chosen"))
+        return _of_cell(_PIXELS_TM_LR_TINY, dataset == "tiny-imagenet")
+    found = _PIXELS_LR.get(objective)
+    if found is None:
+        return Setting(1.0, "chosen", "not published")
+    if objective == "tm" and (dataset, ipc) in WHITENED:
+        return replace(found, why="MTT's table, with ZCA there, without here")
+    return _of_cell(found, dataset in _PIXELS_LR_DATASETS[objective])
+
+
+def _of_cell(found: Setting, published: bool) -> Setting:
+    """`found`, or what is inferred from it where it is not published for this dataset and budget."""
+    return found if published else Setting(found.value, "inferred", f"published for others: {found.why}")
 
 
 def _fred_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
     if objective in _GRADIENT_LIKE:
         found = _FRED_LR_GRADIENT[max(size) >= 128]
-        return found if objective == "dc" else Setting(found.value, "chosen", "as FreD-DC")
+        if objective != "dc":
+            return Setting(found.value, "chosen", "as FreD-DC")
+        return _scripted(found, objective, dataset, ipc)
     if objective == "idc":
         rate = _pixels_lr(objective, dataset, ipc, size).value * (2 * max(size)) ** 2
         return Setting(rate, "chosen", "the pixels' rate on unnormalised coefficients")
@@ -158,10 +194,16 @@ def _fred_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> S
         return _TM_LR_DIGITS["fred"]
     if objective == "tm" and max(size) >= 128:
         return _FRED_TM_LR_LARGE
-    return _FRED_LR.get(objective, Setting(1e6, "chosen"))
+    return _scripted(_FRED_LR.get(objective, Setting(1e6, "chosen", "as DM")), objective, dataset, ipc)
 
 
-def _fred_k(dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
+def _scripted(found: Setting, objective: str, dataset: str, ipc: int) -> Setting:
+    return replace(found, origin="script") if (objective, dataset, ipc) in _FRED_LR_SCRIPTS else found
+
+
+def _fred_k(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
+    if (objective, dataset, ipc) == ("dc", "cifar10", 2):
+        return _FRED_DC_K_2
     if dataset in _FRED_K:
         rows = _FRED_K[dataset]
         # IPC 2, 11 and 51 take the k of 1, 10 and 50; so does whatever lies between.

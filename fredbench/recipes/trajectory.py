@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from fredbench.recipes.settings import Origin, Setting, Settings, chosen
 
-__all__ = ["MANY", "quick_trajectories", "trajectory_settings"]
+__all__ = ["IMAGENET_SUBSETS", "MANY", "WHITENED", "quick_trajectories", "trajectory_settings"]
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ _FRED_TM: dict[str, dict[int, _TM]] = {
 _FRED_TM_BY_SIZE: dict[int, dict[int, _TM]] = {
     32: _FRED_TM["cifar10"],
     64: {1: _TM(30, 2, 30, 1e-4, 0.01), 10: _TM(40, 2, 40, 1e-4, 0.01)},
-    128: {1: _TM(20, 2, 10, 1e-6, 0.01)},
+    128: {1: _TM(20, 2, 10, 1e-6, 0.01), 10: _TM(20, 2, 10, 1e-6, 0.01)},
 }
 # MTT's table as public reruns and DC-Benchmark's notes quote it; CIFAR-100 IPC 1 and 50 were run with ZCA there.
 _PIXELS_TM: dict[str, dict[int, _TM]] = {
@@ -44,12 +44,16 @@ _PIXELS_TM_BY_SIZE: dict[int, dict[int, _TM]] = {
     64: {1: _TM(10, 2, 10, 1e-4, 0.01), 10: _TM(20, 2, 40, 1e-4, 0.01, 200), 50: _TM(20, 2, 40, 1e-4, 0.01, 300)},
     128: {1: _TM(20, 2, 10, 1e-6, 0.01), 10: _TM(20, 2, 10, 1e-6, 0.01, 20)},
 }
+# Rows of MTT's table that were run with ZCA whitening, by dataset and IPC; nothing is whitened here.
+WHITENED = {("cifar100", 1), ("cifar100", 50)}
 # HaBa's CIFAR-10 scripts, which whiten; its settings for other datasets are not published.
 _HABA_TM: dict[str, dict[int, _TM]] = {
     "cifar10": {1: _TM(50, 2, 2, 1e-7, 0.01), 10: _TM(30, 2, 20, 1e-5, 0.001), 50: _TM(30, 2, 20, 1e-5, 0.01)},
 }
+IMAGENET_SUBSETS = ("imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow", "imagesquawk")
+# Cells of FreD's TM folder that equal those of the IPC listed below them.
+_FRED_TWINS = {("cifar10", 2), ("cifar10", 11), ("cifar10", 51), *((name, 2) for name in IMAGENET_SUBSETS)}
 _HABA_STEP_SIZE_MOMENTUM = 0.9
-_IMAGENET_SUBSETS = ("imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow", "imagesquawk")
 
 
 # Whole pictures a class from which on `quick` has to save where it need not below.
@@ -91,9 +95,16 @@ def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int
         rows, origin = _FRED_TM[dataset], "inferred"
     else:
         rows = by_size[max((edge for edge in by_size if edge <= side), default=32)]
-        origin = "chosen" if dataset not in _IMAGENET_SUBSETS else "inferred" if haba else origin
-    row = rows[max((budget for budget in rows if budget <= ipc), default=min(rows))]
-    settings = {name: Setting(value, origin) for name, value in vars(row).items()}
+        origin = "chosen" if dataset not in IMAGENET_SUBSETS else "inferred" if haba else origin
+    listed = max((budget for budget in rows if budget <= ipc), default=min(rows))
+    why = ""
+    if (parameterization, dataset, listed) in {("pixels", *cell) for cell in WHITENED} or (haba and origin == "script"):
+        why = "with ZCA there, without here"
+    if parameterization not in {"pixels", "haba", "fred"}:
+        origin, why = "chosen", "not published for what is stored: FreD's settings"
+    if listed != ipc and not (parameterization == "fred" and (dataset, ipc) in _FRED_TWINS):
+        origin, why = "chosen", f"IPC {ipc} is not published; the settings of IPC {listed}"
+    settings = {name: Setting(value, origin, why) for name, value in vars(rows[listed]).items()}
     if quick and ipc >= MANY:
         settings |= chosen("quick: 10 steps of at most 80 pictures", steps=_QUICK_STEPS, batch=_QUICK_BATCH)
     if haba:

@@ -302,6 +302,7 @@ class Evaluation:
             dataset=spec.dataset,
             method=spec.method,
             objective=spec.objective,
+            parameterization=spec.parameterization,
             ipc=spec.ipc,
         )
 

@@ -35,6 +35,10 @@ def resolved(dataset: Dataset | None = None, **asked: object) -> Spec:
     return resolve(request, dataset or cifar_like(), device="cpu", threads=1)
 
 
+# Methods that share both parts with one listed before.
+SHARING = {"herding", "k-centre", "cafe-dsa"}
+
+
 def named(dataset: Dataset, name: str) -> Dataset:
     return dataclasses.replace(dataset, name=name, title=name)
 
@@ -95,6 +99,29 @@ def test_every_method_is_a_pair_of_registered_parts() -> None:
         spec = resolved(method=name, preset="quick")
         assert (spec.method, spec.objective, spec.parameterization) == (name, method.objective, method.parameterization)
         assert method.paper and method.verified
+
+
+@pytest.mark.parametrize(
+    ("objective", "parameterization", "name"),
+    [
+        *((method.objective, method.parameterization, name) for name, method in METHODS.items() if name not in SHARING),
+        *(("none", "pixels", "random"), ("cafe", "pixels", "cafe")),
+        *(("idc", "pixels", "idc-pixels"), ("dm", "idc", "dm-idc"), ("dc", "haba", "dc-haba")),
+        *((objective, "fred", "fred") for objective in ("dm", "dc", "kip")),
+    ],
+)
+def test_a_pair_is_named_as_the_system_that_it_is(objective: str, parameterization: str, name: str) -> None:
+    spec = resolved(objective=objective, parameterization=parameterization, preset="quick")
+    assert (spec.method, spec.objective, spec.parameterization) == (name, objective, parameterization)
+    if name in METHODS and name != "fred":
+        assert spec.digest() == resolved(method=name, preset="quick").digest()
+
+
+def test_a_method_with_another_objective_is_not_that_method() -> None:
+    assert resolved(method="idc", objective="dm").method == "dm-idc"
+    assert resolved(method="dm", objective="dsa").digest() == resolved(method="dsa").digest()
+    assert resolved(method="cafe-dsa", objective="cafe").digest() == resolved(method="cafe-dsa").digest()
+    assert resolved(method="herding", objective="none").method == "herding"
 
 
 @pytest.mark.parametrize(("size", "depth"), [(16, 2), (28, 3), (32, 3), (64, 4), (128, 5)])

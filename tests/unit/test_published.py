@@ -4,18 +4,28 @@ from __future__ import annotations
 
 import collections
 import csv
+import dataclasses
 from importlib.resources import files
 
 import pytest
+import torch
 from spine import cifar_like
 
 from fredbench.corruptions import NAMES
+from fredbench.domains import TestDomains
+from fredbench.evaluation import Evaluation
 from fredbench.published import published_clean, published_row
 from fredbench.resolution import Request, resolve
+from fredbench.spec import Spec
 from fredbench.suites import CorruptionSuite, suite_named
 
 CIFAR10C = suite_named("cifar10c")
 FRED = {"method": "fred", "objective": "tm", "parameterization": "fred"}
+
+
+def spec_of(**asked: object) -> Spec:
+    cifar = dataclasses.replace(cifar_like(), name="cifar10")
+    return resolve(Request(**asked), cifar, device="cpu", threads=1)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +108,7 @@ def test_corruptions_are_printed_for_one_set_and_budget_only() -> None:
     ],
 )
 def test_clean_accuracies_by_system_and_budget(system: str, ipc: int, mean: float) -> None:
-    found = published_clean("cifar10", *system.split(), ipc)
+    found = published_clean("cifar10", *system.split(), ipc, counted="haba" in system and ipc in {2, 11, 51})
     assert found is not None and found["mean"] == mean
 
 
@@ -106,9 +116,34 @@ def test_clean_accuracies_by_system_and_budget(system: str, ipc: int, mean: floa
 @pytest.mark.parametrize("parameterization", ["pixels", "idc", "haba", "fred"])
 def test_all_of_table_2_is_found_by_the_names_that_runs_have(objective: str, parameterization: str) -> None:
     for ipc in (2, 11, 51):
-        asked = Request(ipc=ipc, objective=objective, parameterization=parameterization)
-        spec = resolve(asked, cifar_like(), device="cpu", threads=1)
-        assert published_clean("cifar10", spec.method, spec.objective, spec.parameterization, ipc) is not None
+        spec = spec_of(ipc=ipc, objective=objective, parameterization=parameterization)
+        system = (spec.method, spec.objective, spec.parameterization)
+        assert published_clean("cifar10", *system, ipc, counted=parameterization == "haba") is not None
+
+
+COUNTED = "parameterization.count_hallucinators=true"
+
+
+@pytest.mark.parametrize(
+    ("asked", "mean"),
+    [
+        ({"ipc": 1}, 60.6),
+        ({"params": 30_720}, 60.6),
+        ({"params": 8_000}, None),  # buys no whole picture a class, and is called IPC 1
+        ({"params": 45_000}, None),
+        ({"params": 61_440}, 61.4),
+        ({"ipc": 1, "method": "haba"}, 48.3),
+        ({"ipc": 2, "method": "haba"}, None),
+        ({"ipc": 2, "method": "haba", "overrides": (COUNTED,)}, 56.8),
+        ({"ipc": 10, "method": "haba", "overrides": (COUNTED,)}, None),
+    ],
+)
+def test_a_row_stands_beside_runs_of_its_own_budget_only(asked: dict[str, object], mean: float | None) -> None:
+    """Table 1 leaves HaBa's hallucinators out of the budget, table 2 counts them within it (hence its IPCs)."""
+    cifar = dataclasses.replace(cifar_like(), name="cifar10")
+    evaluation = Evaluation(cifar, torch.device("cpu"), 1, TestDomains(CIFAR10C, cifar, (1,)))
+    row = evaluation._published_row(spec_of(**asked))
+    assert row is None if mean is None else row is not None and row["clean"]["mean"] == mean
 
 
 @pytest.mark.parametrize(

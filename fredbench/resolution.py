@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -78,7 +77,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         dataset, method, objective, kind, sections["objective"], ipc=ipc, iterations=iterations, preset=preset
     )
     labels = _labels(objective, len(dataset.classes), iterations, sections["labels"])
-    usual = f"convnet-d{_depth(dataset.size)}-w{preset.width}-in"
+    usual = f"convnet-d{networks.default_depth(dataset.size)}-w{preset.width}-in"
     network = _network(request.network or network_of(objective, preset.width) or usual, dataset)
     student = {"students": preset.students, "network": request.network or usual}
     if preset.name == "paper":
@@ -193,7 +192,10 @@ def _matching(
         iterations=iterations,
         quick=preset.name == "quick",
     )
-    spent = preset.limited({**to_mapping(defaults), **usual, **_values(published)})
+    spent = {**to_mapping(defaults), **usual, **_values(published)}
+    # Settings of other objectives may have these names and mean something else.
+    if objective != "none" and "experts" in OBJECTIVES.get(objective).needs:
+        spent = preset.limited(spent)
     return to_mapping(replace_known(defaults, {**spent, **given}, where="objective"))
 
 
@@ -278,11 +280,6 @@ def _iterations(request: Request, objective: str, parameterization: str, *, data
 def _network(name: str, dataset: Dataset) -> str:
     """The name that `name` stands for at this size, so that two spellings of a network are one spec."""
     return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
-
-
-def _depth(size: tuple[int, int]) -> int:
-    """D3 at 32 px, D4 at 64, D5 at 128: the last map is always 4 x 4."""
-    return max(1, round(math.log2(max(size) / 4)))
 
 
 _SECTIONS = ("objective", "parameterization", "labels", "student")

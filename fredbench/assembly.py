@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
+from jaxtyping import Int64
 from torch import Tensor
 
 from fredbench import coresets, networks
@@ -40,6 +42,7 @@ def real_pictures(spec: Spec, dataset: Dataset, device: torch.device) -> RealPic
             hint="point --data at the data of the run",
         )
     split = dataset.train if spec.split == "train" else carve_validation(dataset.train)[0]
+    _check_classes(split.labels, dataset)
     return RealPictures(
         split.images,
         split.labels,
@@ -48,6 +51,18 @@ def real_pictures(spec: Spec, dataset: Dataset, device: torch.device) -> RealPic
         classes=len(dataset.classes),
         device=device,
     )
+
+
+def _check_classes(labels: Int64[np.ndarray, " n"], dataset: Dataset) -> None:
+    """Every class needs a picture: a synthetic set has rows of all classes, and each is matched to its own."""
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    empty = [repr(name) for name, count in zip(dataset.classes, counts, strict=True) if not count]
+    if empty:
+        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise DataError(
+            f"{dataset.name} has no training pictures of {len(empty)} of its {len(dataset.classes)} classes: {shown}",
+            hint="bring pictures of them, or take these classes out of the data (its test pictures too)",
+        )
 
 
 def expert_spec(spec: Spec, dataset: Dataset) -> ExpertSpec:

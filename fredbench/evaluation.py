@@ -295,14 +295,19 @@ class Evaluation:
         )
 
     def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
-        if spec.is_start or not self.domains.comparable:
+        shape = (self.dataset.channels, *self.dataset.size)
+        published_budget = Budget.for_ipc(spec.ipc, len(self.dataset.classes), shape).scalars
+        # `ipc` names the whole pictures that a budget given in scalars buys, and is 1 where it buys none.
+        if spec.is_start or not self.domains.comparable or spec.budget != published_budget:
             return None
         return published_row(
             self.domains.built,
             dataset=spec.dataset,
             method=spec.method,
             objective=spec.objective,
+            parameterization=spec.parameterization,
             ipc=spec.ipc,
+            counted=bool(spec.parameterization_settings.get("count_hallucinators", False)),
         )
 
 

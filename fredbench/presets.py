@@ -23,7 +23,7 @@ class Preset:
     steps: int | None = None
 
     def limited(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """An objective's `settings`, none above what this preset spends."""
+        """`settings` of an objective that matches trajectories of experts, none above what this preset spends."""
         limits = {"experts": self.experts, "steps": self.steps}
         return {k: v if limits.get(k) is None else min(v, limits[k]) for k, v in settings.items()}
 

@@ -1,6 +1,7 @@
 """The literature's numbers, as data with their source: rows of `published.csv`, beside ours where they apply.
 
-An entry applies when dataset, method, objective and IPC agree. FreD's CIFAR-10-C table prints neither IPC nor
+An entry applies when dataset, method, objective, parameterization and IPC agree, and HaBa's hallucinators are counted
+as the table does: within the budget in table 2, beside it in table 1. FreD's CIFAR-10-C table prints neither IPC nor
 severity, its table of ImageNet subsets no severity; what is inferred or unknown stands under `inferred` in what is
 returned, and is said wherever the row is shown.
 """
@@ -13,6 +14,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from fredbench.methods import METHODS
 from fredbench.suites import CorruptionSuite
 
 __all__ = ["published_clean", "published_row"]
@@ -28,8 +30,9 @@ _METHODS = {
     "dm": ("DM", "DM"), "cafe": ("CAFE", "CAFE"), "cafe-dsa": ("CAFE", "CAFE+DSA"), "tm": ("TM", "TM"),
     "kip": ("KIP", "KIP"), "frepo": ("FRePo", "FRePo"), "idc": ("IDC-native", "IDC"), "haba": ("TM", "HaBa"),
 }  # fmt: skip
-# The table of ImageNet subsets holds trajectory matching alone, under the names of what it stores.
-_SUBSETS_C, _SUBSETS_C_METHODS = "T4_imagenet_subset_c", {"tm": "Vanilla", "idc": "IDC", "fred": "FreD"}
+# Table 2 and that of ImageNet subsets (trajectory matching alone) are of an objective and what it optimises.
+_STORED = {"pixels": "Vanilla", "idc": "IDC", "haba": "HaBa", "fred": "FreD"}
+_PAIRS, _SUBSETS_C = "T2_objective_x_parameterization", "T4_imagenet_subset_c"
 
 
 @cache
@@ -38,17 +41,23 @@ def _entries() -> tuple[Mapping[str, str], ...]:
     return tuple(csv.DictReader(text.splitlines()))
 
 
-def _names(method: str, objective: str) -> tuple[str, str] | None:
-    """(objective, method) as the tables print them."""
-    if method == "fred":
-        return (objective.upper(), "FreD")
+def _names(table: str, method: str, objective: str, parameterization: str) -> tuple[str, str] | None:
+    """(objective, method) as a table prints them."""
+    if table in {_PAIRS, _SUBSETS_C} or method == "fred":
+        return (objective.upper(), _STORED[parameterization]) if parameterization in _STORED else None
+    known = METHODS.get(method)
+    # A name alone is not the system: a run may carry it and be put together of other parts.
+    if known is None or (known.objective, known.parameterization) != (objective, parameterization):
+        return None
     return _METHODS.get(method)
 
 
-def _select(table: str, dataset: str, method: str, objective: str, ipc: int | None) -> list[Mapping[str, str]]:
-    names = _names(method, objective)
-    if table.startswith("T2") and names is not None and names[0] == names[1]:
-        names = (names[0], "Vanilla")
+def _select(
+    table: str, dataset: str, method: str, objective: str, parameterization: str, ipc: int | None, counted: bool
+) -> list[Mapping[str, str]]:
+    if parameterization == "haba" and counted != (table == _PAIRS):
+        return []
+    names = _names(table, method, objective, parameterization)
     return [
         entry
         for entry in _entries()
@@ -61,39 +70,45 @@ def _select(table: str, dataset: str, method: str, objective: str, ipc: int | No
     ]
 
 
-def published_clean(dataset: str, method: str, objective: str, ipc: int) -> dict[str, float | None] | None:
-    """Printed clean accuracy (percent) of table 1 or, at IPC 2, 11 and 51, of table 2."""
-    for table in ("T1_main_accuracy", "T2_objective_x_parameterization"):
-        for entry in _select(table, _DATASETS.get(dataset, dataset), method, objective, ipc):
+def published_clean(
+    dataset: str, method: str, objective: str, parameterization: str, ipc: int, *, counted: bool = False
+) -> dict[str, float | None] | None:
+    """Printed clean accuracy (percent) of table 1 or, at IPC 2, 11 and 51, of table 2.
+
+    `ipc`: whole pictures a class that the budget buys exactly; `counted`: whether hallucinators are within it.
+    """
+    for table in ("T1_main_accuracy", _PAIRS):
+        title = _DATASETS.get(dataset, dataset)
+        for entry in _select(table, title, method, objective, parameterization, ipc, counted):
             return {"mean": float(entry["mean"]), "std": float(entry["std"]) if entry["std"] else None}
     return None
 
 
 def published_row(
-    suite: CorruptionSuite, *, dataset: str, method: str, objective: str, ipc: int
+    suite: CorruptionSuite,
+    *,
+    dataset: str,
+    method: str,
+    objective: str,
+    parameterization: str,
+    ipc: int,
+    counted: bool = False,
 ) -> dict[str, Any] | None:
-    """What the literature prints for this method on this suite: clean, average, corruptions, source, inferred."""
-    clean = published_clean(dataset, method, objective, ipc)
+    """What the literature prints for this method on this suite: clean, average, corruptions, source, inferred.
+
+    `ipc`: whole pictures a class that the budget buys exactly; `counted`: whether hallucinators are within it.
+    """
+    system = (method, objective, parameterization)
+    clean = published_clean(dataset, *system, ipc, counted=counted)
     # The corruption table fits IPC 1 (its FreD average lies just under the clean accuracy there).
-    entries = _select("T3_cifar10c", suite.published, method, objective, None) if suite.published and ipc == 1 else []
+    entries = _select("T3_cifar10c", suite.published, *system, None, counted) if suite.published and ipc == 1 else []
     corruptions = {entry["corruption"]: float(entry["mean"]) for entry in entries}
     average = next((corruptions.pop(key) for key in ("avg", "average") if key in corruptions), None)
     inferred = ["ipc", "severity"] if corruptions else []
-    if average is None:
-        average = _subset_average(suite.published, method, objective, ipc)
+    if average is None and suite.published:
+        subset = _select(_SUBSETS_C, suite.published, *system, ipc, counted)
+        average = next((float(entry["mean"]) for entry in subset if entry["corruption"] == "avg"), None)
         inferred = inferred if average is None else ["severity"]
     if clean is None and average is None and not corruptions:
         return None
     return {"clean": clean, "average": average, "corruptions": corruptions, "source": SOURCE, "inferred": inferred}
-
-
-def _subset_average(published: str, method: str, objective: str, ipc: int) -> float | None:
-    """The printed mean over corruptions on an ImageNet subset."""
-    name = _SUBSETS_C_METHODS.get(method)
-    if method == "fred" and objective != "tm":
-        return None
-    for entry in _entries():
-        found = (entry["table"], entry["dataset"], entry["parameterization_or_method"], entry["ipc"])
-        if found == (_SUBSETS_C, published, name, str(ipc)) and entry["corruption"] == "avg":
-            return float(entry["mean"])
-    return None

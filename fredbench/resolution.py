@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,7 +12,7 @@ from fredbench.budget import Budget
 from fredbench.config import parse_value, replace_known, to_mapping
 from fredbench.datasets import Dataset
 from fredbench.errors import BudgetError, CompatibilityError, UnknownNameError, UsageError
-from fredbench.methods import method_named
+from fredbench.methods import METHODS, method_named
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
 from fredbench.presets import PRESETS, Preset
@@ -78,7 +77,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         dataset, method, objective, kind, sections["objective"], ipc=ipc, iterations=iterations, preset=preset
     )
     labels = _labels(objective, len(dataset.classes), iterations, sections["labels"])
-    usual = f"convnet-d{_depth(dataset.size)}-w{preset.width}-in"
+    usual = f"convnet-d{networks.default_depth(dataset.size)}-w{preset.width}-in"
     network = _network(request.network or network_of(objective, preset.width) or usual, dataset)
     student = {"students": preset.students, "network": request.network or usual}
     if preset.name == "paper":
@@ -196,7 +195,10 @@ def _matching(
         iterations=iterations,
         quick=preset.name == "quick",
     )
-    spent = preset.limited({**to_mapping(defaults), **usual, **_values(published)})
+    spent = {**to_mapping(defaults), **usual, **_values(published)}
+    # Settings of other objectives may have these names and mean something else.
+    if objective != "none" and "experts" in OBJECTIVES.get(objective).needs:
+        spent = preset.limited(spent)
     return to_mapping(replace_known(defaults, {**spent, **given}, where="objective"))
 
 
@@ -215,30 +217,38 @@ def _budget(request: Request, classes: int, shape: tuple[int, int, int]) -> Budg
 
 
 def _parts(request: Request) -> tuple[str, str, str]:
-    """(method, objective, parameterization); a pair given by hand is named after itself."""
-    if request.method is not None and (request.objective or request.parameterization):
-        method = method_named(request.method)
-        objective = request.objective or method.objective
-        parameterization = request.parameterization or method.parameterization
-        if parameterization != method.parameterization:
-            raise UsageError(
-                f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",
-                hint="give --objective and --parameterization without --method",
-            )
-        if (objective == "none") != (method.objective == "none"):
-            raise UsageError(
-                f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
-                hint="methods random and herding choose pictures; the others match something",
-            )
-        return method.name, objective, parameterization
-    if request.objective or request.parameterization:
-        fred = method_named("fred")
-        objective = request.objective or fred.objective
-        parameterization = request.parameterization or fred.parameterization
-        name = {"fred": "fred", "pixels": objective}.get(parameterization, f"{objective}-{parameterization}")
-        return ("random" if objective == "none" else name), objective, parameterization
+    """(method, objective, parameterization); parts given by hand are named as the system that they are."""
     method = method_named(request.method or "fred")
-    return method.name, method.objective, method.parameterization
+    objective = request.objective or method.objective
+    parameterization = request.parameterization or method.parameterization
+    if request.method is not None and parameterization != method.parameterization:
+        raise UsageError(
+            f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",
+            hint="give --objective and --parameterization without --method",
+        )
+    if request.method is not None and (objective == "none") != (method.objective == "none"):
+        raise UsageError(
+            f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
+            hint="methods random and herding choose pictures; the others match something",
+        )
+    if request.method is not None and objective == method.objective:
+        return method.name, objective, parameterization
+    return _name_of(objective, parameterization), objective, parameterization
+
+
+def _name_of(objective: str, parameterization: str) -> str:
+    """The published system of these two parts, so that it is one run however it is asked for; else both names.
+
+    Whatever stores coefficients is FreD, under any objective. Of systems with the same parts the first listed is meant:
+    random of the choices, CAFE without an augmentation.
+    """
+    if objective == "none":
+        return "random"
+    if parameterization == "fred":
+        return "fred"
+    pair = (objective, parameterization)
+    found = (method.name for method in METHODS.values() if (method.objective, method.parameterization) == pair)
+    return next(found, "-".join(pair))
 
 
 _OFFERED_BY_THE_LOOP = frozenset({"experts"})
@@ -273,11 +283,6 @@ def _iterations(request: Request, objective: str, parameterization: str, *, data
 def _network(name: str, dataset: Dataset) -> str:
     """The name that `name` stands for at this size, so that two spellings of a network are one spec."""
     return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
-
-
-def _depth(size: tuple[int, int]) -> int:
-    """D3 at 32 px, D4 at 64, D5 at 128: the last map is always 4 x 4."""
-    return max(1, round(math.log2(max(size) / 4)))
 
 
 _SECTIONS = ("objective", "parameterization", "labels", "student")

@@ -5,7 +5,8 @@ All are x -> (x - mu) U diag(1 / sqrt(s)) U^T, with U diag(s) U^T a regularised 
 - `mtt` (MTT, HaBa; kornia's ZCAWhitening): pixels in [0, 1], the data's mean taken off, covariance over n - 1, eps
   added to every eigenvalue as it is (absolute).
 - `kip` (Nguyen et al., NeurIPS 2021): pictures standardised by channel, then each picture's own mean taken off and its
-  norm made 1; second moments over n without centring; eps times the mean eigenvalue added (relative).
+  norm made 1 (a constant picture: zeros); second moments over n without centring; eps times the mean eigenvalue added
+  (relative).
 - `frepo` (Zhou et al., NeurIPS 2022): pictures standardised by channel, the data's mean taken off, covariance over n,
   eps relative. (Its blocks of 64 x 64 for larger pictures are not here.)
 
@@ -51,7 +52,7 @@ class Whitening:
 def fit_whitening(images: Float[Tensor, "n c h w"], recipe: Recipe, *, eps: float = 0.1) -> Whitening:
     """Fit a recipe to pictures in its own input space (see the module); computed in float64 whatever the input.
 
-    Raises `UsageError` for fewer than two pictures or an eps that is not positive.
+    Raises `UsageError` for fewer than two pictures, an eps that is not positive, or pictures that leave no variance.
     """
     if len(images) < 2 or not eps > 0:
         raise UsageError(
@@ -65,6 +66,8 @@ def fit_whitening(images: Float[Tensor, "n c h w"], recipe: Recipe, *, eps: floa
     deviations = flat - mean
     covariance = deviations.T @ deviations / (count - 1 if recipe == "mtt" else count)
     floor = eps if recipe == "mtt" else eps * float(covariance.diagonal().mean())
+    if not floor > 0:
+        raise UsageError("whitening cannot be fitted to pictures without contrast", hint="give pictures that differ")
     values, vectors = torch.linalg.eigh(covariance)
     # Rounding leaves the eigenvalues of missing directions a little below zero.
     roots = (values.clamp(min=0) + floor).sqrt()
@@ -73,5 +76,8 @@ def fit_whitening(images: Float[Tensor, "n c h w"], recipe: Recipe, *, eps: floa
 
 def _unit(flat: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     centred = flat - flat.mean(dim=1, keepdim=True)
-    unit: Tensor = centred / centred.norm(dim=1, keepdim=True)
+    norm, whole = (rows.norm(dim=1, keepdim=True) for rows in (centred, flat))
+    # Of a constant picture rounding is all that is left: it has no direction, and becomes zeros.
+    flatness = norm <= 8 * torch.finfo(flat.dtype).eps * whole
+    unit: Tensor = centred / norm.masked_fill(flatness, torch.inf)
     return unit

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fredbench.networks.base import Builder, Network, Signature, draw_default_weights
 from fredbench.networks.catalogue import NETWORKS, build, canonical_name, initialise, outline
-from fredbench.networks.convnet import ConvNet, ConvNetConfig
+from fredbench.networks.convnet import ConvNet, ConvNetConfig, default_depth
 
 __all__ = [
     "NETWORKS",
@@ -15,6 +15,7 @@ __all__ = [
     "Signature",
     "build",
     "canonical_name",
+    "default_depth",
     "draw_default_weights",
     "initialise",
     "outline",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass
 from typing import get_args
@@ -21,9 +22,12 @@ _POOLINGS = get_args(Pooling)
 
 
 def default_depth(size: tuple[int, int]) -> int:
-    """Blocks used at a picture size: D3 up to 32 px, D4 to 64, D5 to 128, D6 above (a last map of 4×4)."""
-    shorter = min(size)
-    return 3 if shorter <= 32 else 4 if shorter <= 64 else 5 if shorter <= 128 else 6
+    """Blocks used at a picture size: as many as leave the shorter side about four pixels, one at least.
+
+    D3 at 28 and 32 px, D4 at 64, D5 at 128, D6 at 256: a last map of 4×4, as published. By the shorter side, since
+    every block halves both: an elongated picture ends in an elongated map.
+    """
+    return max(1, round(math.log2(min(size) / 4)))
 
 
 @dataclass(frozen=True)

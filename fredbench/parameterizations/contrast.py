@@ -94,8 +94,8 @@ def supervised_contrastive(
 
 
 def extractor_name(size: tuple[int, int], width: int) -> str:
-    """The ConvNet whose last map of pictures of `size` is 4 x 4: 2048 numbers at width 128, as published for 32 px."""
-    return f"convnet-d{max(1, round(math.log2(min(size) / 4)))}-w{width}-in"
+    """The usual ConvNet of pictures of `size`: 2048 numbers at width 128, as published for 32 px."""
+    return f"convnet-d{networks.default_depth(size)}-w{width}-in"
 
 
 class Contrast(Auxiliary):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
 import io
 import pickle
@@ -11,11 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import TINY, invoke, refused
 from PIL import Image
+from spine import set_of, spec_of
 
+from fredbench.assembly import real_pictures
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.packing import pack_dataset
+from fredbench.errors import DataError
 
 IPC = ("--ipc", "1")
 ONE_STEP = ("--objective", "dm", "--preset", "quick", "--iterations", "1", *TINY)
@@ -52,6 +57,19 @@ def distill_cifar(tmp_path: Path, *more: object) -> tuple[object, ...]:
         tmp_path,
         *more,
     )
+
+
+@pytest.mark.parametrize("split", ["train", "train without validation"])
+def test_classes_without_training_pictures_are_named(split: str) -> None:
+    small = set_of(4, (8, 8), per_class=10)
+    spec = spec_of(small, network="convnet-d1-w4-in")
+    kept = small.train.take(np.flatnonzero(small.train.labels % 2 == 0))
+    lacking = Dataset.from_splits("lacking", kept, small.test, small.classes)
+    asked = dataclasses.replace(spec, split=split, fingerprint=lacking.fingerprint)
+    with pytest.raises(DataError, match="2 of its 4 classes: 'class 1', 'class 3'") as caught:
+        real_pictures(asked, lacking, torch.device("cpu"))
+    assert caught.value.hint
+    assert len(real_pictures(dataclasses.replace(spec, split=split), small, torch.device("cpu"))) in {36, 40}
 
 
 def test_a_whole_archive_of_the_official_form_is_distilled(tmp_path: Path) -> None:

@@ -85,6 +85,19 @@ def test_kip_sees_neither_the_brightness_nor_the_contrast_of_a_picture() -> None
     assert torch.allclose(fitted.transform @ fitted.transform, wanted)
 
 
+@pytest.mark.parametrize("grey", [0.0, 0.1, -3.7])
+def test_a_constant_picture_is_zeros_to_kip(grey: float) -> None:
+    x = pictures()
+    fitted = fit_whitening(x, "kip")
+    for dtype in (torch.float64, torch.float32):
+        white = fitted.white(torch.full((2, 3, 2, 2), grey, dtype=dtype))
+        assert torch.equal(white, torch.zeros_like(white))
+    beside = fit_whitening(torch.cat([x, torch.full_like(x[:3], grey)]), "kip")
+    assert bool(beside.transform.isfinite().all())
+    with pytest.raises(UsageError, match="without contrast"):
+        fit_whitening(torch.full_like(x, grey), "kip")
+
+
 @pytest.mark.parametrize(("count", "eps"), [(1, 0.1), (4, 0.0), (4, -1.0)])
 def test_what_cannot_be_fitted_is_refused(count: int, eps: float) -> None:
     with pytest.raises(UsageError):

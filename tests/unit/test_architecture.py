@@ -53,6 +53,7 @@ SIDEWAYS = {
     ("evaluation", "tabulation"),
     ("experts", "trajectories"),
     ("grids", "suites"),
+    ("published", "methods"),
     ("published", "suites"),
     ("stages", "augmentation"),
     ("suites", "suite_parts"),

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spine import cifar_like, set_of, spec_of
 
+from fredbench import networks
 from fredbench.datasets import Dataset
 from fredbench.errors import (
     ArtefactError,
@@ -21,6 +22,8 @@ from fredbench.errors import (
     UsageError,
 )
 from fredbench.methods import METHODS
+from fredbench.objectives import OBJECTIVES
+from fredbench.parameterizations.contrast import extractor_name
 from fredbench.presets import PRESETS
 from fredbench.recipes import iterations_of, storage_settings
 from fredbench.resolution import Request, resolve
@@ -33,6 +36,10 @@ def resolved(dataset: Dataset | None = None, **asked: object) -> Spec:
     objective = {} if {"method", "objective"} & asked.keys() else {"objective": "dm"}
     request = Request(**{**budget, **objective, **asked})
     return resolve(request, dataset or cifar_like(), device="cpu", threads=1)
+
+
+# Methods that share both parts with one listed before.
+SHARING = {"herding", "k-centre", "cafe-dsa"}
 
 
 def named(dataset: Dataset, name: str) -> Dataset:
@@ -95,6 +102,56 @@ def test_every_method_is_a_pair_of_registered_parts() -> None:
         spec = resolved(method=name, preset="quick")
         assert (spec.method, spec.objective, spec.parameterization) == (name, method.objective, method.parameterization)
         assert method.paper and method.verified
+
+
+@pytest.mark.parametrize(
+    ("objective", "parameterization", "name"),
+    [
+        *((method.objective, method.parameterization, name) for name, method in METHODS.items() if name not in SHARING),
+        *(("none", "pixels", "random"), ("cafe", "pixels", "cafe")),
+        *(("idc", "pixels", "idc-pixels"), ("dm", "idc", "dm-idc"), ("dc", "haba", "dc-haba")),
+        *((objective, "fred", "fred") for objective in ("dm", "dc", "kip")),
+    ],
+)
+def test_a_pair_is_named_as_the_system_that_it_is(objective: str, parameterization: str, name: str) -> None:
+    spec = resolved(objective=objective, parameterization=parameterization, preset="quick")
+    assert (spec.method, spec.objective, spec.parameterization) == (name, objective, parameterization)
+    if name in METHODS and name != "fred":
+        assert spec.digest() == resolved(method=name, preset="quick").digest()
+
+
+def test_a_method_with_another_objective_is_not_that_method() -> None:
+    assert resolved(method="idc", objective="dm").method == "dm-idc"
+    assert resolved(method="dm", objective="dsa").digest() == resolved(method="dsa").digest()
+    assert resolved(method="cafe-dsa", objective="cafe").digest() == resolved(method="cafe-dsa").digest()
+    assert resolved(method="herding", objective="none").method == "herding"
+
+
+@dataclasses.dataclass(frozen=True)
+class Steps:
+    steps: int = 100
+    experts: int = 50
+
+
+@pytest.mark.parametrize(("needs", "found"), [((), (100, 50)), (("experts",), (15, 10))])
+def test_only_trajectories_are_cut_short_by_a_preset(
+    monkeypatch: pytest.MonkeyPatch, needs: tuple[str, ...], found: tuple[int, int]
+) -> None:
+    body = {"name": "walk", "Config": Steps, "needs": frozenset(needs), "label_forms": frozenset({"hard"})}
+    get = OBJECTIVES.get
+    kind = type("Walk", (get("dm"),), body)
+    monkeypatch.setattr(OBJECTIVES, "get", lambda name: kind if name == "walk" else get(name))
+    spec = resolved(objective="walk", preset="quick")
+    assert (spec.objective_settings["steps"], spec.objective_settings["experts"]) == found
+
+
+@pytest.mark.parametrize(("size", "depth"), [((8, 64), 1), ((12, 128), 2), ((10, 96), 1), ((128, 28), 3), ((2, 9), 1)])
+def test_the_default_network_takes_elongated_pictures(size: tuple[int, int], depth: int) -> None:
+    for shape in (size, size[::-1]):
+        spec = resolved(set_of(2, shape, per_class=3), method="dm")
+        assert spec.network == spec.student_network == f"convnet-d{depth}-w128-in"
+        for other in ("convnet", extractor_name(shape, 128)):
+            assert networks.canonical_name(other, classes=2, size=shape) == spec.network
 
 
 @pytest.mark.parametrize(("size", "depth"), [(16, 2), (28, 3), (32, 3), (64, 4), (128, 5)])

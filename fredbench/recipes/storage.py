@@ -144,7 +144,7 @@ def _pixels_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) ->
         return _TM_LR_DIGITS["pixels"]
     if objective == "tm" and 64 <= max(size) < 128:
         return _PIXELS_TM_LR_TINY
-    return _PIXELS_LR.get(objective, Setting(1.0, "chosen"))
+    return _PIXELS_LR.get(objective, Setting(1.0, "chosen", "as DM: nothing is published"))
 
 
 def _fred_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> Setting:
@@ -158,7 +158,7 @@ def _fred_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> S
         return _TM_LR_DIGITS["fred"]
     if objective == "tm" and max(size) >= 128:
         return _FRED_TM_LR_LARGE
-    return _FRED_LR.get(objective, Setting(1e6, "chosen"))
+    return _FRED_LR.get(objective, Setting(1e6, "chosen", "as FreD-DM: nothing is published"))
 
 
 def _fred_k(dataset: str, ipc: int, size: tuple[int, int]) -> Setting:

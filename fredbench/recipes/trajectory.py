@@ -93,7 +93,8 @@ def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int
         rows = by_size[max((edge for edge in by_size if edge <= side), default=32)]
         origin = "chosen" if dataset not in _IMAGENET_SUBSETS else "inferred" if haba else origin
     row = rows[max((budget for budget in rows if budget <= ipc), default=min(rows))]
-    settings = {name: Setting(value, origin) for name, value in vars(row).items()}
+    why = "nothing is published for this dataset: the settings of one of its size" if origin == "chosen" else ""
+    settings = {name: Setting(value, origin, why) for name, value in vars(row).items()}
     if quick and ipc >= MANY:
         settings |= chosen("quick: 10 steps of at most 80 pictures", steps=_QUICK_STEPS, batch=_QUICK_BATCH)
     if haba:

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from fredbench.affine import affine_sample
 from fredbench.errors import UnknownNameError, UsageError
+from fredbench.rng import Stream
 
 __all__ = [
     "CONSTANTS",
@@ -31,6 +32,7 @@ __all__ = [
     "Constants",
     "Draw",
     "apply",
+    "apply_by_class",
     "apply_each",
     "brightness",
     "contrast",
@@ -205,6 +207,25 @@ def apply_each(
     return torch.cat(
         [apply(draw, part, constants) for draw, part in zip(draws, torch.split(images, list(counts)), strict=True)]
     )
+
+
+def apply_by_class(
+    strategy: tuple[str, ...], images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], rng: Stream
+) -> Float[Tensor, "n c h w"]:
+    """Siamese DSA class by class, of pictures in class order, so that a class is one slice.
+
+    The draw of class c comes from child c of `rng` alone: real and synthetic pictures of a class, however many of
+    each, share it where they are given the same stream.
+    """
+    if not strategy:
+        return images
+    height, width = images.shape[2:]
+    counts = torch.bincount(labels).tolist()
+    draws = [
+        sample(strategy, count, (height, width), rng.child(label).torch(), siamese=True)
+        for label, count in enumerate(counts)
+    ]
+    return apply_each(draws, images, counts)
 
 
 def brightness(

@@ -145,3 +145,15 @@ class RealPictures:
                 hint="lower the budget or the instances a class, or bring more of the dataset",
             )
         return members[torch.randperm(len(members), generator=rng.torch())[:count]]
+
+    def draw_classes(self, counts: int | Sequence[int], rng: Stream) -> Int64[Tensor, " n"]:
+        """Positions in class order, drawn without replacement, those of class c from child c of `rng`.
+
+        `counts`: pictures a class, one number for all or one for each; a class that has fewer gives all it has.
+        """
+        wanted = [counts] * self.classes if isinstance(counts, int) else counts
+        drawn = [
+            self.draw(label, min(count, len(members)), rng.child(label))
+            for label, (count, members) in enumerate(zip(wanted, self.by_class, strict=True))
+        ]
+        return torch.cat(drawn)

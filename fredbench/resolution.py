@@ -17,6 +17,7 @@ from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
 from fredbench.presets import PRESETS, Preset
 from fredbench.recipes import (
+    Setting,
     Settings,
     iterations_of,
     label_settings,
@@ -29,7 +30,7 @@ from fredbench.recipes import (
 from fredbench.spec import Spec
 from fredbench.training import TrainingRecipe
 
-__all__ = ["Request", "resolve"]
+__all__ = ["Request", "explained", "resolve"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +51,35 @@ class Request:
 
 def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) -> Spec:
     """Fill a request in from method, preset and dataset; contradictions and unknown names are errors here."""
+    return _resolved(request, dataset, device=device, threads=threads)[0]
+
+
+def explained(request: Request, dataset: Dataset) -> dict[str, Settings]:
+    """What the recipes say of a request, with origins and reasons; found by the same steps as `resolve` takes.
+
+    Sections: `run` (iterations and network), `parameterization`, `objective`, `labels`, `student`, as `--set` names
+    them. Every value is the run's: where preset or request has another than the recipe, it is `chosen` for that
+    reason. What no recipe speaks of is a default of the part or the preset, and is left out.
+    """
+    _, sections = _resolved(request, dataset, device="cpu", threads=1)
+    return {
+        section: {name: _as_taken(setting, taken[name]) for name, setting in settings.items() if name in taken}
+        for section, (settings, taken) in sections.items()
+    }
+
+
+def _as_taken(setting: Setting, value: Any) -> Setting:
+    recipe = list(setting.value) if isinstance(setting.value, tuple) else setting.value
+    if recipe == (list(value) if isinstance(value, tuple) else value):
+        return dataclasses.replace(setting, value=value)
+    return Setting(value, "chosen", f"preset or request, in place of {recipe} ({setting.origin})")
+
+
+_Sections = dict[str, tuple[Settings, Mapping[str, Any]]]
+
+
+def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) -> tuple[Spec, _Sections]:
+    """The spec; and by section the recipes' settings and the values that the spec was made of."""
     if request.preset not in PRESETS:
         raise UnknownNameError("preset", request.preset, PRESETS)
     preset = PRESETS[request.preset]
@@ -58,7 +88,8 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     ipc = max(1, budget.whole_pictures)
     method, objective, parameterization = _parts(request)
     sections = _split_overrides(request.overrides)
-    iterations = _iterations(request, objective, parameterization, dataset=dataset, ipc=ipc)
+    length = _iterations(request, objective, parameterization, dataset=dataset, ipc=ipc)
+    iterations = int(length.value)
     kind = PARAMETERIZATIONS.get(parameterization)
     storage = storage_settings(
         objective,
@@ -73,13 +104,24 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
     config = replace_known(
         kind.Config(), {**_values(storage), **sections["parameterization"]}, where="parameterization"
     )
-    matching = _matching(
-        dataset, method, objective, kind, sections["objective"], ipc=ipc, iterations=iterations, preset=preset
+    loops = matching_settings(
+        method,
+        objective,
+        parameterization,
+        dataset=dataset.name,
+        ipc=ipc,
+        side=max(dataset.size),
+        flip=dataset.flip,
+        iterations=iterations,
+        quick=preset.name == "quick",
     )
-    labels = _labels(objective, len(dataset.classes), iterations, sections["labels"])
+    matching = _matching(dataset, method, objective, kind, loops, sections["objective"], preset)
+    labelled = label_settings(objective, classes=len(dataset.classes), iterations=iterations)
+    labels = _labels(objective, labelled, sections["labels"])
     usual = f"convnet-d{networks.default_depth(dataset.size)}-w{preset.width}-in"
     network = _network(request.network or network_of(objective, preset.width) or usual, dataset)
     student = {"students": preset.students, "network": request.network or usual}
+    published: Settings = {}
     if preset.name == "paper":
         published = student_settings(
             objective,
@@ -96,7 +138,7 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         if request.network:
             student["network"] = request.network
     student_network, students, recipe = _student(dataset, preset, labels, {**student, **sections["student"]})
-    return Spec(
+    spec = Spec(
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
         split="train without validation" if preset.holds_out_validation else "train",
@@ -118,15 +160,28 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
         student=recipe,
         label_settings={} if labels.form == "hard" else to_mapping(labels),
     )
+    own = network_of(objective, preset.width)
+    run = {"iterations": length}
+    if own:
+        published_width = preset.width == PRESETS["paper"].width
+        why = "the objective's own network" + ("" if published_width else ", as wide as the preset says")
+        run["network"] = Setting(_network(own, dataset), "script" if published_width else "chosen", why)
+    return spec, {
+        "run": (run, {"iterations": iterations, "network": network}),
+        "parameterization": (storage, vars(config)),
+        "objective": (loops, matching),
+        "labels": (labelled, {} if labels.form == "hard" else vars(labels)),
+        "student": (published, {**vars(recipe), "network": spec.student_network, "students": students}),
+    }
 
 
 def _values(settings: Settings) -> dict[str, Any]:
     return {name: setting.value for name, setting in settings.items()}
 
 
-def _labels(objective: str, classes: int, iterations: int, given: Mapping[str, str]) -> LabelConfig:
+def _labels(objective: str, settings: Settings, given: Mapping[str, str]) -> LabelConfig:
     """The labels of a run, refused where the objective cannot match or move them."""
-    published = _values(label_settings(objective, classes=classes, iterations=iterations))
+    published = _values(settings)
     if given.get("form") == "hard":
         published["learned"] = False
     labels = replace_known(LabelConfig(), {**published, **given}, where="labels")
@@ -168,10 +223,8 @@ def _matching(
     method: str,
     objective: str,
     parameterization: Any,
+    published: Settings,
     given: Mapping[str, str],
-    *,
-    ipc: int,
-    iterations: int,
     preset: Preset,
 ) -> dict[str, Any]:
     """Settings of the objective, or of the choice of pictures: defaults, as published, as given, in that order."""
@@ -184,17 +237,6 @@ def _matching(
         _check_compatible(kind, parameterization)
         defaults = kind.Config()
     usual = {"augmentation": "_".join(augmentation.strategy_for(dataset.flip))} if _augments(defaults) else {}
-    published = matching_settings(
-        method,
-        objective,
-        parameterization.name,
-        dataset=dataset.name,
-        ipc=ipc,
-        side=max(dataset.size),
-        flip=dataset.flip,
-        iterations=iterations,
-        quick=preset.name == "quick",
-    )
     spent = {**to_mapping(defaults), **usual, **_values(published)}
     # Settings of other objectives may have these names and mean something else.
     if objective != "none" and "experts" in OBJECTIVES.get(objective).needs:
@@ -266,18 +308,18 @@ def _check_compatible(objective: Any, parameterization: Any) -> None:
         )
 
 
-def _iterations(request: Request, objective: str, parameterization: str, *, dataset: Dataset, ipc: int) -> int:
+def _iterations(request: Request, objective: str, parameterization: str, *, dataset: Dataset, ipc: int) -> Setting:
     if request.iterations is not None and request.iterations < 0:
         raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
     if objective == "none":
         if request.iterations:
             raise UsageError("a choice of real pictures has no iterations", hint="drop --iterations, or use a method")
-        return 0
+        return iterations_of(objective, parameterization)
     if request.iterations is not None:
-        return request.iterations
+        return Setting(request.iterations, "chosen", "the request's")
     if request.preset == "quick":
-        return int(quick_iterations_of(objective, dataset=dataset.name, ipc=ipc).value)
-    return int(iterations_of(objective, parameterization, side=max(dataset.size)).value)
+        return quick_iterations_of(objective, dataset=dataset.name, ipc=ipc)
+    return iterations_of(objective, parameterization, side=max(dataset.size))
 
 
 def _network(name: str, dataset: Dataset) -> str:

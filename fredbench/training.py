@@ -25,7 +25,7 @@ from fredbench.cutmix import mixed_loss, paste, sample_mix
 from fredbench.errors import UsageError
 from fredbench.kernels.empirical import maximum_stable_rate
 from fredbench.kernels.regression import centred_one_hot, half_squared_error
-from fredbench.optimisation import cosine
+from fredbench.optimisation import Optimisers, cosine
 from fredbench.pictures import Pictures
 from fredbench.rng import Stream
 from fredbench.stages import apply_stages, parse_stages, sample_stages
@@ -34,6 +34,7 @@ __all__ = [
     "LOSSES",
     "TrainingRecipe",
     "cross_entropy",
+    "descend",
     "network_optimiser",
     "predict",
     "squared_error",
@@ -220,12 +221,22 @@ def train_epoch(
         draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
         images = apply_stages(draws, images, constants)
         mix = sample_mix(recipe.cutmix, len(images), (height, width), generator) if recipe.cutmix else None
-        optimiser.zero_grad(set_to_none=True)
         if mix is None:
-            loss(network(images), labels).backward()
+            descend(optimiser, loss(network(images), labels))
         else:
-            mixed_loss(mix, loss, network(paste(mix, images)), labels).backward()
-        optimiser.step()
+            descend(optimiser, mixed_loss(mix, loss, network(paste(mix, images)), labels))
+
+
+def descend(optimiser: torch.optim.Optimizer | Optimisers, loss: Float[Tensor, ""]) -> None:
+    """One step down `loss`, the only way in which a network is trained; no gradient is left from before or after.
+
+    For who has a loss of its own and keeps network and optimiser (FRePo's pool, HaBa's extractor).
+    """
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    # Gradients are as large as the network: without them the next forward pass has the memory.
+    optimiser.zero_grad()
 
 
 @torch.no_grad()

@@ -28,6 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 _COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("quickstart", "The whole main job on the embedded digits, in minutes, without a network."),
     "distill": ("distill", "Make a synset: a distilled set within a budget."),
+    "recipe": ("recipe", "Say which settings a run would take from the recipes, and where they come from."),
     "experts": ("experts", "Train or extend the experts that trajectory matching reads."),
     "evaluate": ("evaluate", "Train students on synsets and score the clean test split."),
     "corrupt": ("corrupt", "Write a corrupted test set, or draw the 15 x 5 grid of one picture."),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fredbench.networks.base import Builder, Network, Signature, draw_default_weights
+from fredbench.networks.base import Builder, Network, Signature, draw_default_weights, mixes_pictures
 from fredbench.networks.catalogue import NETWORKS, build, canonical_name, initialise, outline
 from fredbench.networks.convnet import ConvNet, ConvNetConfig, default_depth
 
@@ -18,5 +18,6 @@ __all__ = [
     "default_depth",
     "draw_default_weights",
     "initialise",
+    "mixes_pictures",
     "outline",
 ]

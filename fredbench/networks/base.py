@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fredbench.errors import CompatibilityError
 from fredbench.rng import Stream
 
-__all__ = ["Builder", "Network", "Signature", "draw_default_weights"]
+__all__ = ["Builder", "Network", "Signature", "draw_default_weights", "mixes_pictures"]
 
 
 @dataclass(frozen=True)
@@ -104,3 +104,12 @@ def draw_default_weights(module: nn.Module, rng: Stream) -> None:
                 f"no default initialisation for layer {name!r} ({type(layer).__name__})",
                 hint="override Network.draw_weights in the network that uses it",
             )
+
+
+def mixes_pictures(network: nn.Module) -> bool:
+    """Whether the output for one picture depends on the others of its batch, in the mode the network is in now.
+
+    So it is under batch norm that takes its statistics from the batch: in training mode, or where it keeps none.
+    """
+    norms = (module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
+    return any(norm.training or norm.running_mean is None for norm in norms)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from fredbench import augmentation
 from fredbench.errors import UsageError
+from fredbench.networks import mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.objectives.distribution import class_means, distribution_loss
 from fredbench.objectives.gradient import matching_gradient, pull_back
@@ -187,12 +188,11 @@ class FeatureAlignment(Objective):
     @torch.no_grad()
     def _real_features(self, rng: Stream) -> tuple[list[Tensor], Tensor, Tensor]:
         """Class means of every map, the flattened features of all real pictures, and their labels."""
-        index = self._draw(self.config.batch_real, rng.child("real"))
         real = self._context.real
+        index = real.draw_classes(self.config.batch_real, rng.child("real"))
         truth = real.labels[index.to(real.device)]
         pictures = self._augment(self._pictures(index), truth, rng)
-        mixes = any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in self._network.modules())
-        chunk = len(pictures) if mixes else _CHUNK.get(real.device.type, 256)
+        chunk = len(pictures) if mixes_pictures(self._network) else _CHUNK.get(real.device.type, 256)
         counts = torch.bincount(truth, minlength=real.classes)
         sums: list[Tensor] = []
         flat = []
@@ -208,37 +208,16 @@ class FeatureAlignment(Objective):
         return means, torch.cat(flat), truth
 
     def _augment(self, pictures: Tensor, labels: Tensor, rng: Stream) -> Tensor:
-        """Siamese DSA, one draw a class, for pictures in class order."""
-        if not self._strategy:
-            return pictures
-        height, width = pictures.shape[2:]
-        counts = torch.bincount(labels, minlength=self._context.real.classes).tolist()
-        draws = [
-            augmentation.sample(
-                self._strategy, count, (height, width), rng.child("augment", label).torch(), siamese=True
-            )
-            for label, count in enumerate(counts)
-        ]
-        return augmentation.apply_each(draws, pictures, counts)
+        return augmentation.apply_by_class(self._strategy, pictures, labels, rng.child("augment"))
 
     def _pictures(self, index: Tensor) -> Tensor:
         """Real pictures at `index` in the network's precision."""
         return self._context.real.images(index).to(next(self._network.parameters()).dtype)
 
-    def _draw(self, wanted: int, rng: Stream) -> Tensor:
-        """Positions of `wanted` real pictures a class, or of all where a class has fewer."""
-        real = self._context.real
-        return torch.cat(
-            [
-                real.draw(label, min(wanted, len(members)), rng.child(label))
-                for label, members in enumerate(real.by_class)
-            ]
-        )
-
     def _accuracy(self, rng: Stream) -> float:
         """Share of freshly drawn real training pictures that the network classifies rightly."""
-        index = self._draw(self.config.batch_probe, rng)
         real = self._context.real
+        index = real.draw_classes(self.config.batch_probe, rng)
         logits = predict(self._network, self._pictures(index))
         return float((logits.argmax(1) == real.labels[index.to(real.device)]).double().mean())
 

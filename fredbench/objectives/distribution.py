@@ -8,10 +8,11 @@ from typing import ClassVar
 
 import torch
 from jaxtyping import Float, Int64
-from torch import Tensor, nn
+from torch import Tensor
 
 from fredbench import augmentation
 from fredbench.errors import UsageError
+from fredbench.networks import mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.rng import Stream
 
@@ -67,42 +68,17 @@ class DistributionMatching(Objective):
         context.reinitialise(self._network, rng.child("network"))
         target = self._real_means(rng)
         pictures, labels = synthetic.decode(rng=rng.child("decode"))
-        augmented = self._augment_by_class(pictures, labels, rng)
+        augmented = augmentation.apply_by_class(self._strategy, pictures, labels, rng.child("augment"))
         embedding = self._network.embed(augmented)
         loss = distribution_loss(target, class_means(embedding, labels, context.real.classes))
         yield Update(loss, {"loss": loss.detach()})
 
     def _real_means(self, rng: Stream) -> Float[Tensor, "c d"]:
         real = self._context.real
-        chosen = []
-        for label in range(real.classes):
-            count = min(self.config.batch_real, len(real.by_class[label]))
-            chosen.append(real.draw(label, count, rng.child("real", label)))
-        index = torch.cat(chosen)
+        index = real.draw_classes(self.config.batch_real, rng.child("real"))
         labels = real.labels[index.to(real.device)]
         with torch.no_grad():
-            pictures = self._augment_by_class(real.images(index), labels, rng)
-            parts = pictures.split(_CHUNK.get(real.device.type, 256)) if not _mixes(self._network) else (pictures,)
+            pictures = augmentation.apply_by_class(self._strategy, real.images(index), labels, rng.child("augment"))
+            whole = mixes_pictures(self._network)
+            parts = (pictures,) if whole else pictures.split(_CHUNK.get(real.device.type, 256))
             return class_means(torch.cat([self._network.embed(p) for p in parts]), labels, real.classes)
-
-    def _augment_by_class(self, pictures: Tensor, labels: Tensor, rng: Stream) -> Tensor:
-        """Siamese DSA: the draw of a class depends on iteration and class alone, so real and synthetic share it.
-
-        Both batches stand in class order, so that a class is one slice.
-        """
-        if not self._strategy:
-            return pictures
-        height, width = pictures.shape[2:]
-        counts = torch.bincount(labels, minlength=self._context.real.classes).tolist()
-        draws = [
-            augmentation.sample(
-                self._strategy, count, (height, width), rng.child("augment", label).torch(), siamese=True
-            )
-            for label, count in enumerate(counts)
-        ]
-        return augmentation.apply_each(draws, pictures, counts)
-
-
-def _mixes(network: nn.Module) -> bool:
-    """Whether a network's output for one picture depends on the others (batch norm in training mode)."""
-    return any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in network.modules())

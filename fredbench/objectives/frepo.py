@@ -17,6 +17,7 @@ from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.objectives.kip import centred
 from fredbench.optimisation import Optimisers, ParameterGroup
 from fredbench.rng import Stream
+from fredbench.training import descend, squared_error
 
 __all__ = ["FRePo", "FRePoConfig", "feature_regression", "margin_loss", "mirrored"]
 
@@ -147,12 +148,8 @@ class FRePo(Objective):
             index = order[: self.config.batch_network].to(self._context.device)
         with torch.no_grad():
             pictures, given = synthetic.decode(index, rng.child("training"))
-            labels = centred(given, self._context.real.classes)
         member.network.train().requires_grad_(True)
-        member.optimiser.zero_grad()
-        half_squared_error(member.network(pictures), labels).backward()
-        member.optimiser.step()
-        member.optimiser.zero_grad()
+        descend(member.optimiser, squared_error(member.network(pictures), given))
         member.age += 1
 
     def to_tensors(self) -> dict[str, Tensor]:

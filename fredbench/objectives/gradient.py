@@ -16,7 +16,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from fredbench.errors import UsageError
-from fredbench.networks import Network
+from fredbench.networks import Network, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.pictures import TensorPictures
 from fredbench.rng import Stream
@@ -28,6 +28,7 @@ __all__ = [
     "DSAConfig",
     "GradientMatching",
     "SiameseGradientMatching",
+    "at_most",
     "gradient_distance",
     "layer_distance",
     "matching_gradient",
@@ -134,7 +135,7 @@ def weight_gradients(
     if differentiable:
         loss = cross_entropy(network(images), labels)
         return torch.autograd.grad(loss, parameters, create_graph=True)
-    chunk = len(images) if _mixes(network) else _CHUNK.get(images.device.type, 256)
+    chunk = len(images) if mixes_pictures(network) else _CHUNK.get(images.device.type, 256)
     total = [torch.zeros_like(p) for p in parameters]
     for part, truth in zip(images.split(chunk), labels.split(chunk), strict=True):
         share = cross_entropy(network(part), truth) * (len(part) / len(images))
@@ -164,6 +165,14 @@ def pull_back(pictures: Float[Tensor, "n c h w"], gradient: Float[Tensor, "n c h
 def positions_by_class(labels: Int64[Tensor, " n"], classes: int) -> list[Int64[Tensor, " m"]]:
     """Where each class's synthetic pictures stand."""
     return [(labels == label).nonzero()[:, 0] for label in range(classes)]
+
+
+def at_most(members: Int64[Tensor, " n"], count: int, rng: Stream) -> Int64[Tensor, " m"]:
+    """`members` as they are, or `count` of them, drawn without replacement, where there are more."""
+    if len(members) <= count:
+        return members
+    chosen = torch.randperm(len(members), generator=rng.torch())[:count]
+    return members[chosen.to(members.device)]
 
 
 def siamese_pair(
@@ -212,17 +221,10 @@ class GradientMatching(Objective):
         total, gradient = pictures.new_zeros(()), torch.zeros_like(pictures)
         for label, members in enumerate(positions_by_class(labels, self._context.real.classes)):
             stream = rng.child("class", label)
-            members = self._subset(members, stream)
+            members = at_most(members, self.config.batch_synthetic or len(members), stream.child("synthetic"))
             loss, gradient[members] = self._class_loss(label, pictures[members], stream)
             total = total + loss
         return total, gradient
-
-    def _subset(self, members: Tensor, rng: Stream) -> Tensor:
-        wanted = self.config.batch_synthetic
-        if not 0 < wanted < len(members):
-            return members
-        chosen = torch.randperm(len(members), generator=rng.child("synthetic").torch())[:wanted]
-        return members[chosen.to(members.device)]
 
     def _class_loss(self, label: int, pictures: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
         real, network = self._context.real, self._network
@@ -256,11 +258,6 @@ class SiameseGradientMatching(GradientMatching):
         super().prepare(context)
 
 
-def _mixes(network: nn.Module) -> bool:
-    """Whether the output for one picture depends on the others now: batch norm that is not held."""
-    return any(isinstance(m, nn.modules.batchnorm._BatchNorm) and m.training for m in network.modules())
-
-
 def _labels(label: int, pictures: Tensor) -> Tensor:
     return torch.full((len(pictures),), label, dtype=torch.int64, device=pictures.device)
 
@@ -274,8 +271,6 @@ def _still_batch_norm(network: Network, context: Context, rng: Stream) -> None:
     norms = [module for module in network.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
-    real = context.real
-    chosen = [real.draw(label, min(16, len(members)), rng.child(label)) for label, members in enumerate(real.by_class)]
-    network(real.images(torch.cat(chosen)))
+    network(context.real.images(context.real.draw_classes(16, rng)))
     for module in norms:
         module.eval()

@@ -20,6 +20,7 @@ from fredbench.networks import ConvNet, Network
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.objectives.gradient import (
     Gradients,
+    at_most,
     layer_distance,
     matching_gradient,
     positions_by_class,
@@ -165,7 +166,8 @@ class IDCMatching(Objective):
         classes = self._context.real.classes
         for label, members in enumerate(self._positions(synthetic)):
             stream = rng.child("class", label)
-            pictures, _ = synthetic.decode(self._subset(members, stream), stream.child("decode"))
+            shown = at_most(members, self.config.batch_synthetic, stream.child("synthetic"))
+            pictures, _ = synthetic.decode(shown, stream.child("decode"))
             loss, gradient = self._matching(label, pictures, stream)
             total = total + loss
             report = {"loss": total} if label + 1 == classes else {}
@@ -186,12 +188,6 @@ class IDCMatching(Objective):
                 _, labels = synthetic.decode(rng=self._context.rng.child("labels"))
             self._members = positions_by_class(labels, self._context.real.classes)
         return self._members
-
-    def _subset(self, members: Tensor, rng: Stream) -> Tensor:
-        if len(members) <= self.config.batch_synthetic:
-            return members
-        chosen = torch.randperm(len(members), generator=rng.child("synthetic").torch())
-        return members[chosen[: self.config.batch_synthetic].to(members.device)]
 
     def _matching(self, label: int, pictures: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
         config, real, network = self.config, self._context.real, self._network

@@ -101,14 +101,9 @@ class KernelInducingPoints(Objective):
     def _targets(self, rng: Stream) -> tuple[Tensor, Tensor]:
         """Real pictures, equally many of each class as far as there are, and centred labels."""
         real = self._context.real
-        wanted = self.config.batch_real or len(real)
-        chosen = []
-        for label in range(real.classes):
-            available = len(real.by_class[label])
-            share = wanted // real.classes + (label < wanted % real.classes)
-            count = available if not self.config.batch_real else min(share, available)
-            chosen.append(real.draw(label, count, rng.child("real", label)))
-        index = torch.cat(chosen)
+        wanted = self.config.batch_real
+        shares = [wanted // real.classes + (label < wanted % real.classes) for label in range(real.classes)]
+        index = real.draw_classes(shares if wanted else len(real), rng.child("real"))
         labels = real.labels[index.to(real.device)]
         return real.images(index).to(self.config.dtype), centred_one_hot(labels, real.classes).double()
 

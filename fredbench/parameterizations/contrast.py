@@ -22,7 +22,7 @@ from fredbench.errors import UsageError
 from fredbench.optimisation import Optimisers, ParameterGroup
 from fredbench.parameterizations.base import Auxiliary
 from fredbench.rng import Stream
-from fredbench.training import cross_entropy
+from fredbench.training import cross_entropy, descend
 
 __all__ = [
     "Contrast",
@@ -142,10 +142,7 @@ class Contrast(Auxiliary):
         own = cross_entropy(network.head(embedding), torch.cat([labels, labels]))
         apart = likelihood_cosine(first, second)
         grouped = supervised_contrastive(first, second, labels, config.temperature)
-        self._optimiser.zero_grad()
-        (own + config.extractor_contrast * apart + config.extractor_supervised * grouped).backward()
-        self._optimiser.step()
-        self._optimiser.zero_grad()
+        descend(self._optimiser, own + config.extractor_contrast * apart + config.extractor_supervised * grouped)
         return {"similarity": 1 - apart.detach(), "extractor": own.detach()}
 
     def _pair(self, rng: Stream) -> tuple[Float[Tensor, "n2 c h w"], Int64[Tensor, " n"]]:

@@ -170,7 +170,7 @@ def _pixels_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) ->
         return _of_cell(_PIXELS_TM_LR_TINY, dataset == "tiny-imagenet")
     found = _PIXELS_LR.get(objective)
     if found is None:
-        return Setting(1.0, "chosen", "not published")
+        return Setting(1.0, "chosen", "as DM: nothing is published")
     if objective == "tm" and (dataset, ipc) in WHITENED:
         return replace(found, why="MTT's table, with ZCA there, without here")
     return _of_cell(found, dataset in _PIXELS_LR_DATASETS[objective])
@@ -194,7 +194,9 @@ def _fred_lr(objective: str, dataset: str, ipc: int, size: tuple[int, int]) -> S
         return _TM_LR_DIGITS["fred"]
     if objective == "tm" and max(size) >= 128:
         return _FRED_TM_LR_LARGE
-    return _scripted(_FRED_LR.get(objective, Setting(1e6, "chosen", "as DM")), objective, dataset, ipc)
+    return _scripted(
+        _FRED_LR.get(objective, Setting(1e6, "chosen", "as FreD-DM: nothing is published")), objective, dataset, ipc
+    )
 
 
 def _scripted(found: Setting, objective: str, dataset: str, ipc: int) -> Setting:

@@ -97,7 +97,7 @@ def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int
         rows = by_size[max((edge for edge in by_size if edge <= side), default=32)]
         origin = "chosen" if dataset not in IMAGENET_SUBSETS else "inferred" if haba else origin
     listed = max((budget for budget in rows if budget <= ipc), default=min(rows))
-    why = ""
+    why = "nothing is published for this dataset: the settings of one of its size" if origin == "chosen" else ""
     if (parameterization, dataset, listed) in {("pixels", *cell) for cell in WHITENED} or (haba and origin == "script"):
         why = "with ZCA there, without here"
     if parameterization not in {"pixels", "haba", "fred"}:

@@ -1,0 +1,48 @@
+"""Where the settings of a run come from: the view shows what the spec holds, and why."""
+
+from __future__ import annotations
+
+import pytest
+from spine import cifar_like
+
+from fredbench.datasets import Dataset, load_dataset
+from fredbench.methods import METHODS
+from fredbench.presets import PRESETS
+from fredbench.resolution import Request, explained, resolve
+
+
+def held(request: Request, dataset: Dataset) -> dict[str, dict[str, object]]:
+    """What the spec of a request holds, by section."""
+    spec = resolve(request, dataset, device="cpu", threads=1)
+    return {
+        "run": {"iterations": spec.iterations, "network": spec.network},
+        "parameterization": dict(spec.parameterization_settings),
+        "objective": dict(spec.objective_settings),
+        "labels": dict(spec.label_settings),
+        "student": {**vars(spec.student), "network": spec.student_network, "students": spec.students},
+    }
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("method", METHODS)
+def test_the_view_shows_what_the_spec_holds_and_why_it_was_chosen(method: str, preset: str) -> None:
+    for dataset in (load_dataset("digits"), cifar_like()):
+        for ipc in (1, 10):
+            request = Request(ipc=ipc, method=method, preset=preset)
+            there, sections = held(request, dataset), explained(request, dataset)
+            assert list(sections) == list(there) and "iterations" in sections["run"]
+            for section, settings in sections.items():
+                for name, setting in settings.items():
+                    # Left out of a spec are values that equal a default which came late (see config.late).
+                    value = list(setting.value) if isinstance(setting.value, tuple) else setting.value
+                    assert there[section].get(name, value) == value, (section, name)
+                    assert setting.origin != "chosen" or setting.why, (section, name)
+                    assert preset == "quick" or "in place of" not in setting.why, (section, name)
+
+
+def test_what_the_request_sets_takes_the_place_of_the_recipe() -> None:
+    request = Request(ipc=1, method="dm", iterations=7, overrides=("parameterization.lr=0.25",))
+    sections = explained(request, cifar_like())
+    assert (sections["run"]["iterations"].value, sections["run"]["iterations"].origin) == (7, "chosen")
+    rate = sections["parameterization"]["lr"]
+    assert (rate.value, rate.origin) == (0.25, "chosen") and "in place of 1.0 (script)" in rate.why

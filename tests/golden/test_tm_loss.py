@@ -160,11 +160,11 @@ def test_tesla_has_the_loss_but_not_the_gradient(vectors: Vectors) -> None:
     alpha = torch.tensor(float(vectors["syn_lr"]), dtype=torch.float64)
     segment = segment_of(vectors, network, "full_batch", torch.float64)
     found = tesla_gradient(Derivatives(network, 12), segment, state.learned["pixels"], state.labels, alpha)
-    close(found.loss, vectors["full_batch.loss"], 1e-9, "loss")
-    wanted = torch.from_numpy(vectors["full_batch.grad_syn"])
-    cosine = float(torch.cosine_similarity(found.pictures.flatten(), wanted.flatten(), dim=0))
-    assert 0.9 < cosine < 0.9999
-    assert abs(float(found.step_size) / float(vectors["full_batch.grad_lr"]) - 1) > 0.01
+    close(found.loss, vectors["full_batch.loss"], TOLERANCE[torch.float64][0], "loss")
+    # By how much it differs depends on the vectors; a thousand times the tolerance shows that it is another gradient.
+    _, slope = TOLERANCE[torch.float64]
+    assert not holds(close, found.pictures, vectors["full_batch.grad_syn"], 1e3 * slope, "gradient")
+    assert not holds(close, found.step_size, vectors["full_batch.grad_lr"], 1e3 * slope, "gradient of the step size")
 
 
 def altered(vectors: Vectors, key: str) -> Vectors:

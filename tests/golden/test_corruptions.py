@@ -166,7 +166,8 @@ def test_no_key_is_left_unread(expected):
 
 def test_the_tolerance_can_fail(inputs, expected):
     # Rounding instead of truncating is the classic infidelity: half a grey level of brightening.
-    pictures, reference = inputs["cifar32"], expected["cifar10c/contrast/3"]
+    reference = expected["cifar10c/contrast/3"]
+    pictures = inputs["cifar32"][: len(reference)]
     assert check("contrast", "cifar10c", reproduced("contrast", "cifar", 3, pictures), reference) is None
     assert check("contrast", "cifar10c", np.minimum(reference, 254) + np.uint8(1), reference)
     assert check("defocus_blur", "cifar10c", np.minimum(reference, 253) + np.uint8(2), reference)

@@ -101,8 +101,9 @@ def check_run(wanted: dict[str, Any], found: dict[str, Any], *, smallest: bool) 
     for name in FIELDS - compared:
         assert found[name] == wanted[name], name
     assert wanted["tests"] == 1
-    # Momentum is lost at the rebuild because it was there before: all parameters hold a buffer elsewhere.
-    assert found["buffers_elsewhere"] == {2}
+    # Momentum is lost at the rebuild because it was there before: all parameters hold a buffer elsewhere. (A run of
+    # one epoch has no elsewhere.)
+    assert found["buffers_elsewhere"] == ({2} if found["epochs_trained"] > 1 else set())
 
 
 def check_document(document: dict[str, Any]) -> None:
@@ -149,11 +150,11 @@ def test_an_altered_or_missing_value_fails(document: dict[str, Any], tmp_path: P
 def changed(value: Any) -> Any:
     """Another value of the same form, as near as may be."""
     if isinstance(value, list):
-        return [*value[:-1], changed(value[-1])]
+        return [*value[:-1], changed(value[-1])] if value else [1]
     if isinstance(value, bool):
         return not value
     if isinstance(value, float):
-        return value * (1 + 1e-9)
+        return value * (1 + 1e-9) or 1e-9
     return f"{value}x" if isinstance(value, str) else value + 1
 
 

@@ -134,6 +134,9 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
             pictures=kind(config).shown(budget) * len(dataset.classes),
             classes=len(dataset.classes),
         )
+        if "network" in published:
+            named = _network(published["network"].value, dataset)
+            published = {**published, "network": dataclasses.replace(published["network"], value=named)}
         student |= _values(published)
         if request.network:
             student["network"] = request.network

@@ -45,4 +45,4 @@ def test_what_the_request_sets_takes_the_place_of_the_recipe() -> None:
     sections = explained(request, cifar_like())
     assert (sections["run"]["iterations"].value, sections["run"]["iterations"].origin) == (7, "chosen")
     rate = sections["parameterization"]["lr"]
-    assert (rate.value, rate.origin) == (0.25, "chosen") and "in place of 1.0 (script)" in rate.why
+    assert (rate.value, rate.origin) == (0.25, "chosen") and "in place of 1.0 (inferred)" in rate.why

@@ -57,7 +57,7 @@ def test_the_grid_of_table_2_runs_whole_and_is_made_once(small_suite: Path, tmp_
     ]
     assert len(found) == len(pairs) == 12 and set(found) == pairs
     for row in document["rows"]:
-        assert 0 < row["params"] <= row["spec"]["budget"] == BUDGET, row["run"]
+        assert 0 < row["params"] <= row["spec"]["run"]["budget"] == BUDGET, row["run"]
         assert row["clean"]["n"] == 2 and set(row["corruptions"]) == {"brightness", "contrast"}
         # The table's rule: hallucinators are paid for, not only told.
         counted = '"count_hallucinators": true' in json.dumps(row["spec"])

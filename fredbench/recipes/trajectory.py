@@ -77,7 +77,7 @@ def quick_trajectories(dataset: str, ipc: int) -> Setting:
     """Iterations that `quick` spends: ten steps of 80 pictures and their adjoint are 2 seconds of a core."""
     if dataset == "digits" and ipc < MANY:
         return Setting(150, "chosen", "quick: fifteen steps of FreD's 40 pictures are 2 seconds of a core")
-    return Setting(100, "chosen", "quick: with experts and students five minutes of two cores")
+    return Setting(100, "chosen", "quick: minutes of two cores, the experts' besides")
 
 
 def trajectory_settings(parameterization: str, dataset: str, ipc: int, side: int, *, quick: bool) -> Settings:

@@ -49,6 +49,21 @@ class FlatNetwork:
     def __len__(self) -> int:
         return sum(self._sizes)
 
+    def widest(self) -> int:
+        """Values of the largest map that a layer leaves of one picture."""
+        sizes = [0]
+        layers = [layer for layer in self._network.modules() if not any(layer.children())]
+        hooks = [layer.register_forward_hook(lambda _, __, out: sizes.append(out.numel())) for layer in layers]
+        channels, (height, width) = self._network.signature.channels, self._network.signature.size
+        parameter = next(self._network.parameters())
+        try:
+            with torch.no_grad():
+                self._network(parameter.new_zeros(1, channels, height, width))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        return max(sizes)
+
     def flatten(self, weights: Mapping[str, Tensor]) -> Float[Tensor, " p"]:
         """A state dict's parameters as one vector."""
         return torch.cat([weights[name].flatten() for name, _ in self.layout])

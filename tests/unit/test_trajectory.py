@@ -17,7 +17,7 @@ from fredbench.experts import UntrainedExperts
 from fredbench.memory import exhaustion_told
 from fredbench.objectives.base import Context
 from fredbench.objectives.flat import Derivatives, FlatNetwork
-from fredbench.objectives.trajectory import TMConfig, TrajectoryMatching, inner_steps, start_bound
+from fredbench.objectives.trajectory import TMConfig, TrajectoryMatching, _own_chunk, inner_steps, start_bound
 from fredbench.objectives.unrolling import (
     Segment,
     exact_gradient,
@@ -406,8 +406,14 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, object]) 
     assert caught.value.hint
 
 
+@pytest.mark.parametrize(("width", "chunk"), [(32, 80), (64, 40), (128, 20), (256, 20)])
+def test_narrow_networks_take_more_pictures_into_one_graph(width: int, chunk: int) -> None:
+    network = networks.build(f"convnet-d3-w{width}-in", channels=3, classes=10, size=(32, 32), rng=Stream(0))
+    assert _own_chunk(FlatNetwork(network), "cpu") == chunk
+
+
 def test_exhausted_memory_is_told_with_what_to_change() -> None:
-    objective = prepared()
+    objective = prepared(chunk=20)
     with pytest.raises(ResourceError, match="memory of cpu") as caught, exhaustion_told(CPU, objective.memory_advice):
         torch.empty(2**58)
     assert "objective.chunk=5" in caught.value.hint

@@ -94,8 +94,7 @@ def _introduce(spec: Spec, dataset: Dataset) -> None:
     )
     if spec.objective == "tm":
         _introduce_matching(spec.objective_settings)
-    note = METHODS[spec.method].note if spec.method in METHODS else ""
-    if note:
+    for note in METHODS[spec.method].notes(dataset.name) if spec.method in METHODS else []:
         say(f"note: {note}")
     for split, what in dataset.partial.items():
         say(f"note: {dataset.name} is partial here: {split}: {what}")

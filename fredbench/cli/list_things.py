@@ -33,7 +33,9 @@ def _datasets(store: Path) -> _Table:
 def _methods(store: Path) -> _Table:
     from fredbench.methods import METHODS
 
-    lines = [(m.name, m.objective, m.parameterization, m.paper, m.verified, m.note) for m in METHODS.values()]
+    lines = [
+        (m.name, m.objective, m.parameterization, m.paper, m.verified, "; ".join(m.notes())) for m in METHODS.values()
+    ]
     return ("method", "objective", "parameterization", "published", "checked", "note"), list(lines)
 
 

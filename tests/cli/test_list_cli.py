@@ -98,3 +98,11 @@ def test_every_help_ends_in_two_runnable_examples(command: str) -> None:
 def test_it_runs_as_a_program() -> None:
     done = interpret("list", "methods", "--format", "csv")
     assert done.code == 0 and done.out.startswith("method,")
+
+
+def test_what_departs_on_one_dataset_is_listed_once_and_told_to_that_datasets_runs() -> None:
+    rows = {row["method"]: row for row in json.loads(invoke("list", "methods", "--format", "json").out)}
+    assert rows["tm"]["note"] == "; ".join(METHODS["tm"].notes()) and rows["random"]["note"] == ""
+    assert rows["fred"]["note"].count("mirrored") == 1  # one sentence, though it holds for two datasets
+    assert METHODS["fred"].notes("cifar10") == [] and "CIFAR-100" in METHODS["fred"].notes("cifar100")[0]
+    assert METHODS["tm"].notes("svhn")[0] == METHODS["tm"].note and "mirrored" in METHODS["tm"].notes("svhn")[1]

@@ -417,7 +417,7 @@ def test_haba_has_the_published_matching(dataset: str, ipc: int, row: tuple[floa
 def test_pixels_have_mtts_and_the_quick_preset_is_small_and_says_so() -> None:
     assert settings("cifar10", 10, method="tm").start_epochs == 15
     quick = settings("cifar10", 1, method="fred", preset="quick")
-    assert (quick.steps, quick.experts, quick.last_epoch) == (10, 5, 2)
+    assert (quick.steps, quick.experts, quick.last_epoch) == (10, 3, 2)
     digits = settings("digits", 1, method="fred", preset="quick")
     assert (digits.steps, digits.experts, digits.last_epoch) == (15, 10, 6)
     mine = settings(

@@ -108,6 +108,41 @@ def test_gradients_by_finite_differences(name: str, storage: str) -> None:
         assert float((gradient * direction).sum()) == pytest.approx(slope, rel=2e-5, abs=1e-10)
 
 
+@pytest.mark.parametrize("storage", list(PARAMETERIZATIONS))
+def test_label_solve_steps_to_where_the_regression_loss_is_flat(storage: str) -> None:
+    """Its gradient is Y - Y*, for the labels alone; at Y* every difference of KIP's loss in the labels vanishes."""
+    config, pictures = KIPConfig("fc2", batch_real=12, ridge=1e-2), synthetic(storage)
+    solve, regress = LabelSolve(config), KernelInducingPoints(config)
+    for objective in (solve, regress):
+        objective.prepare(context("frepo-d2-w4-bn"))
+    learned = pictures.state.learned
+    names = list(learned)
+    gradients = torch.autograd.grad(
+        next(iter(solve.iterate(3, pictures))).loss, [learned[name] for name in names], allow_unused=True
+    )
+    found = dict(zip(names, gradients, strict=True))
+    by_labels = found.pop("labels")
+    assert by_labels is not None and all(gradient is None or not gradient.any() for gradient in found.values())
+
+    labels, draw = learned["labels"], Stream(6).torch()
+
+    def slope(objective: Objective, direction: Tensor) -> float:
+        values = []
+        for sign in (1, -1):
+            labels.data += sign * 1e-5 * direction
+            values.append(float(next(iter(objective.iterate(3, pictures))).loss.detach()))
+            labels.data -= sign * 1e-5 * direction
+        return (values[0] - values[1]) / 2e-5
+
+    directions = [torch.randn(labels.shape, generator=draw, dtype=torch.float64) for _ in range(3)]
+    before = [slope(regress, direction) for direction in directions]
+    for direction in directions:
+        assert float((by_labels * direction).sum()) == pytest.approx(slope(solve, direction), rel=2e-5, abs=1e-10)
+    labels.data -= by_labels
+    for direction, steep in zip(directions, before, strict=True):
+        assert abs(slope(regress, direction)) < 1e-6 * abs(steep)
+
+
 def steps(objective: Objective, pictures: Synthetic, numbers: range, rate: float = 0.05) -> list[float]:
     """The loop in small; returns the losses."""
     groups = [

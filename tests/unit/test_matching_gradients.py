@@ -21,6 +21,7 @@ from fredbench.objectives import OBJECTIVES, Context, Objective
 from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
 from fredbench.pictures import RealPictures
 from fredbench.rng import Stream
+from fredbench.training import TrainingRecipe
 
 CLASSES, SIDE = 2, 8
 SETTINGS: dict[str, dict[str, Any]] = {
@@ -34,7 +35,11 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "idc": {"batch_real": 3, "train_pictures": 0},
     "idc feat": {"batch_real": 3, "train_pictures": 0, "match": "feat", "metric": "l1"},
     "idc cos": {"batch_real": 3, "train_pictures": 0, "metric": "cos", "layers": "all"},
+    "tm": {"steps": 4, "step_size": 0.1, "experts": 2, "augmentation": "color_crop_scale_rotate"},
+    "tm batches": {"steps": 5, "batch": 1, "step_size": 0.1, "experts": 2, "chunk": 1, "augmentation": "none"},
 }
+# Their differences are taken in test_kernel_objectives.py, where labels are learned as well.
+OF_KERNELS = {"kip", "label-solve", "frepo"}
 STORAGE: dict[str, dict[str, Any]] = {
     "pixels": {},
     "fred": {"k": 16},
@@ -83,10 +88,28 @@ class Synthetic:
         return self._parts.alternatives(self._state)
 
 
+class Wanderers:
+    """Experts whose epochs are random steps: a trajectory like any other to what is matched."""
+
+    def __init__(self, count: int, parameters: int) -> None:
+        steps = np.random.default_rng(5).normal(scale=0.1, size=(count, 8, parameters))
+        self._weights = torch.from_numpy(steps).cumsum(1)
+
+    def __len__(self) -> int:
+        return len(self._weights)
+
+    def weights(self, expert: int, epoch: int) -> Tensor:
+        return self._weights[expert, epoch]
+
+
+def wanderers(count: int, recipe: TrainingRecipe, seed: int) -> Wanderers:
+    return Wanderers(count, sum(parameter.numel() for parameter in network_of(Stream(0)).parameters()))
+
+
 def prepared(name: str) -> Objective:
     kind = OBJECTIVES.get(name.split()[0])
     objective = kind(kind.Config(**SETTINGS[name]))
-    context = Context(real_pictures(), network_of, networks.initialise, Stream(3), torch.device("cpu"))
+    context = Context(real_pictures(), network_of, networks.initialise, Stream(3), torch.device("cpu"), wanderers)
     objective.prepare(context)
     return objective
 
@@ -144,7 +167,13 @@ def test_the_gradient_is_that_of_the_reported_loss(name: str, storage: str) -> N
         assert difference == pytest.approx(slope, rel=1e-4, abs=1e-7 * abs(loss)), f"{name} through {storage}"
 
 
-@pytest.mark.parametrize("name", SETTINGS)
+def test_no_pair_is_left_out() -> None:
+    assert {name.split()[0] for name in SETTINGS} | OF_KERNELS == set(OBJECTIVES)
+    assert {name.split()[0] for name in STORAGE} == set(PARAMETERIZATIONS)
+
+
+# Trajectory matching keeps no network of its own: its weights come as a vector.
+@pytest.mark.parametrize("name", [name for name in SETTINGS if not name.startswith("tm")])
 def test_nothing_is_left_in_the_networks_own_gradients(name: str) -> None:
     parts, state, _ = stored("pixels")
     objective = prepared(name)

@@ -11,10 +11,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench.errors import CompatibilityError
+from fredbench.errors import CompatibilityError, UsageError
 from fredbench.rng import Stream
 
-__all__ = ["Builder", "Network", "Signature", "draw_default_weights", "mixes_pictures"]
+__all__ = [
+    "Builder",
+    "ConvolutionalNetwork",
+    "Network",
+    "Signature",
+    "draw_default_weights",
+    "mixes_pictures",
+]
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,33 @@ class Network(nn.Module):
     def draw_weights(self, rng: Stream) -> None:
         """Draw all weights anew, in place, from `rng`; override it for an initialisation of another kind."""
         draw_default_weights(self, rng)
+
+
+class ConvolutionalNetwork(Network):
+    """A stack `features` whose last map, flattened, feeds the linear `classifier`."""
+
+    features: nn.Sequential
+    classifier: nn.Linear
+
+    @property
+    def head(self) -> nn.Linear:
+        """The classifier."""
+        return self.classifier
+
+    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
+        """The last pooled map, flattened."""
+        maps: Tensor = self.features(images)
+        return maps.flatten(1)
+
+    def check_halvings(self, halvings: int) -> None:
+        """Raise `UsageError` where the signature's pictures are too small to be halved so often."""
+        side = min(self.signature.size)
+        if side < 2**halvings:
+            deepest = side.bit_length() - 1
+            hint = f"pictures of at least {2**halvings} px" + (f", or a depth of at most {deepest}" if deepest else "")
+            raise UsageError(
+                f"network {self.name!r} halves the picture {halvings} times and cannot take {self.signature}", hint=hint
+            )
 
 
 Builder: TypeAlias = Callable[[Signature], Network]

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fredbench.errors import UsageError
-from fredbench.networks.base import Network, Signature
+from fredbench.networks.base import ConvolutionalNetwork, Signature
 from fredbench.networks.layers import Activation, Norm, Pooling, activation_layer, norm_layer, pooling_layer
 
 __all__ = ["ConvNet", "ConvNetConfig", "default_depth"]
@@ -91,7 +91,7 @@ def _read_part(name: str, part: str) -> tuple[str, int | str]:
     raise UsageError(f"cannot read {part!r} in network {name!r}", hint=_GRAMMAR)
 
 
-class ConvNet(Network):
+class ConvNet(ConvolutionalNetwork):
     """`config.depth` blocks of convolution, norm, activation and pooling, then a linear layer.
 
     Source: ConvNet of the official DC, DSA, DM, MTT and FreD code; names and order of the state dict are
@@ -101,18 +101,10 @@ class ConvNet(Network):
     def __init__(self, config: ConvNetConfig, signature: Signature) -> None:
         super().__init__(config.name, signature)
         self.config = config
+        if config.pooling != "nopool":
+            self.check_halvings(config.depth)
         self.features, size = _blocks(config, signature)
         self.classifier = nn.Linear(config.width * size[0] * size[1], signature.classes)
-
-    @property
-    def head(self) -> nn.Linear:
-        """The classifier."""
-        return self.classifier
-
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        """The last pooled map, flattened: width·4·4 numbers at the literature's sizes."""
-        maps: Tensor = self.features(images)
-        return maps.flatten(1)
 
     def feature_maps(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n _ _ _"]]:
         """Each block's map after its activation and before its pooling, then the last block's pooled map.
@@ -131,14 +123,6 @@ class ConvNet(Network):
 
 def _blocks(config: ConvNetConfig, signature: Signature) -> tuple[nn.Sequential, tuple[int, int]]:
     """The convolutional part and the height and width of its last map."""
-    if config.pooling != "nopool" and min(signature.size) < 2**config.depth:
-        deepest = min(signature.size).bit_length() - 1
-        raise UsageError(
-            f"network {config.name!r} halves the picture {config.depth} times and cannot take {signature}",
-            hint=f"pictures of at least {2**config.depth} px, or a depth of at most {deepest}"
-            if deepest > 0
-            else f"pictures of at least {2**config.depth} px",
-        )
     layers: list[nn.Module] = []
     channels, (height, width) = signature.channels, signature.size
     for block in range(config.depth):

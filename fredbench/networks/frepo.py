@@ -6,28 +6,28 @@ import math
 import re
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from fredbench.errors import UsageError
-from fredbench.networks.base import Network, Signature
+from fredbench.networks.base import ConvolutionalNetwork, Signature
 from fredbench.networks.convnet import default_depth
 from fredbench.networks.pooling import AveragePool
 from fredbench.rng import Stream
 
 __all__ = ["FRePoNet"]
 
-_NAME = re.compile(r"frepo(?:-d([1-9]))?(?:-w([0-9]{1,5}))?(?:-(bn|none))?")
+_NAME = re.compile(r"frepo(?:-d([1-9]))?(?:-w([1-9][0-9]{0,4}))?(?:-(bn|none))?")
 # The library's convention is the other way round: its momentum of .1 keeps a tenth of the old value.
 _BN_MOMENTUM = 0.9
 
 
-class FRePoNet(Network):
+class FRePoNet(ConvolutionalNetwork):
     """`frepo-d3-w128-bn`: D times [3x3 convolution, ReLU, 2x2 average pool] of widths W, 2W, .., then a linear layer.
 
     With `bn` a batch norm stands before every convolution but the first (distillation); `none` has no norm
-    (evaluation). At 32 px, D3 and W 128 the features are 512 x 4 x 4 = 8192 numbers. Weights are drawn as the authors'
-    framework does by default: normal of variance 1 / fan-in, truncated at two deviations, biases zero.
+    (evaluation). At 32 px, D3 and W 128 the embedding, FRePo's feature map f, has 512 x 4 x 4 = 8192 numbers. Weights
+    are drawn as the authors' framework does by default: normal of variance 1 / fan-in, truncated at two deviations,
+    biases zero.
     Source: "Conv" of the official FRePo code.
     """
 
@@ -38,10 +38,7 @@ class FRePoNet(Network):
         depth = int(found[1]) if found[1] else default_depth(signature.size)
         width, norm = int(found[2] or 128), found[3] or "bn"
         super().__init__(f"frepo-d{depth}-w{width}-{norm}", signature)
-        if min(signature.size) < 2**depth or width < 1:
-            raise UsageError(
-                f"network {self.name!r} cannot take {signature}", hint=f"pictures of at least {2**depth} px, width 1"
-            )
+        self.check_halvings(depth)
         layers: list[nn.Module] = []
         channels, (height, across) = signature.channels, signature.size
         for block in range(depth):
@@ -53,16 +50,6 @@ class FRePoNet(Network):
             channels = width * 2**block
         self.features = nn.Sequential(*layers)
         self.classifier = nn.Linear(channels * height * across, signature.classes)
-
-    @property
-    def head(self) -> nn.Linear:
-        """The classifier."""
-        return self.classifier
-
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        """The last pooled map, flattened: FRePo's feature map f."""
-        maps: Tensor = self.features(images)
-        return maps.flatten(1)
 
     @torch.no_grad()
     def draw_weights(self, rng: Stream) -> None:

@@ -6,22 +6,21 @@ import math
 import re
 
 import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from torch import nn
 
 from fredbench.errors import UsageError
-from fredbench.networks.base import Network, Signature
+from fredbench.networks.base import ConvolutionalNetwork, Signature
 from fredbench.networks.convnet import default_depth
 from fredbench.networks.pooling import AveragePool
 from fredbench.rng import Stream
 
 __all__ = ["KIPNet"]
 
-_NAME = re.compile(r"kip(?:-d([1-9]))?(?:-w([0-9]{1,5}))?")
+_NAME = re.compile(r"kip(?:-d([1-9]))?(?:-w([1-9][0-9]{0,4}))?")
 _WEIGHT_DEVIATION, _BIAS_DEVIATION = math.sqrt(2), 0.1
 
 
-class KIPNet(Network):
+class KIPNet(ConvolutionalNetwork):
     """`kip-d3-w1024`: 3x3 convolution and ReLU, D times [convolution, ReLU, 2x2 average pool], a linear layer.
 
     All of width W, no norm. Standard parameterisation: weights ~ N(0, 2 / fan-in), biases ~ N(0, .01), whose kernel at
@@ -36,26 +35,13 @@ class KIPNet(Network):
         depth = int(found[1]) if found[1] else default_depth(signature.size)
         width = int(found[2] or 1024)
         super().__init__(f"kip-d{depth}-w{width}", signature)
-        if min(signature.size) < 2**depth or width < 1:
-            raise UsageError(
-                f"network {self.name!r} cannot take {signature}", hint=f"pictures of at least {2**depth} px, width 1"
-            )
+        self.check_halvings(depth)
         layers: list[nn.Module] = [nn.Conv2d(signature.channels, width, 3, padding=1), nn.ReLU(inplace=True)]
         for _ in range(depth):
             layers += [nn.Conv2d(width, width, 3, padding=1), nn.ReLU(inplace=True), AveragePool()]
         self.features = nn.Sequential(*layers)
         height, across = (side // 2**depth for side in signature.size)
         self.classifier = nn.Linear(width * height * across, signature.classes)
-
-    @property
-    def head(self) -> nn.Linear:
-        """The classifier."""
-        return self.classifier
-
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        """The last pooled map, flattened."""
-        maps: Tensor = self.features(images)
-        return maps.flatten(1)
 
     @torch.no_grad()
     def draw_weights(self, rng: Stream) -> None:

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fredbench.errors import UsageError
-from fredbench.networks.base import Network, Signature
+from fredbench.networks.base import ConvolutionalNetwork, Signature
 from fredbench.networks.layers import Norm, norm_layer
 
 __all__ = ["AlexNet", "Vgg11"]
@@ -45,7 +45,7 @@ def _named(family: str, norm: Norm, usual: Norm) -> str:
     return family if norm == usual else f"{family}-{norm}"
 
 
-class AlexNet(Network):
+class AlexNet(ConvolutionalNetwork):
     """Five convolutions, three max poolings, one linear layer; no norm unless asked for.
 
     At 128×128 the last map is 192×16×16, as in the official ImageNet code; 192×4×4 at 32×32. Takes 8×8 and
@@ -65,13 +65,8 @@ class AlexNet(Network):
         """The linear layer."""
         return self.fc
 
-    def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
-        """The last pooled map, flattened."""
-        maps: Tensor = self.features(images)
-        return maps.flatten(1)
 
-
-class Vgg11(Network):
+class Vgg11(ConvolutionalNetwork):
     """Eight 3×3 convolutions with norm, five max poolings, one linear layer.
 
     At 32×32 (and one-channel 28×28) the last map is 512×1×1. At 128×128 it is 512×4×4, spread to 7×7 by an
@@ -89,11 +84,6 @@ class Vgg11(Network):
         self.features = nn.Sequential(*_stack(_VGG11, signature, norm))
         self.pool = nn.AdaptiveMaxPool2d(7) if large else nn.Identity()
         self.classifier = nn.Linear(512 * (7 * 7 if large else 1), signature.classes)
-
-    @property
-    def head(self) -> nn.Linear:
-        """The classifier."""
-        return self.classifier
 
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The last pooled map, flattened."""

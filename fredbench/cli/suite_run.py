@@ -26,6 +26,11 @@ def _run_options(command: Any) -> Any:
         store_option,
         device_option,
         format_option,
+        click.option(
+            "--limit",
+            type=click.IntRange(min=1),
+            help="Score that many evenly spaced test pictures.  [default: the suite's]",
+        ),
         click.option("--preset", type=click.Choice(list(PRESETS)), help="Effort.  [default: the suite's]"),
         click.option("--ipc", "ipcs", type=int, multiple=True, help="This budget only (repeatable)."),
         click.option("--dataset", help="Which of the suite's datasets.  [default: its first]"),
@@ -77,6 +82,7 @@ def _sweep(
     dataset: str | None,
     ipcs: tuple[int, ...],
     preset: str | None,
+    limit: int | None,
     device: str,
     threads: int | None,
     store: Path,
@@ -90,7 +96,7 @@ def _sweep(
     from fredbench.sweep import Sweep
 
     grid = grid_named(name)
-    place = _part(grid, grid.place(dataset), ipcs, preset)
+    place = _part(grid, grid.place(dataset), ipcs, preset, limit)
     return Sweep(
         grid,
         place,
@@ -102,9 +108,9 @@ def _sweep(
     )
 
 
-def _part(grid: Grid, place: Place, ipcs: tuple[int, ...], preset: str | None) -> Place:
+def _part(grid: Grid, place: Place, ipcs: tuple[int, ...], preset: str | None, limit: int | None) -> Place:
     for ipc in ipcs:
         if ipc not in place.ipcs:
             raise UsageError(f"suite {grid.name} has no IPC {ipc} on {place.name}", hint=f"it has {joined(place.ipcs)}")
     chosen = tuple(ipc for ipc in place.ipcs if not ipcs or ipc in ipcs)
-    return dataclasses.replace(place, ipcs=chosen, preset=preset or place.preset)
+    return dataclasses.replace(place, ipcs=chosen, preset=preset or place.preset, limit=limit or place.limit)

@@ -162,10 +162,18 @@ def test_killed_and_asked_again_it_ends_in_the_same_rows(
     assert again["rows"] == [{k: v for k, v in row.items() if k != "seconds"} for row in wanted["rows"]]
 
 
+def test_more_or_fewer_test_pictures_are_scored_than_the_suite_says(grid: Path, made: tuple[Outcome, Path]) -> None:
+    found = json.loads(run(grid, made[1] / "runs", "--limit", 20).out)
+    assert [row["limit"] for row in found["rows"]] == [20] * 3 and found["asked"]["limit"] == 20
+    assert [row["run"] for row in found["rows"]] == [row["run"] for row in document(made)["rows"]]
+    assert all(row["clean"]["mean"] * 20 % 50 == pytest.approx(0, abs=1e-6) for row in found["rows"])
+
+
 def test_what_a_grid_does_not_have_is_refused(grid: Path, tmp_path: Path) -> None:
     for more, say in (
         (("--dataset", "cifar10"), "cifar10"),
         (("--ipc", "2"), "no IPC 2"),
+        (("--limit", "0"), "--limit"),
         (("--executor", "ray"), "--executor"),
     ):
         error, hint = run(grid, tmp_path / "runs", *more).problem()

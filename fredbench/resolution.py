@@ -278,6 +278,12 @@ def _parts(request: Request) -> tuple[str, str, str]:
         )
     if request.method is not None and objective == method.objective:
         return method.name, objective, parameterization
+    if request.method is not None and method.name != "fred":
+        # FreD is published under any objective, every other system under one.
+        raise UsageError(
+            f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
+            hint="give --objective and --parameterization without --method",
+        )
     return _name_of(objective, parameterization), objective, parameterization
 
 
@@ -321,7 +327,7 @@ def _iterations(request: Request, objective: str, parameterization: str, *, data
     if request.iterations is not None:
         return Setting(request.iterations, "chosen", "the request's")
     if request.preset == "quick":
-        return quick_iterations_of(objective, dataset=dataset.name, ipc=ipc)
+        return quick_iterations_of(objective, parameterization, dataset=dataset.name, ipc=ipc)
     return iterations_of(objective, parameterization, side=max(dataset.size))
 
 

@@ -181,6 +181,13 @@ class Synset:
         claimed, counted = self.header["ledger"], self.ledger.to_mapping()
         if claimed != counted:
             raise ArtefactError(f"the header claims {claimed}, the file stores {counted}", hint=_HINT)
+        allowed = 2 * int(self.header["dataset"]["shape"][0])
+        for name, role in roles.items():
+            if role == "free" and self.tensors[name].numel() > allowed:
+                raise ArtefactError(
+                    f"{name} counts as free with {self.tensors[name].numel():,} numbers, above {allowed}",
+                    hint="only a mean and a deviation a channel are; what describes pictures is scalars or decoder",
+                )
         if counted["params"] > self.header["budget"]:
             raise ArtefactError(
                 f"{counted['params']:,} scalars are over the claimed budget of {self.header['budget']:,}", hint=_HINT

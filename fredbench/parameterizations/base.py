@@ -22,7 +22,7 @@ from fredbench.rng import Stream
 __all__ = ["Auxiliary", "Parameterization", "State", "StoredRole", "class_ordered_labels"]
 
 # What a stored tensor counts as when a file is audited: scalars of the paper's #Params, a packed mask's bits,
-# learned labels, a learned step size, the weights of a decoder, or nothing (fixed in class order).
+# learned labels, a learned step size, the weights of a decoder, or nothing (at most a mean and a deviation a channel).
 StoredRole = Literal["scalars", "mask-bits", "labels", "step-size", "decoder", "free"]
 
 

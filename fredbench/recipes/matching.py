@@ -30,6 +30,7 @@ _LONGER_TM = {"fred": Setting(15_000, "script", "FreD's TM folder"), "haba": Set
 _QUICK_ITERATIONS = Setting(300, "chosen", "quick: minutes on two cores")
 _LOOPED = {"dc", "dsa", "cafe", "idc"}
 _QUICK_LOOPS = Setting(150, "chosen", "quick: two rounds an iteration, or most pictures of a class in every one")
+_QUICK_DC_OF_MANY = Setting(150, "chosen", "quick: FreD has up to 32 pictures a picture's budget for DC to go through")
 # A step of KIP grows with the square of the pictures: 0.4 s of a core at 10, 7 s at 100.
 _QUICK_KIP = Setting(100, "chosen", "quick: the loss has come to rest")
 _QUICK_KIP_MANY = Setting(40, "chosen", "quick: five minutes of two cores at IPC 10")
@@ -52,8 +53,10 @@ def iterations_of(objective: str, parameterization: str = "pixels", *, side: int
     return _ITERATIONS.get(objective, Setting(1000, "chosen", "no published number for this objective"))
 
 
-def quick_iterations_of(objective: str, *, dataset: str, ipc: int) -> Setting:
+def quick_iterations_of(objective: str, parameterization: str = "pixels", *, dataset: str, ipc: int) -> Setting:
     """Iterations that the preset `quick` spends; `ipc`: whole pictures a class that the budget would buy."""
+    if objective in {"dc", "dsa"} and parameterization == "fred" and ipc < MANY:
+        return _QUICK_DC_OF_MANY
     if objective == "tm":
         return quick_trajectories(dataset, ipc)
     if objective == "kip":

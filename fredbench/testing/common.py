@@ -13,7 +13,7 @@ from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.errors import CheckFailedError, FredbenchError
 from fredbench.synset import Synset
 
-__all__ = ["NETWORK", "check_artefact", "check_settings", "demand", "small_digits"]
+__all__ = ["NETWORK", "GlobalGenerators", "check_artefact", "check_settings", "demand", "small_digits"]
 
 # Large enough that every loss has a gradient, small enough that an iteration is a matter of milliseconds.
 NETWORK = "convnet-d2-w4-in"
@@ -23,6 +23,30 @@ def demand(held: bool, broken: str, mend: str) -> None:
     """Raise `CheckFailedError` with what is broken and how to mend it, unless it held."""
     if not held:
         raise CheckFailedError(broken, hint=mend)
+
+
+class GlobalGenerators:
+    """State of torch's and NumPy's global generators when this was made.
+
+    Python's own is not watched: type checkers at run time (beartype) draw from it.
+    """
+
+    def __init__(self) -> None:
+        self.states = self._now()
+
+    @staticmethod
+    def _now() -> dict[str, list[Any]]:
+        numpy = np.random.get_state(legacy=False)  # noqa: NPY002 - the generator that nobody should use
+        own = numpy["state"]
+        return {
+            "torch": torch.get_rng_state().tolist(),
+            "NumPy": [own["pos"], numpy["has_gauss"], numpy["gauss"], *own["key"].tolist()],
+        }
+
+    def demand_untouched(self, what: str, mend: str) -> None:
+        """Raise `CheckFailedError` where one of them was drawn from or seeded since."""
+        touched = [name for name, state in self._now().items() if state != self.states[name]]
+        demand(not touched, f"{what} draws from or seeds the global generator of {', '.join(touched)}", mend)
 
 
 def small_digits() -> Dataset:

@@ -1,7 +1,8 @@
-"""Checks of objectives, and of an objective with a parameterization: declarations, two iterations, a checkpoint."""
+"""Checks of objectives, and of an objective with a parameterization: declarations, iterations, a checkpoint."""
 
 from __future__ import annotations
 
+import itertools
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +12,18 @@ import torch
 
 from fredbench.assembly import Distillation, expert_spec
 from fredbench.datasets import Dataset
-from fredbench.errors import CheckFailedError, FredbenchError
+from fredbench.errors import BudgetError, CheckFailedError, FredbenchError
 from fredbench.experts import ExpertStore
 from fredbench.objectives import OBJECTIVES
 from fredbench.resolution import Request, resolve
-from fredbench.testing.common import NETWORK, check_artefact, check_settings, demand, small_digits
+from fredbench.testing.common import (
+    NETWORK,
+    GlobalGenerators,
+    check_artefact,
+    check_settings,
+    demand,
+    small_digits,
+)
 
 __all__ = ["check_objective", "check_pair"]
 
@@ -30,7 +38,8 @@ def check_objective(
     dataset: Dataset | None = None,
     overrides: Sequence[str] = (),
 ) -> None:
-    """Declarations, settings and refusals of the objective `name`, then `check_pair` with `parameterization`."""
+    """Declarations and settings of the objective `name`, then `check_pair` with `parameterization`, as it is by itself
+    and with every form of labels that it declares."""
     kind = OBJECTIVES.get(name)
     check_settings(name, kind)
     demand(isinstance(kind.needs, frozenset), f"{name}.needs is no frozenset", "declare it, frozenset() for nothing")
@@ -46,7 +55,23 @@ def check_objective(
         f"{name} learns labels and matches hard ones only",
         "add the soft form that it learns to label_forms",
     )
-    check_pair(name, parameterization, dataset=dataset, overrides=overrides)
+    pictures = dataset or small_digits()
+    check_pair(name, parameterization, dataset=pictures, overrides=overrides)
+    if any(override.startswith("labels.") for override in overrides):
+        return
+    for form, learned in itertools.product(sorted(kind.label_forms - {"hard"}), (False, True)):
+        if (learned and kind.learns_labels == "never") or (not learned and kind.learns_labels == "must"):
+            continue
+        labels = (f"labels.form={form}", f"labels.learned={str(learned).lower()}")
+        try:
+            check_pair(name, parameterization, dataset=pictures, overrides=(*overrides, *labels))
+        except CheckFailedError:
+            raise
+        except Exception as error:
+            raise CheckFailedError(
+                f"{name} declares {form} labels{' that it learns' * learned} and fails on them: {error}",
+                hint="declare in label_forms and learns_labels what iterate() can match",
+            ) from error
 
 
 def check_pair(
@@ -57,13 +82,13 @@ def check_pair(
     overrides: Sequence[str] = (),
     network: str = NETWORK,
 ) -> None:
-    """Two iterations: something moves, all is finite and within budget, a checkpoint and the artefact say it all.
+    """Four iterations: what is learned moves, all is finite and in budget; checkpoint and artefact say it all.
 
     A pair that cannot be is refused with a `CompatibilityError`, before anything is made.
     """
     pictures = dataset or small_digits()
     request = Request(
-        ipc=1, objective=objective, parameterization=parameterization, preset="quick", iterations=2,
+        ipc=1, objective=objective, parameterization=parameterization, preset="quick", iterations=4,
         network=network, overrides=(*overrides, "student.epochs=1"),
     )  # fmt: skip
     spec = resolve(request, pictures, device="cpu", threads=torch.get_num_threads())
@@ -74,21 +99,23 @@ def check_pair(
             meant = expert_spec(spec, pictures)
             return Distillation(spec, pictures, _CPU, lambda real: ExpertStore(Path(folder), meant, real))
 
-        global_state = torch.get_rng_state()
-        run = begun()
-        _check_gradients_are_used(run, what)
+        generators = GlobalGenerators()
+        try:
+            run = begun()
+        except BudgetError as error:
+            raise CheckFailedError(
+                f"{what} starts above its budget: {error.message}", hint="count in instances() as in ledger()"
+            ) from error
+        _check_gradients_are_used(run, what, len(pictures.classes))
         _check_checkpoint(run, begun(), what)
-        demand(
-            torch.equal(global_state, torch.get_rng_state()),
-            f"{what} draws from torch's global generator",
-            "draw from context.rng and the rng that decode and init are given",
-        )
+        generators.demand_untouched(what, "draw from context.rng and the rng that decode and init are given")
     check_artefact(run.synset(pictures), run.parameterization.decode(run.state)[0], what)
 
 
-def _check_gradients_are_used(run: Distillation, what: str) -> None:
-    """One iteration: numbers are finite, and what is learned moves."""
+def _check_gradients_are_used(run: Distillation, what: str, classes: int) -> None:
+    """Two iterations: numbers are finite, and what is learned moves, of every class."""
     before = {name: tensor.detach().clone() for name, tensor in run.state.learned.items()}
+    pictures = run.parameterization.decode(run.state)[0].detach().clone()
     report = run.step()
     finite = all(bool(torch.as_tensor(value).isfinite().all()) for value in report.values())
     demand(bool(report), f"{what} reports nothing", "yield Update(loss, {'loss': loss.detach()})")
@@ -98,11 +125,24 @@ def _check_gradients_are_used(run: Distillation, what: str) -> None:
         f"{what} leaves numbers that are not finite",
         "look for a gradient of a norm at zero, or a rate that is too high",
     )
+    still = [name for name, tensor in run.state.learned.items() if torch.equal(before[name], tensor)]
     demand(
-        any(not torch.equal(before[name], tensor) for name, tensor in run.state.learned.items()),
+        len(still) < len(before),
         f"an iteration of {what} moves nothing that is learned",
         "the loss must depend on synthetic.decode(), without detach() or no_grad() between",
     )
+    run.step()
+    still = [name for name, tensor in run.state.learned.items() if torch.equal(before[name], tensor)]
+    if run.objective is not None and run.objective.learns_labels == "must":
+        # It solves for labels; the pictures may stay.
+        demand("labels" not in still, f"two iterations of {what} leave the labels as they were", "match soft labels")
+        return
+    demand(
+        not still, f"two iterations of {what} leave {', '.join(still)} as it was", "let the loss depend on all of it"
+    )
+    apart = (run.parameterization.decode(run.state)[0] != pictures).flatten(1).any(dim=1)
+    untouched = (~apart.view(classes, -1).any(dim=1)).nonzero().flatten().tolist()
+    demand(not untouched, f"two iterations of {what} leave classes {untouched} as they were", "match every class")
     demand(
         run.ledger.params <= run.spec.budget,
         f"{what} stores {run.ledger.params} of {run.spec.budget}",
@@ -111,7 +151,7 @@ def _check_gradients_are_used(run: Distillation, what: str) -> None:
 
 
 def _check_checkpoint(run: Distillation, resumed: Distillation, what: str) -> None:
-    """Taken up from a file after the first iteration, the second gives the same bytes; what is foreign is refused."""
+    """Taken up from a file after two iterations, two more give the same bytes; what is foreign is refused."""
     objective = resumed.objective
     if objective is None:
         raise ValueError("a run of no iterations has no checkpoint to check")
@@ -122,8 +162,9 @@ def _check_checkpoint(run: Distillation, resumed: Distillation, what: str) -> No
     else:
         raise CheckFailedError(f"{what} takes up a checkpoint that is not its own", hint="refuse unknown tensors")
     resumed.from_tensors(safetensors.torch.load(safetensors.torch.save(run.to_tensors())))
-    run.step()
-    resumed.step()
+    for _ in range(2):
+        run.step()
+        resumed.step()
     one, other = run.to_tensors(), resumed.to_tensors()
     apart = [name for name in one if name not in other or not torch.equal(one[name], other[name])]
     demand(

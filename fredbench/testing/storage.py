@@ -17,7 +17,15 @@ from fredbench.errors import BudgetError, CheckFailedError, FredbenchError
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS, State, StoredRole
 from fredbench.resolution import Request, resolve
-from fredbench.testing.common import NETWORK, check_artefact, check_settings, demand, small_digits
+from fredbench.rng import Stream
+from fredbench.testing.common import (
+    NETWORK,
+    GlobalGenerators,
+    check_artefact,
+    check_settings,
+    demand,
+    small_digits,
+)
 
 __all__ = ["PARAMETERIZATION_CHECKS", "Subject", "check_parameterization"]
 
@@ -41,7 +49,12 @@ class Subject:
             overrides=self.overrides,
         )  # fmt: skip
         spec = resolve(request, self.dataset, device="cpu", threads=torch.get_num_threads())
-        return Distillation(spec, self.dataset, torch.device("cpu"))
+        try:
+            return Distillation(spec, self.dataset, torch.device("cpu"))
+        except BudgetError as error:
+            raise CheckFailedError(
+                f"{self.name} starts above its budget: {error.message}", hint="count in instances() as in ledger()"
+            ) from error
 
     @property
     def budget(self) -> Budget:
@@ -68,12 +81,10 @@ def check_declarations(stored: Subject) -> None:
 
 def check_initialisation(stored: Subject) -> None:
     """The start is within budget, finite and a function of its stream: equal streams give equal tensors."""
-    before = torch.get_rng_state()
+    generators = GlobalGenerators()
     first = stored.begun()
-    demand(
-        torch.equal(before, torch.get_rng_state()),
-        f"init() of {stored.name} draws from torch's global generator",
-        "draw from the stream it is given: rng.torch(), rng.child(...)",
+    generators.demand_untouched(
+        f"init() of {stored.name}", "draw from the stream it is given: rng.torch(), rng.child(...)"
     )
     tensors = {**first.state.learned, **first.state.fixed}
     demand(bool(first.state.learned), f"{stored.name} learns nothing", "put what an optimiser moves into State.learned")
@@ -106,6 +117,12 @@ def check_decoding(stored: Subject) -> None:
         f"labels of {stored.name} are not 0, 0, .., 1, 1, .. in int64",
         "use class_ordered_labels(classes, instances); soft labels are put in their place by the loop",
     )
+    generators = GlobalGenerators()
+    one, other = (parameterization.decode(state, rng=Stream(3))[0] for _ in range(2))
+    demand(
+        torch.equal(one, other), f"{stored.name} decodes otherwise twice", "draw from the rng that decode() is given"
+    )
+    generators.demand_untouched(f"decode() of {stored.name}", "draw from the rng that it is given")
     index = torch.tensor([len(state) - 1, 0, min(3, len(state) - 1)])
     part, part_labels = parameterization.decode(state, index)
     demand(
@@ -164,6 +181,25 @@ def check_optimised(stored: Subject) -> None:
         demand(
             reached, f"the gradient does not reach {name} of {stored.name}", "let decode() read it, or do not learn it"
         )
+
+
+def check_projected(stored: Subject) -> None:
+    """A projection is finite, changes nothing the second time, and does not undo a step."""
+    run = stored.begun()
+    learned = run.state.learned
+    start = {name: tensor.detach().clone() for name, tensor in learned.items()}
+    generator = Stream(5).torch()
+    with torch.no_grad():
+        for tensor in learned.values():
+            tensor.add_(0.1 * torch.randn(tensor.shape, generator=generator))
+        run.parameterization.project(run.state)
+        once = {name: tensor.clone() for name, tensor in learned.items()}
+        run.parameterization.project(run.state)
+    undone = [name for name, tensor in once.items() if torch.equal(tensor, start[name])]
+    demand(not undone, f"project() of {stored.name} undoes a step of {', '.join(undone)}", "only bring back what left")
+    again = all(torch.equal(tensor, learned[name]) for name, tensor in once.items())
+    finite = all(bool(tensor.isfinite().all()) for tensor in once.values())
+    demand(again and finite, f"project() of {stored.name} is no projection", "the second one must change nothing")
 
 
 def check_stored(stored: Subject) -> None:
@@ -246,6 +282,7 @@ PARAMETERIZATION_CHECKS: tuple[Callable[[Subject], None], ...] = (
     check_decoding,
     check_alternatives,
     check_optimised,
+    check_projected,
     check_stored,
     check_budget,
 )

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -196,6 +197,63 @@ class Boundless(_Named):
         return 1 if budget.scalars < 10 else super().instances(budget)
 
 
+class FreeRider(_Named):
+    """Hides a picture's worth of numbers that it learns among what counts nothing."""
+
+    def init(self, real: RealPictures, budget: Budget, rng: Stream) -> State:
+        state = super().init(real, budget, rng)
+        state.learned["more"] = torch.zeros_like(state.learned["pixels"][:1]).requires_grad_()
+        return state
+
+    def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        images, labels = super().decode(state, index, rng)
+        return images + state.learned["more"], labels
+
+    def parameters(self, state: State) -> list[ParameterGroup]:
+        return [*super().parameters(state), ParameterGroup("more", (state.learned["more"],), 1.0, 0.0)]
+
+    def to_tensors(self, state: State) -> dict[str, tuple[Tensor, StoredRole]]:
+        return {**super().to_tensors(state), "more": (state.learned["more"].detach(), "free")}
+
+    def from_tensors(self, tensors: Mapping[str, Tensor], *, classes: int, shape: tuple[int, int, int]) -> State:
+        more = tensors["more"].requires_grad_()
+        state = super().from_tensors({"pixels": tensors["pixels"]}, classes=classes, shape=shape)
+        state.learned["more"] = more
+        return state
+
+
+class Overdrawn(_Named):
+    def instances(self, budget: Budget) -> int:
+        return 2 * super().instances(budget)
+
+
+class NoisyWithStream(_Named):
+    def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        images, labels = super().decode(state, index, rng)
+        return images if rng is None else images + float(np.random.rand()), labels
+
+
+class SeedsNumPy(_Named):
+    def init(self, real: RealPictures, budget: Budget, rng: Stream) -> State:
+        np.random.seed(0)
+        return super().init(real, budget, rng)
+
+
+class Undoing(_Named):
+    def init(self, real: RealPictures, budget: Budget, rng: Stream) -> State:
+        state = super().init(real, budget, rng)
+        state.fixed["start"] = state.learned["pixels"].detach().clone()
+        return state
+
+    def project(self, state: State) -> None:
+        state.learned["pixels"].copy_(state.fixed["start"])
+
+
+class Shrinking(_Named):
+    def project(self, state: State) -> None:
+        state.learned["pixels"].mul_(0.5)
+
+
 class ShownLess(_Named):
     def shown(self, budget: Budget) -> int:
         return 1
@@ -241,6 +299,12 @@ class Miscounting(_Named):
         (Roleless, "counts as 'pixels'"),
         (Hidden, "the file stores"),
         (Ballast, "without more"),
+        (FreeRider, "counts as free with 768 numbers"),
+        (Overdrawn, "starts above its budget"),
+        (NoisyWithStream, "decodes otherwise twice"),
+        (SeedsNumPy, "global generator of NumPy"),
+        (Undoing, "undoes a step of pixels"),
+        (Shrinking, "no projection"),
         (Spendthrift, "not the price of 1 instances"),
         (Thrifty, "stores 7,680 scalars of a budget of 15,360"),
         (Boundless, "room in a budget of one scalar"),
@@ -307,6 +371,31 @@ class Unreported(_Matching):
             yield Update(update.loss, {"loss": torch.tensor(torch.nan)})
 
 
+class OneClassOnly(_Matching):
+    def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
+        for update in super().iterate(iteration, synthetic):
+            images, labels = synthetic.decode()
+            yield Update(images[labels == 0].square().sum(), update.report)
+
+
+class Liar(_Matching):
+    """Matches hard labels only, and says that it can match others and learn them."""
+
+    label_forms = frozenset({"hard", "centred"})
+    learns_labels = "may"
+
+
+class Lagging(_Matching):
+    """Keeps what acts from the third iteration on, and no checkpoint of it."""
+
+    seen = 0
+
+    def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
+        self.seen += 1
+        for update in super().iterate(iteration, synthetic):
+            yield Update(update.loss * (2 if self.seen > 2 else 1), update.report)
+
+
 class Forgetful(_Matching):
     """Keeps a number between iterations, and no checkpoint of it."""
 
@@ -336,6 +425,9 @@ class GlobalNoise(_Matching):
         (Silent, "reports nothing"),
         (Diverging, "not finite"),
         (Unreported, "reports"),
+        (OneClassOnly, r"leave classes \[1, 2, 3, 4, 5, 6, 7, 8, 9\]"),
+        (Liar, "declares centred labels"),
+        (Lagging, "after a checkpoint"),
         (Forgetful, "after a checkpoint"),
         (GlobalNoise, "global generator"),
     ],

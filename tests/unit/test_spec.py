@@ -121,8 +121,13 @@ def test_a_pair_is_named_as_the_system_that_it_is(objective: str, parameterizati
 
 
 def test_a_method_with_another_objective_is_not_that_method() -> None:
-    assert resolved(method="idc", objective="dm").method == "dm-idc"
-    assert resolved(method="dm", objective="dsa").digest() == resolved(method="dsa").digest()
+    assert resolved(objective="dm", parameterization="idc").method == "dm-idc"
+    assert resolved(objective="dsa", parameterization="pixels").digest() == resolved(method="dsa").digest()
+    assert resolved(method="fred", objective="dm").digest() == resolved(objective="dm").digest()
+    for method, objective in (("idc", "dm"), ("dsa", "dc"), ("label-solve", "dm"), ("frepo", "kip")):
+        with pytest.raises(UsageError, match=f"--method {method} is objective .*, not '{objective}'") as caught:
+            resolved(method=method, objective=objective)
+        assert "without --method" in caught.value.hint
     assert resolved(method="cafe-dsa", objective="cafe").digest() == resolved(method="cafe-dsa").digest()
     assert resolved(method="herding", objective="none").method == "herding"
 

@@ -76,11 +76,14 @@ def _parts(spec: Spec) -> dict[str, Any]:
 
 def _differences(asked: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
     """`SECTION.KEY=VALUE` for every setting of `asked` that `plain` has otherwise."""
+    # Hard labels, the usual ones, have no section of their own.
+    usual: dict[str, Any] = {"labels": {"form": "hard"}}
+    own, others = {**usual, **asked}, {**usual, **plain}
     return [
         f"{section}.{key}={_text(value)}"
-        for section in ("objective", "parameterization", "student")
-        for key, value in asked[section].items()
-        if plain[section].get(key) != value
+        for section in ("objective", "parameterization", "labels", "student")
+        for key, value in own[section].items()
+        if others[section].get(key) != value
     ]
 
 

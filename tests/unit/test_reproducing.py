@@ -28,6 +28,8 @@ REQUESTS: list[dict[str, Any]] = [
     {"ipc": 1, "objective": "dm", "parameterization": "pixels", "preset": "quick"},
     {"ipc": 1, "method": "random"},
     {"ipc": 1, "preset": "quick", "overrides": ("parameterization.k=128", "student.epochs=5", "student.students=2")},
+    {"ipc": 1, "method": "kip", "preset": "quick", "overrides": ("labels.form=hard",)},
+    {"ipc": 1, "method": "kip", "preset": "quick", "overrides": ("labels.learned=false", "student.lr=0.1")},
     {"ipc": 1, "overrides": ("student.network=mlp", "objective.augmentation=none", "student.lr=0.05")},
 ]
 
@@ -51,6 +53,12 @@ def test_the_command_line_parses_to_the_same_request(digits: Dataset, asked: dic
     fields = {field.name for field in dataclasses.fields(Request)}
     request = Request(**{key: value for key, value in parsed.items() if key in fields})
     assert resolve(request, digits, device=parsed["device"], threads=parsed["threads"]) == spec
+
+
+@pytest.mark.parametrize("method", ["kip", "frepo", "label-solve", "tm", "idc"])
+def test_a_start_can_be_asked_for_with_the_settings_of_its_run(digits: Dataset, method: str) -> None:
+    run = _resolved(digits, ipc=1, method=method, preset="quick")
+    assert "not exactly" not in distill_command(dataclasses.replace(run, iterations=0), digits)
 
 
 def test_only_what_differs_from_the_recipe_is_said(digits: Dataset) -> None:

@@ -271,20 +271,17 @@ def _parts(request: Request) -> tuple[str, str, str]:
             f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",
             hint="give --objective and --parameterization without --method",
         )
-    if request.method is not None and (objective == "none") != (method.objective == "none"):
-        raise UsageError(
-            f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
-            hint="methods random and herding choose pictures; the others match something",
-        )
     if request.method is not None and objective == method.objective:
         return method.name, objective, parameterization
-    if request.method is not None and method.name != "fred":
-        # FreD is published under any objective, every other system under one.
+    name = _name_of(objective, parameterization)
+    if request.method is not None and name != method.name:
         raise UsageError(
             f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
-            hint="give --objective and --parameterization without --method",
+            hint=f"drop --objective, or say --method {name}"
+            if name in METHODS
+            else "give --objective and --parameterization without --method",
         )
-    return _name_of(objective, parameterization), objective, parameterization
+    return name, objective, parameterization
 
 
 def _name_of(objective: str, parameterization: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -10,10 +12,10 @@ from torch import Tensor
 
 from fredbench.config import from_mapping, to_mapping
 from fredbench.datasets import Dataset, Split, load_dataset
-from fredbench.errors import CheckFailedError, FredbenchError
+from fredbench.errors import BudgetError, CheckFailedError, FredbenchError
 from fredbench.synset import Synset
 
-__all__ = ["NETWORK", "GlobalGenerators", "check_artefact", "check_settings", "demand", "small_digits"]
+__all__ = ["NETWORK", "GlobalGenerators", "check_artefact", "check_settings", "demand", "small_digits", "within_budget"]
 
 # Large enough that every loss has a gradient, small enough that an iteration is a matter of milliseconds.
 NETWORK = "convnet-d2-w4-in"
@@ -47,6 +49,17 @@ class GlobalGenerators:
         """Raise `CheckFailedError` where one of them was drawn from or seeded since."""
         touched = [name for name, state in self._now().items() if state != self.states[name]]
         demand(not touched, f"{what} draws from or seeds the global generator of {', '.join(touched)}", mend)
+
+
+@contextmanager
+def within_budget(what: str) -> Iterator[None]:
+    """Where a run is begun that stores more than its budget, this is a broken promise of `instances()`."""
+    try:
+        yield
+    except BudgetError as error:
+        raise CheckFailedError(
+            f"{what} starts above its budget: {error.message}", hint="count in instances() as in ledger()"
+        ) from error
 
 
 def small_digits() -> Dataset:

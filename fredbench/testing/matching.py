@@ -12,7 +12,7 @@ import torch
 
 from fredbench.assembly import Distillation, expert_spec
 from fredbench.datasets import Dataset
-from fredbench.errors import BudgetError, CheckFailedError, FredbenchError
+from fredbench.errors import CheckFailedError, FredbenchError
 from fredbench.experts import ExpertStore
 from fredbench.objectives import OBJECTIVES
 from fredbench.resolution import Request, resolve
@@ -23,6 +23,7 @@ from fredbench.testing.common import (
     check_settings,
     demand,
     small_digits,
+    within_budget,
 )
 
 __all__ = ["check_objective", "check_pair"]
@@ -100,12 +101,8 @@ def check_pair(
             return Distillation(spec, pictures, _CPU, lambda real: ExpertStore(Path(folder), meant, real))
 
         generators = GlobalGenerators()
-        try:
+        with within_budget(what):
             run = begun()
-        except BudgetError as error:
-            raise CheckFailedError(
-                f"{what} starts above its budget: {error.message}", hint="count in instances() as in ledger()"
-            ) from error
         _check_gradients_are_used(run, what, len(pictures.classes))
         _check_checkpoint(run, begun(), what)
         generators.demand_untouched(what, "draw from context.rng and the rng that decode and init are given")

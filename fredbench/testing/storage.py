@@ -25,6 +25,7 @@ from fredbench.testing.common import (
     check_settings,
     demand,
     small_digits,
+    within_budget,
 )
 
 __all__ = ["PARAMETERIZATION_CHECKS", "Subject", "check_parameterization"]
@@ -49,12 +50,8 @@ class Subject:
             overrides=self.overrides,
         )  # fmt: skip
         spec = resolve(request, self.dataset, device="cpu", threads=torch.get_num_threads())
-        try:
+        with within_budget(self.name):
             return Distillation(spec, self.dataset, torch.device("cpu"))
-        except BudgetError as error:
-            raise CheckFailedError(
-                f"{self.name} starts above its budget: {error.message}", hint="count in instances() as in ledger()"
-            ) from error
 
     @property
     def budget(self) -> Budget:

@@ -24,11 +24,11 @@ sys.path.insert(0, str(ROOT))
 
 import fredbench  # noqa: E402
 from fredbench.datasets import load_dataset  # noqa: E402
-from fredbench.device import resolve_device, use_threads  # noqa: E402
-from fredbench.environment import environment  # noqa: E402
-from fredbench.files import write_json  # noqa: E402
-from fredbench.reproducing import distill_command  # noqa: E402
-from fredbench.store import RunFolder, Store  # noqa: E402
+from fredbench.foundation.device import resolve_device, use_threads  # noqa: E402
+from fredbench.foundation.environment import environment  # noqa: E402
+from fredbench.foundation.files import write_json  # noqa: E402
+from fredbench.recipes.reproducing import distill_command  # noqa: E402
+from fredbench.runs.store import RunFolder, Store  # noqa: E402
 
 
 def main() -> None:

@@ -18,7 +18,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fredbench.statistics import Sample, spread_between  # noqa: E402
+from fredbench.evaluation.statistics import Sample, spread_between  # noqa: E402
 
 HEAD = (
     "method", "clean", "average of 15", "over random", "over start", "#Params", "strict", "pictures", "n",

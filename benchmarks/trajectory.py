@@ -36,7 +36,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fredbench.environment import environment  # noqa: E402
+from fredbench.foundation.environment import environment  # noqa: E402
 
 OURS, PLAIN = ("exact", "tesla", "autograd"), ("plain", "plain as shipped")
 CLASSES, SIZE, KEPT = 10, (32, 32), 64
@@ -190,7 +190,7 @@ def child(options: argparse.Namespace) -> None:
 
     torch.set_num_threads(options.threads)
     if options.allocator == "raised":
-        from fredbench.allocator import keep_freed_memory
+        from fredbench.foundation.allocator import keep_freed_memory
 
         keep_freed_memory()
     device = torch.device(options.device)
@@ -244,14 +244,14 @@ def ours(options: argparse.Namespace, device: Any, gradient: str, *, compiled: b
     import torch
 
     from fredbench import networks
-    from fredbench.experts import UntrainedExperts
+    from fredbench.foundation.rng import Stream
     from fredbench.objectives import Context
     from fredbench.objectives.trajectory import TMConfig, TrajectoryMatching
     from fredbench.parameterizations.base import State, class_ordered_labels
     from fredbench.parameterizations.frequency import FreD, FreDConfig
-    from fredbench.rng import Stream
-    from fredbench.training import TrainingRecipe
-    from fredbench.trajectories import ExpertSpec
+    from fredbench.training.experts import UntrainedExperts
+    from fredbench.training.loop import TrainingRecipe
+    from fredbench.training.trajectories import ExpertSpec
 
     name, generator = f"convnet-d3-w{options.width}-in", Stream(0).child("benchmark").torch()
     count = options.pictures // CLASSES
@@ -295,7 +295,7 @@ def plain(options: argparse.Namespace, device: Any, *, anomalies: bool) -> Calla
     import torch
     from torch import nn
 
-    from fredbench import augmentation
+    from fredbench.training import augmentation
 
     generator = torch.Generator().manual_seed(0)
     side, width = SIZE[0], options.width

@@ -10,7 +10,7 @@ from pathlib import Path
 from fredbench.datasets import DATASETS, fetch_dataset, load_dataset
 from fredbench.datasets.packing import pack_dataset
 from fredbench.datasets.verification import verify_dataset
-from fredbench.errors import FredbenchError
+from fredbench.foundation.errors import FredbenchError
 
 
 def _prepare(name: str, data: Path | None, offline: bool, pack: Path | None) -> bool:

@@ -10,21 +10,21 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fredbench.api import distill as distill
-    from fredbench.api import evaluate as evaluate
     from fredbench.corruptions import corrupt as corrupt
-    from fredbench.synset import Synset as Synset
-    from fredbench.synset import load as load
+    from fredbench.execution.api import distill as distill
+    from fredbench.execution.api import evaluate as evaluate
+    from fredbench.runs.synset import Synset as Synset
+    from fredbench.runs.synset import load as load
 
 __version__ = "0.1.0"
 __all__ = ["Synset", "__version__", "corrupt", "distill", "evaluate", "load"]
 
 _LAZY = {
-    "Synset": "fredbench.synset",
-    "distill": "fredbench.api",
-    "evaluate": "fredbench.api",
+    "Synset": "fredbench.runs.synset",
+    "distill": "fredbench.execution.api",
+    "evaluate": "fredbench.execution.api",
     "corrupt": "fredbench.corruptions",
-    "load": "fredbench.synset",
+    "load": "fredbench.runs.synset",
 }
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from fredbench.budget import Budget
+from fredbench.evaluation.rows import CorruptionScore, Row
+from fredbench.evaluation.statistics import summarise
+from fredbench.foundation.rng import Stream
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.frequency import FreD, FreDConfig
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
-from fredbench.rows import CorruptionScore, Row
-from fredbench.statistics import summarise
-from fredbench.synset import Synset
+from fredbench.runs.synset import Synset
+from fredbench.training.batches import RealPictures
 
 CORRUPTIONS = ("gaussian_noise", "defocus_blur", "snow", "jpeg_compression")
 

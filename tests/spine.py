@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from fredbench import distillation
-from fredbench.assembly import Distillation
 from fredbench.datasets import Dataset, Split
-from fredbench.device import use_threads
-from fredbench.pictures import RealPictures
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
-from fredbench.store import RunFolder
+from fredbench.foundation.device import use_threads
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs import distillation
+from fredbench.runs.assembly import Distillation
+from fredbench.runs.spec import Spec
+from fredbench.runs.store import RunFolder
+from fredbench.training.batches import RealPictures
 
 
 def pictures_of(count: int, size: tuple[int, int], channels: int, seed: int) -> np.ndarray:

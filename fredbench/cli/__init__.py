@@ -15,8 +15,8 @@ from typing import Any, NoReturn
 import click
 
 from fredbench import __version__
-from fredbench.errors import CheckFailedError, FredbenchError, UnknownNameError
-from fredbench.progress import say
+from fredbench.foundation.errors import CheckFailedError, FredbenchError, UnknownNameError
+from fredbench.foundation.progress import say
 
 __all__ = ["cli", "main"]
 
@@ -128,7 +128,7 @@ def _help_hint(error: click.ClickException) -> str:
 
 
 def _load_plugins(files: Sequence[str]) -> None:
-    from fredbench.plugins import load_entry_points, load_file
+    from fredbench.foundation.plugins import load_entry_points, load_file
 
     load_entry_points()
     for file in files:

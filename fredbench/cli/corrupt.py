@@ -12,8 +12,8 @@ from fredbench.corruptions import NAMES, PROFILES
 from fredbench.corruptions.jobs import EngineName
 from fredbench.corruptions.textures import FrostSource
 from fredbench.datasets import Dataset, load_dataset
-from fredbench.errors import UsageError
-from fredbench.progress import say
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.progress import say
 
 __all__ = ["command"]
 

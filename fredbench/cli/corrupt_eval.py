@@ -6,15 +6,15 @@ from pathlib import Path
 
 import click
 
-from fredbench.api import evaluate
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.datasets import data_root
-from fredbench.errors import UsageError
-from fredbench.evaluation import PROTOCOLS
-from fredbench.official import locate_shifted
+from fredbench.datasets.shifted import locate_shifted
+from fredbench.evaluation.tables import PROTOCOLS
+from fredbench.execution.api import evaluate
+from fredbench.foundation.errors import UsageError
 from fredbench.report.table import corruption_table
-from fredbench.store import RunFolder, Store
-from fredbench.suites import CorruptionSuite, suite_named
+from fredbench.runs.store import RunFolder, Store
+from fredbench.suites.corruption import CorruptionSuite, suite_named
 
 __all__ = ["command"]
 

@@ -8,8 +8,8 @@ import click
 
 from fredbench.cli.options import data_options, examples, format_option
 from fredbench.datasets import fetch_dataset, load_dataset
-from fredbench.errors import CheckFailedError
-from fredbench.progress import say
+from fredbench.foundation.errors import CheckFailedError
+from fredbench.foundation.progress import say
 
 __all__ = ["command"]
 

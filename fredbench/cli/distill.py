@@ -10,18 +10,18 @@ from typing import Any
 
 import click
 
-from fredbench import distillation
 from fredbench.cli.options import data_options, device_option, examples, set_option, store_option
 from fredbench.datasets import Dataset, load_dataset
-from fredbench.device import resolve_device, use_threads
-from fredbench.errors import UsageError
-from fredbench.estimation import duration, estimate, too_long, worth_estimating
-from fredbench.methods import METHODS
-from fredbench.presets import PRESETS
-from fredbench.progress import say
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
-from fredbench.store import Store
+from fredbench.foundation.device import resolve_device, use_threads
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.progress import say
+from fredbench.recipes.methods import METHODS
+from fredbench.recipes.presets import PRESETS
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs import distillation
+from fredbench.runs.estimation import duration, estimate, too_long, worth_estimating
+from fredbench.runs.spec import Spec
+from fredbench.runs.store import Store
 
 __all__ = ["command"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fredbench.cli.options import data_options, examples, format_option, store_option
-from fredbench.errors import CheckFailedError
+from fredbench.foundation.errors import CheckFailedError
 
 __all__ = ["command"]
 
@@ -21,8 +21,8 @@ def command(form: str, store: Path, data: Path | None, offline: bool) -> None:
 
     Nothing is fetched and no picture is decoded. Exit code 1 only when something that every run needs is broken.
     """
+    from fredbench.cli.diagnosis import examine
     from fredbench.datasets import data_root
-    from fredbench.diagnosis import examine
     from fredbench.report.table import simple_table
 
     findings = examine(store, data_root(data))

@@ -9,12 +9,12 @@ from pathlib import Path
 import click
 
 from fredbench import networks
-from fredbench.api import evaluate
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.datasets import Dataset, load_dataset
+from fredbench.evaluation.rows import Row
+from fredbench.execution.api import evaluate
 from fredbench.report.table import network_table
-from fredbench.rows import Row
-from fredbench.store import RunFolder, Store
+from fredbench.runs.store import RunFolder, Store
 
 __all__ = ["command"]
 

@@ -8,18 +8,18 @@ from typing import Any
 
 import click
 
-from fredbench.assembly import expert_spec, real_pictures
 from fredbench.cli.options import data_options, device_option, examples, set_option, store_option
-from fredbench.config import from_mapping
 from fredbench.datasets import load_dataset
-from fredbench.device import resolve_device, use_threads
-from fredbench.estimation import duration
-from fredbench.experts import FOLDER, ExpertStore
-from fredbench.memory import exhaustion_told
+from fredbench.foundation.config import from_mapping
+from fredbench.foundation.device import resolve_device, use_threads
+from fredbench.foundation.memory import exhaustion_told
+from fredbench.foundation.progress import say
 from fredbench.objectives.trajectory import TMConfig
-from fredbench.presets import PRESETS
-from fredbench.progress import say
-from fredbench.resolution import Request, resolve
+from fredbench.recipes.presets import PRESETS
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.assembly import expert_spec, real_pictures
+from fredbench.runs.estimation import duration
+from fredbench.training.experts import FOLDER, ExpertStore
 
 __all__ = ["command"]
 

@@ -8,10 +8,10 @@ import click
 
 from fredbench.cli.options import examples, store_option
 from fredbench.cli.show import opened
-from fredbench.errors import UsageError
-from fredbench.exporting import FORMS, export, rounding_loss
-from fredbench.progress import say
-from fredbench.store import Store
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.progress import say
+from fredbench.runs.exporting import FORMS, export, rounding_loss
+from fredbench.runs.store import Store
 
 __all__ = ["command"]
 

@@ -9,9 +9,9 @@ from typing import Any
 import click
 
 from fredbench.cli.options import examples, format_option, store_option
-from fredbench.errors import ArtefactError
-from fredbench.progress import say
-from fredbench.registry import Registry
+from fredbench.foundation.errors import ArtefactError
+from fredbench.foundation.progress import say
+from fredbench.foundation.registry import Registry
 from fredbench.report.table import simple_table
 
 __all__ = ["command"]
@@ -31,7 +31,7 @@ def _datasets(store: Path) -> _Table:
 
 
 def _methods(store: Path) -> _Table:
-    from fredbench.methods import METHODS
+    from fredbench.recipes.methods import METHODS
 
     lines = [
         (m.name, m.objective, m.parameterization, m.paper, m.verified, "; ".join(m.notes())) for m in METHODS.values()
@@ -71,7 +71,7 @@ def _suites(store: Path) -> _Table:
 
 
 def _runs(store: Path) -> _Table:
-    from fredbench.store import Store
+    from fredbench.runs.store import Store
 
     head = ("run", "dataset", "method", "objective", "parameterization", "ipc", "iterations", "preset", "seed", "state")
     lines: list[Sequence[Any]] = []

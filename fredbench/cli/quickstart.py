@@ -7,20 +7,20 @@ from pathlib import Path
 
 import click
 
-from fredbench import distillation
 from fredbench.cli.options import device_option, examples, format_option, store_option
 from fredbench.datasets import load_dataset
-from fredbench.device import resolve_device, use_threads
-from fredbench.domains import TestDomains
-from fredbench.environment import environment
-from fredbench.evaluation import Entrant, Evaluation, with_companions
-from fredbench.progress import say
+from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.tables import Entrant, Evaluation, with_companions
+from fredbench.foundation.device import resolve_device, use_threads
+from fredbench.foundation.environment import environment
+from fredbench.foundation.progress import say
+from fredbench.recipes.reproducing import distill_command
+from fredbench.recipes.resolution import Request, resolve
 from fredbench.report.html import write_page
 from fredbench.report.table import corruption_table
-from fredbench.reproducing import distill_command
-from fredbench.resolution import Request, resolve
-from fredbench.store import Store
-from fredbench.suites import suite_named
+from fredbench.runs import distillation
+from fredbench.runs.store import Store
+from fredbench.suites.corruption import suite_named
 
 __all__ = ["command"]
 

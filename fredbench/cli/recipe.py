@@ -10,9 +10,9 @@ import click
 
 from fredbench.cli.options import data_options, examples, format_option, set_option
 from fredbench.datasets import load_dataset
-from fredbench.presets import PRESETS
+from fredbench.recipes.presets import PRESETS
+from fredbench.recipes.resolution import Request, explained
 from fredbench.report.table import simple_table
-from fredbench.resolution import Request, explained
 
 __all__ = ["command"]
 

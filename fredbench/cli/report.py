@@ -11,19 +11,19 @@ from typing import Any
 
 import click
 
-from fredbench.api import evaluate
 from fredbench.cli.corrupt_eval import finished_runs
 from fredbench.cli.options import data_options, device_option, examples, store_option
 from fredbench.datasets import load_dataset
-from fredbench.device import resolve_device, use_threads
-from fredbench.environment import environment
-from fredbench.errors import UsageError
+from fredbench.execution.api import evaluate
+from fredbench.foundation.device import resolve_device, use_threads
+from fredbench.foundation.environment import environment
+from fredbench.foundation.errors import UsageError
+from fredbench.recipes.reproducing import distill_command
 from fredbench.report.figures import distinct_labels
 from fredbench.report.html import Section, write_sections
-from fredbench.reproducing import distill_command
-from fredbench.store import RunFolder, Store
-from fredbench.suites import CorruptionSuite, suite_named, suite_names
-from fredbench.synset import load
+from fredbench.runs.store import RunFolder, Store
+from fredbench.runs.synset import load
+from fredbench.suites.corruption import CorruptionSuite, suite_named, suite_names
 
 __all__ = ["command"]
 

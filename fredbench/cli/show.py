@@ -10,12 +10,12 @@ from typing import Any
 import click
 
 from fredbench.cli.options import examples, format_option, store_option
-from fredbench.errors import UsageError
-from fredbench.files import write_bytes
-from fredbench.progress import say
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.files import write_bytes
+from fredbench.foundation.progress import say
 from fredbench.report.table import simple_table
-from fredbench.store import RunFolder, Store
-from fredbench.synset import Synset, load
+from fredbench.runs.store import RunFolder, Store
+from fredbench.runs.synset import Synset, load
 
 __all__ = ["command", "opened"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fredbench.cli.options import data_options, device_option, examples, store_option
-from fredbench.suites import suite_named
+from fredbench.suites.corruption import suite_named
 
 __all__ = ["baseline_command"]
 
@@ -44,11 +44,11 @@ def baseline_command(
     Corruption errors (mCE) are relative to that network. Its cells stay in the store; a stopped run goes on.
     """
     from fredbench import networks
-    from fredbench.baselines import measure_baseline, to_toml
     from fredbench.datasets import data_root, load_dataset
-    from fredbench.device import resolve_device, use_threads
-    from fredbench.domains import domains_of
-    from fredbench.training import TrainingRecipe
+    from fredbench.evaluation.baselines import measure_baseline, to_toml
+    from fredbench.evaluation.domains import domains_of
+    from fredbench.foundation.device import resolve_device, use_threads
+    from fredbench.training.loop import TrainingRecipe
 
     suite = suite_named(name)
     dataset = load_dataset(suite.dataset, root=data, offline=offline)

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fredbench.cli.options import data_options, device_option, examples, format_option, joined, store_option
-from fredbench.errors import UsageError
-from fredbench.grids import Grid, Place, grid_named
-from fredbench.presets import PRESETS
+from fredbench.foundation.errors import UsageError
+from fredbench.recipes.presets import PRESETS
+from fredbench.suites.grids import Grid, Place, grid_named
 
 if TYPE_CHECKING:
-    from fredbench.sweep import Sweep
+    from fredbench.execution.inline import Sweep
 
 __all__ = ["plan_command", "run_command"]
 
@@ -59,8 +59,8 @@ def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
 
     Run the same command again to go on with a grid that was stopped. A cell that fails is reported, the others go on.
     """
-    from fredbench.environment import environment
-    from fredbench.files import write_json
+    from fredbench.foundation.environment import environment
+    from fredbench.foundation.files import write_json
     from fredbench.report.results import results_document, results_table
 
     sweep = _sweep(**asked)
@@ -91,9 +91,9 @@ def _sweep(
 ) -> Sweep:
     """The part of the grid `name` that is asked for, with its dataset loaded."""
     from fredbench.datasets import data_root, load_dataset
-    from fredbench.device import resolve_device, use_threads
-    from fredbench.store import Store
-    from fredbench.sweep import Sweep
+    from fredbench.execution.inline import Sweep
+    from fredbench.foundation.device import resolve_device, use_threads
+    from fredbench.runs.store import Store
 
     grid = grid_named(name)
     place = _part(grid, grid.place(dataset), ipcs, preset, limit)

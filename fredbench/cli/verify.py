@@ -6,11 +6,11 @@ from pathlib import Path
 
 import click
 
-from fredbench.auditing import audit
 from fredbench.cli.options import examples, format_option, store_option
-from fredbench.errors import CheckFailedError
+from fredbench.foundation.errors import CheckFailedError
 from fredbench.report.table import simple_table
-from fredbench.store import Store
+from fredbench.runs.auditing import audit
+from fredbench.runs.store import Store
 
 __all__ = ["command"]
 

@@ -13,7 +13,7 @@ from fredbench.corruptions.compiling import Array, compiled, inlined
 from fredbench.corruptions.filters import smooth_fields
 from fredbench.corruptions.resampling import resized
 from fredbench.corruptions.severities import ELASTIC_UNIT, Family, Row
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 
 __all__ = ["contrast", "elastic_transform", "jpeg_compression", "pixelate", "saturate"]
 

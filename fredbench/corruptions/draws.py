@@ -19,7 +19,7 @@ from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, UInt64
 
 from fredbench.corruptions.compiling import Array, compiled, inlined
 from fredbench.corruptions.photons import poisson_tables
-from fredbench.rng import Stream
+from fredbench.foundation.rng import Stream
 
 __all__ = [
     "angles", "choices", "impulses", "normals", "offsets", "picture_keys", "poisson_counts", "substream", "uniforms",

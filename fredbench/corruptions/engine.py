@@ -14,7 +14,7 @@ from fredbench.corruptions.indices import evenly_spaced
 from fredbench.corruptions.severities import Family, Row, family_of, parameters
 from fredbench.corruptions.spatter import spatter
 from fredbench.corruptions.textures import FrostSource, Textures, load_textures
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 
 __all__ = ["ARCHIVE_QUALITY", "as_pictures", "corrupt", "corrupt_into", "evenly_spaced"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int64
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 
 __all__ = ["evenly_spaced"]
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from fredbench.corruptions.compiling import Array
 from fredbench.corruptions.textures import FrostSource
-from fredbench.files import storage_errors
+from fredbench.foundation.files import storage_errors
 
 __all__ = ["Bench", "EngineName", "Job", "Setup"]
 

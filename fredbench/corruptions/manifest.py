@@ -26,8 +26,8 @@ from jaxtyping import Shaped, UInt8
 from fredbench import __version__
 from fredbench.corruptions.jobs import EngineName
 from fredbench.corruptions.severities import ALL, Family, family_of
-from fredbench.errors import ArtefactError, StorageError, UsageError
-from fredbench.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json
+from fredbench.foundation.errors import ArtefactError, StorageError, UsageError
+from fredbench.foundation.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json
 
 __all__ = ["Request", "claim_folder", "finish_set", "intact_files", "write_record"]
 

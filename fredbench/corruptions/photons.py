@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import UInt16, UInt32
 
 from fredbench.corruptions.compiling import Array, compiled, inlined
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 
 __all__ = ["poisson_tables"]
 

@@ -12,9 +12,9 @@ from PIL import Image, ImageDraw, ImageFont
 from fredbench.corruptions.engine import as_pictures, corrupt
 from fredbench.corruptions.severities import NAMES
 from fredbench.corruptions.textures import FrostSource
-from fredbench.errors import UsageError
-from fredbench.files import atomic_path
-from fredbench.progress import Progress
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.files import atomic_path
+from fredbench.foundation.progress import Progress
 
 __all__ = ["preview"]
 

@@ -17,8 +17,8 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from fredbench.errors import CompatibilityError, UsageError
-from fredbench.rng import Stream
+from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.foundation.rng import Stream
 
 __all__ = ["check_request", "corrupt_with_package", "installed_version", "limitations"]
 

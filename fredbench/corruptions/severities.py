@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final, Literal, TypeAlias
 
-from fredbench.errors import UnknownNameError, UsageError
+from fredbench.foundation.errors import UnknownNameError, UsageError
 
 __all__ = [
     "ALL", "ELASTIC_UNIT", "EXTRAS", "NAMES", "PROFILES", "STOCHASTIC", "Family", "family_of", "parameters",

@@ -19,8 +19,8 @@ import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
 from fredbench.corruptions.severities import Family
-from fredbench.errors import DataError, UsageError
-from fredbench.rng import Stream
+from fredbench.foundation.errors import DataError, UsageError
+from fredbench.foundation.rng import Stream
 
 __all__ = ["FILES", "FrostSource", "Textures", "frost_folder", "load_textures"]
 

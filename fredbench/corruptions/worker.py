@@ -18,7 +18,7 @@ __all__ = ["main", "serve"]
 
 def _answer(line: str, bench: Any) -> dict[str, Any]:
     from fredbench.corruptions.jobs import Job
-    from fredbench.errors import FredbenchError
+    from fredbench.foundation.errors import FredbenchError
 
     try:
         return {"done": bench.do(Job(**json.loads(line)))}

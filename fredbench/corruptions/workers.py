@@ -14,9 +14,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import fredbench
-from fredbench import errors
 from fredbench.corruptions.jobs import Bench, Job, Setup
-from fredbench.errors import FredbenchError
+from fredbench.foundation import errors
+from fredbench.foundation.errors import FredbenchError
 
 __all__ = ["available_processors", "run_jobs"]
 

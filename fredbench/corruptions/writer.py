@@ -25,9 +25,9 @@ from fredbench.corruptions.reference import check_request
 from fredbench.corruptions.severities import ALL, NAMES, family_of, parameters
 from fredbench.corruptions.textures import FrostSource, load_textures
 from fredbench.corruptions.workers import available_processors, run_jobs
-from fredbench.errors import StorageError, UsageError
-from fredbench.files import atomic_path, sha256_of, storage_errors
-from fredbench.progress import Progress, say
+from fredbench.foundation.errors import StorageError, UsageError
+from fredbench.foundation.files import atomic_path, sha256_of, storage_errors
+from fredbench.foundation.progress import Progress, say
 
 __all__ = ["write_set"]
 

@@ -12,9 +12,9 @@ from fredbench.datasets.core import Dataset, Source
 from fredbench.datasets.download import fetch
 from fredbench.datasets.family import Family
 from fredbench.datasets.resize import Geometry, geometry_from
-from fredbench.errors import DataError, UnknownNameError, UsageError
-from fredbench.progress import say
-from fredbench.registry import Registry
+from fredbench.foundation.errors import DataError, UnknownNameError, UsageError
+from fredbench.foundation.progress import say
+from fredbench.foundation.registry import Registry
 
 __all__ = [
     "DATASETS",

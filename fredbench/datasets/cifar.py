@@ -21,7 +21,7 @@ from fredbench.datasets.family import Family, RemoteFile
 from fredbench.datasets.packed import find_packed
 from fredbench.datasets.resize import Geometry
 from fredbench.datasets.unpickling import restricted_loads
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["CIFAR10", "CIFAR100", "find_official"]
 

@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from fredbench.datasets.resize import Geometry
-from fredbench.errors import DataError, UsageError
-from fredbench.files import canonical_json
+from fredbench.foundation.errors import DataError, UsageError
+from fredbench.foundation.files import canonical_json
 
 __all__ = [
     "Dataset",

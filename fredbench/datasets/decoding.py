@@ -15,8 +15,8 @@ from jaxtyping import Int64, UInt8
 from PIL import Image
 
 from fredbench.datasets.resize import Geometry
-from fredbench.errors import DataError
-from fredbench.progress import Progress
+from fredbench.foundation.errors import DataError
+from fredbench.foundation.progress import Progress
 
 __all__ = ["decode_all", "in_threads", "picture_sizes", "rgb_picture"]
 

@@ -18,7 +18,7 @@ from jaxtyping import Float64, Int64, UInt8
 from fredbench.datasets.core import Source, Split
 from fredbench.datasets.family import Family
 from fredbench.datasets.resize import Geometry, bilinear
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["DIGITS", "digits_arrays", "digits_table", "find_digits"]
 

@@ -15,9 +15,9 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from fredbench.datasets.family import Family, RemoteFile
-from fredbench.errors import DataError
-from fredbench.files import storage_errors
-from fredbench.progress import Progress, say
+from fredbench.foundation.errors import DataError
+from fredbench.foundation.files import storage_errors
+from fredbench.foundation.progress import Progress, say
 
 __all__ = ["checksum_of", "fetch", "fetch_file"]
 

@@ -21,7 +21,7 @@ from fredbench.datasets.decoding import decode_all, picture_sizes, rgb_picture
 from fredbench.datasets.family import Family
 from fredbench.datasets.manifest import MANIFEST
 from fredbench.datasets.resize import Geometry, geometry_from
-from fredbench.errors import DataError, UsageError
+from fredbench.foundation.errors import DataError, UsageError
 
 __all__ = ["TEST_FOLDERS", "open_folder", "pictures_below", "read_pictures", "stored_sizes"]
 

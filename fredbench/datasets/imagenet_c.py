@@ -17,7 +17,7 @@ from jaxtyping import Int64, UInt8
 from fredbench.datasets.image_folder import read_pictures, stored_sizes
 from fredbench.datasets.imagenet_subsets import class_listing, validation_shortfall
 from fredbench.datasets.resize import Geometry
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["ImageNetC", "Listing"]
 

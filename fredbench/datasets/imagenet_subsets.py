@@ -24,7 +24,7 @@ from fredbench.datasets.family import Family
 from fredbench.datasets.image_folder import TEST_FOLDERS, pictures_below, read_pictures, stored_sizes
 from fredbench.datasets.packed import find_packed
 from fredbench.datasets.resize import Geometry
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = [
     "IMAGEFRUIT",

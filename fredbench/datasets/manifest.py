@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["FORMAT", "MANIFEST", "Manifest", "SplitRecord", "read_manifest"]
 

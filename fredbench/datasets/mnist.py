@@ -18,7 +18,7 @@ from fredbench.datasets.core import FileRecord, Source, Split
 from fredbench.datasets.family import Family, RemoteFile
 from fredbench.datasets.packed import find_packed
 from fredbench.datasets.resize import Geometry
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["FASHION_MNIST", "MNIST", "find_idx", "parse_idx"]
 

@@ -24,9 +24,9 @@ from fredbench.datasets.decoding import decode_all, in_threads, picture_sizes, r
 from fredbench.datasets.family import Family
 from fredbench.datasets.manifest import MANIFEST, Manifest, SplitRecord, read_manifest
 from fredbench.datasets.resize import Geometry, geometry_from
-from fredbench.errors import DataError, UsageError
-from fredbench.files import sha256_of
-from fredbench.progress import Progress
+from fredbench.foundation.errors import DataError, UsageError
+from fredbench.foundation.files import sha256_of
+from fredbench.foundation.progress import Progress
 
 __all__ = ["find_packed", "open_packed", "packed_labels", "packed_source", "read_packed_split"]
 

@@ -18,9 +18,9 @@ from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.core import Dataset, Split
 from fredbench.datasets.decoding import in_threads
 from fredbench.datasets.manifest import FORMAT, MANIFEST
-from fredbench.errors import DataError, UsageError
-from fredbench.files import storage_errors, write_json
-from fredbench.progress import Progress
+from fredbench.foundation.errors import DataError, UsageError
+from fredbench.foundation.files import storage_errors, write_json
+from fredbench.foundation.progress import Progress
 
 __all__ = ["pack_dataset", "sheet_grid"]
 

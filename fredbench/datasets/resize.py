@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Float64, UInt8
 from PIL import Image
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 
 __all__ = ["Geometry", "bilinear", "geometry_from"]
 

@@ -16,7 +16,7 @@ from fredbench.datasets.core import FileRecord, Source, Split
 from fredbench.datasets.family import Family, RemoteFile
 from fredbench.datasets.packed import find_packed
 from fredbench.datasets.resize import Geometry
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["SVHN", "find_matlab"]
 

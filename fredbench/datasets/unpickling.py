@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["restricted_loads"]
 

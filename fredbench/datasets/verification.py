@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fredbench.datasets.core import Dataset, FileRecord
 from fredbench.datasets.download import checksum_of
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 __all__ = ["SplitReport", "verify_dataset"]
 

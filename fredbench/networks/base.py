@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench.errors import CompatibilityError, UsageError
-from fredbench.rng import Stream
+from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.foundation.rng import Stream
 
 __all__ = [
     "Builder",

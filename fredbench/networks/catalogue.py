@@ -6,7 +6,9 @@ import functools
 
 import torch
 
-from fredbench.errors import UnknownNameError, UsageError
+from fredbench.foundation.errors import UnknownNameError, UsageError
+from fredbench.foundation.registry import Registry
+from fredbench.foundation.rng import Stream
 from fredbench.networks.base import Builder, Network, Signature
 from fredbench.networks.convnet import ConvNet, ConvNetConfig
 from fredbench.networks.frepo import FRePoNet
@@ -15,8 +17,6 @@ from fredbench.networks.resnet import ResNet, ResNetConfig
 from fredbench.networks.small import LeNet, Perceptron
 from fredbench.networks.stacks import AlexNet, Vgg11
 from fredbench.networks.timm_bridge import TimmNetwork
-from fredbench.registry import Registry
-from fredbench.rng import Stream
 
 __all__ = ["NETWORKS", "build", "canonical_name", "initialise", "outline"]
 

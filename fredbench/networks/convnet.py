@@ -10,7 +10,7 @@ from typing import get_args
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 from fredbench.networks.base import ConvolutionalNetwork, Signature
 from fredbench.networks.layers import Activation, Norm, Pooling, activation_layer, norm_layer, pooling_layer
 

@@ -8,11 +8,11 @@ import re
 import torch
 from torch import nn
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks.base import ConvolutionalNetwork, Signature
 from fredbench.networks.convnet import default_depth
 from fredbench.networks.pooling import AveragePool
-from fredbench.rng import Stream
 
 __all__ = ["FRePoNet"]
 

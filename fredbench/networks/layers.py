@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fredbench.errors import UnknownNameError
+from fredbench.foundation.errors import UnknownNameError
 from fredbench.networks.pooling import AveragePool
 
 __all__ = ["Activation", "Norm", "Pooling", "Swish", "activation_layer", "norm_layer", "pooling_layer"]

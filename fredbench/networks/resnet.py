@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 from fredbench.networks.base import Network, Signature
 from fredbench.networks.layers import Norm, norm_layer
 from fredbench.networks.pooling import AveragePool

@@ -6,7 +6,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 from fredbench.networks.base import Network, Signature
 
 __all__ = ["LeNet", "Perceptron"]

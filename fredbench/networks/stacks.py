@@ -5,7 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 from fredbench.networks.base import ConvolutionalNetwork, Signature
 from fredbench.networks.layers import Norm, norm_layer
 

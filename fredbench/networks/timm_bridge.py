@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench.errors import CompatibilityError, UsageError
+from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks.base import Network, Signature
-from fredbench.rng import Stream
 
 __all__ = ["TimmNetwork"]
 

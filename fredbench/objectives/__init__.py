@@ -1,7 +1,7 @@
 """What is matched between real and synthetic pictures. One file an objective; none knows how pictures are stored."""
 
+from fredbench.foundation.registry import Registry
 from fredbench.objectives.base import Context, ExpertSource, Objective, Synthetic, Trajectories, Update
-from fredbench.registry import Registry
 
 __all__ = ["OBJECTIVES", "Context", "ExpertSource", "Objective", "Synthetic", "Trajectories", "Update"]
 
@@ -28,6 +28,12 @@ OBJECTIVES.register(
     "fredbench.objectives.idc:IDCMatching",
     summary="gradients of a network that learns from real pictures alongside (IDC)",
 )
-OBJECTIVES.register("kip", "fredbench.objectives.kip:KernelInducingPoints", summary="regression on an NTK (KIP)")
-OBJECTIVES.register("label-solve", "fredbench.objectives.kip:LabelSolve", summary="the best labels of fixed pictures")
-OBJECTIVES.register("frepo", "fredbench.objectives.frepo:FRePo", summary="regression on a pool's features (FRePo)")
+OBJECTIVES.register(
+    "kip", "fredbench.objectives.kernel_regression:KernelInducingPoints", summary="regression on an NTK (KIP)"
+)
+OBJECTIVES.register(
+    "label-solve", "fredbench.objectives.kernel_regression:LabelSolve", summary="the best labels of fixed pictures"
+)
+OBJECTIVES.register(
+    "frepo", "fredbench.objectives.feature_regression:FRePo", summary="regression on a pool's features (FRePo)"
+)

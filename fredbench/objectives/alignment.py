@@ -17,15 +17,15 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from fredbench import augmentation
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.objectives.distribution import class_means, distribution_loss
 from fredbench.objectives.gradient import matching_gradient, pull_back
-from fredbench.pictures import TensorPictures
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe, predict, train
+from fredbench.training import augmentation
+from fredbench.training.batches import TensorPictures
+from fredbench.training.loop import TrainingRecipe, predict, train
 
 __all__ = [
     "CAFEConfig",

@@ -17,11 +17,11 @@ from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
-from fredbench.optimisation import ParameterGroup
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe
+from fredbench.training.batches import RealPictures
+from fredbench.training.loop import TrainingRecipe
+from fredbench.training.optimisation import ParameterGroup
 
 __all__ = ["Context", "ExpertSource", "Objective", "Synthetic", "Trajectories", "Update"]
 

@@ -10,11 +10,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from fredbench import augmentation
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
-from fredbench.rng import Stream
+from fredbench.training import augmentation
 
 __all__ = ["DMConfig", "DistributionMatching", "class_means", "distribution_loss"]
 

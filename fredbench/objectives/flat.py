@@ -18,9 +18,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from fredbench.errors import CompatibilityError, ResourceError
+from fredbench.foundation.errors import CompatibilityError, ResourceError
 from fredbench.networks import Network
-from fredbench.training import cross_entropy
+from fredbench.training.loop import cross_entropy
 
 __all__ = ["Derivatives", "FlatNetwork"]
 

@@ -15,13 +15,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
-from fredbench.pictures import TensorPictures
-from fredbench.rng import Stream
-from fredbench.stages import apply_stages, parse_stages, sample_stages
-from fredbench.training import TrainingRecipe, cross_entropy, train
+from fredbench.training.batches import TensorPictures
+from fredbench.training.loop import TrainingRecipe, cross_entropy, train
+from fredbench.training.stages import apply_stages, parse_stages, sample_stages
 
 __all__ = [
     "DCConfig",

@@ -15,7 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench.errors import CompatibilityError, UsageError
+from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import ConvNet, Network
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.objectives.gradient import (
@@ -28,10 +29,9 @@ from fredbench.objectives.gradient import (
     siamese_pair,
     weight_gradients,
 )
-from fredbench.pictures import TensorPictures
-from fredbench.rng import Stream
-from fredbench.stages import parse_stages
-from fredbench.training import TrainingRecipe, network_optimiser, train_epoch
+from fredbench.training.batches import TensorPictures
+from fredbench.training.loop import TrainingRecipe, network_optimiser, train_epoch
+from fredbench.training.stages import parse_stages
 
 __all__ = ["IDCConfig", "IDCMatching", "block_maps", "convolution_distance", "distance", "feature_distance"]
 

@@ -13,15 +13,15 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from fredbench import augmentation
-from fredbench.device import tf32
-from fredbench.errors import ArtefactError, CompatibilityError, UsageError
+from fredbench.foundation.device import tf32
+from fredbench.foundation.errors import ArtefactError, CompatibilityError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.objectives.base import Context, Objective, Synthetic, Trajectories, Update
 from fredbench.objectives.flat import Derivatives, FlatNetwork
 from fredbench.objectives.unrolling import GRADIENTS, InnerStep, Segment, unrolled_loss
-from fredbench.optimisation import ParameterGroup
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe
+from fredbench.training import augmentation
+from fredbench.training.loop import TrainingRecipe
+from fredbench.training.optimisation import ParameterGroup
 
 __all__ = ["TMConfig", "TrajectoryMatching", "inner_steps", "start_bound"]
 
@@ -41,7 +41,7 @@ def _own_chunk(network: FlatNetwork, device: str) -> int:
 
 @dataclass(frozen=True)
 class TMConfig:
-    """The matching and its experts; published values by dataset and IPC stand in `fredbench.methods`.
+    """The matching and its experts; published values by dataset and IPC stand in `fredbench.recipes.methods`.
 
     steps: N, steps of the student. expert_epochs: M, epochs of the expert that they should cover. start_from,
     start_epochs: the start is drawn uniformly from start_from .. start_epochs - 1 (T+). growth_iterations: over these

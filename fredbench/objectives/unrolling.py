@@ -23,9 +23,9 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from fredbench import augmentation
 from fredbench.objectives.flat import Derivatives, FlatNetwork
-from fredbench.training import cross_entropy
+from fredbench.training import augmentation
+from fredbench.training.loop import cross_entropy
 
 __all__ = [
     "GRADIENTS",

@@ -1,8 +1,8 @@
 """What is stored, and how it becomes pictures. One file a parameterization; none knows of losses."""
 
+from fredbench.foundation.registry import Registry
 from fredbench.parameterizations.base import Auxiliary, Parameterization, State, StoredRole
 from fredbench.parameterizations.labels import LabelConfig, labelled
-from fredbench.registry import Registry
 
 __all__ = ["PARAMETERIZATIONS", "Auxiliary", "LabelConfig", "Parameterization", "State", "StoredRole", "labelled"]
 

@@ -14,10 +14,10 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
-from fredbench.budget import Budget, Ledger
-from fredbench.optimisation import ParameterGroup
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.foundation.rng import Stream
+from fredbench.parameterizations.budget import Budget, Ledger
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import ParameterGroup
 
 __all__ = ["Auxiliary", "Parameterization", "State", "StoredRole", "class_ordered_labels"]
 

@@ -18,11 +18,11 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench import networks
-from fredbench.errors import UsageError
-from fredbench.optimisation import Optimisers, ParameterGroup
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Auxiliary
-from fredbench.rng import Stream
-from fredbench.training import cross_entropy, descend
+from fredbench.training.loop import cross_entropy, descend
+from fredbench.training.optimisation import Optimisers, ParameterGroup
 
 __all__ = [
     "Contrast",

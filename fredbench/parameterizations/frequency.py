@@ -16,15 +16,15 @@ import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
-from fredbench.budget import Budget, Ledger
-from fredbench.config import late
-from fredbench.errors import ArtefactError, BudgetError, UsageError
-from fredbench.optimisation import OptimiserName, ParameterGroup
+from fredbench.foundation.config import late
+from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
+from fredbench.parameterizations.budget import Budget, Ledger
 from fredbench.parameterizations.transforms import Transform, TransformName, transform_named
 from fredbench.parameterizations.wavelets import Wavelet
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import OptimiserName, ParameterGroup
 
 __all__ = ["FreD", "FreDConfig", "explained_variance", "pack_mask", "top_positions", "unpack_mask"]
 

@@ -19,13 +19,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from fredbench.budget import Budget, Ledger
-from fredbench.errors import ArtefactError, BudgetError, UsageError
-from fredbench.optimisation import OptimiserName, ParameterGroup
+from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Auxiliary, Parameterization, State, StoredRole, class_ordered_labels
+from fredbench.parameterizations.budget import Budget, Ledger
 from fredbench.parameterizations.contrast import Contrast, ContrastConfig
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import OptimiserName, ParameterGroup
 
 __all__ = ["Hallucination", "HallucinationConfig", "Hallucinator", "hallucinate"]
 

@@ -18,12 +18,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from fredbench.budget import Budget, Ledger
-from fredbench.errors import ArtefactError, UsageError
-from fredbench.optimisation import OptimiserName, ParameterGroup
+from fredbench.foundation.errors import ArtefactError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Auxiliary, Parameterization, State, StoredRole
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.parameterizations.budget import Budget, Ledger
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import OptimiserName, ParameterGroup
 
 __all__ = ["LabelConfig", "Labelled", "labelled", "project_to_simplex", "soft_labels"]
 

@@ -17,13 +17,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
-from fredbench.budget import Budget, Ledger
-from fredbench.config import late
-from fredbench.errors import ArtefactError, BudgetError, UsageError
-from fredbench.optimisation import OptimiserName, ParameterGroup
+from fredbench.foundation.config import late
+from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.parameterizations.budget import Budget, Ledger
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import OptimiserName, ParameterGroup
 
 __all__ = ["Formation", "MultiFormation", "MultiFormationConfig", "cut", "enlarge", "formations", "mosaic"]
 

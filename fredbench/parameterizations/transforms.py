@@ -23,7 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fredbench.errors import UnknownNameError
+from fredbench.foundation.errors import UnknownNameError
 from fredbench.parameterizations.fourier import inverse_real_dft2, real_dft2
 from fredbench.parameterizations.wavelets import Wavelet, dwt2, inverse_dwt2
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import replace
 
-from fredbench.errors import CompatibilityError
+from fredbench.foundation.errors import CompatibilityError
 from fredbench.recipes.hallucination import hallucination_settings
 from fredbench.recipes.settings import Setting, Settings, chosen
 from fredbench.recipes.trajectory import IMAGENET_SUBSETS, MANY, WHITENED

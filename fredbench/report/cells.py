@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from fredbench.evaluation.rows import Row
+from fredbench.evaluation.statistics import Sample, spread_between
 from fredbench.report.columns import Column, further_columns
 from fredbench.report.table import SHORT
-from fredbench.rows import Row
-from fredbench.statistics import Sample, spread_between
 
 __all__ = ["accuracy_lines", "heads", "leaders"]
 

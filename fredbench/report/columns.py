@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from fredbench.rows import CLEAN_CROP, Row
-from fredbench.statistics import Sample
+from fredbench.evaluation.rows import CLEAN_CROP, Row
+from fredbench.evaluation.statistics import Sample
 
 __all__ = ["Column", "further_columns"]
 

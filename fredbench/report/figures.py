@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from fredbench.rows import Row
+from fredbench.evaluation.rows import Row
 
 __all__ = ["Theme", "corruption_figure", "distinct_labels", "panel_figure", "severity_figure"]
 

@@ -15,14 +15,14 @@ from typing import Any
 import jinja2
 
 import fredbench
-from fredbench.files import write_text
+from fredbench.evaluation.rows import Row
+from fredbench.foundation.files import write_text
 from fredbench.report.cells import accuracy_lines, heads
 from fredbench.report.figures import corruption_figure, distinct_labels, panel_figure, severity_figure
 from fredbench.report.pictures import class_pictures, frequency_masks, mask_png, pictures_per_class, strip_png
 from fredbench.report.table import notes, verdicts
-from fredbench.rows import Row
-from fredbench.suites import CorruptionSuite
-from fredbench.synset import Synset
+from fredbench.runs.synset import Synset
+from fredbench.suites.corruption import CorruptionSuite
 
 __all__ = ["Section", "render", "write_page", "write_sections"]
 

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Bool, Int64, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from fredbench.errors import CompatibilityError
+from fredbench.foundation.errors import CompatibilityError
 from fredbench.parameterizations.frequency import unpack_mask
-from fredbench.synset import Synset
+from fredbench.runs.synset import Synset
 
 __all__ = [
     "class_pictures",

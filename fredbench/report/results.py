@@ -8,10 +8,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from fredbench.evaluation.statistics import Sample, spread_between
+from fredbench.execution.inline import Outcome, Planned, Scored, Sweep
+from fredbench.recipes.reproducing import distill_command
 from fredbench.report.table import frame, simple_table
-from fredbench.reproducing import distill_command
-from fredbench.statistics import Sample, spread_between
-from fredbench.sweep import Outcome, Planned, Scored, Sweep
 
 __all__ = ["plan_table", "results_document", "results_table"]
 
@@ -41,7 +41,7 @@ def plan_table(sweep: Sweep, cells: Sequence[Planned], form: str) -> str:
 
 
 def results_table(sweep: Sweep, outcomes: Sequence[Outcome], form: str, environment: Mapping[str, Any]) -> str:
-    """The table in a format; JSON is `results_document`. `environment` as `fredbench.environment` gives it."""
+    """The table in a format; JSON is `results_document`. `environment`: as `foundation.environment` gives it."""
     if form == "json":
         return json.dumps(results_document(sweep, outcomes, environment), indent=1, allow_nan=False)
     if form == "csv":

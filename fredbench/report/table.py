@@ -9,9 +9,9 @@ from typing import Any
 import pandas
 from tabulate import tabulate
 
+from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
+from fredbench.evaluation.statistics import Sample, ahead_by_more_than_spread, spread_between
 from fredbench.report.columns import Column, further_columns
-from fredbench.rows import CLEAN_CROP, CorruptionScore, Row
-from fredbench.statistics import Sample, ahead_by_more_than_spread, spread_between
 
 __all__ = ["corruption_table", "frame", "network_table", "notes", "simple_table", "verdicts"]
 

@@ -10,10 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fredbench.config import from_mapping, to_mapping
 from fredbench.datasets import Dataset, Split, load_dataset
-from fredbench.errors import BudgetError, CheckFailedError, FredbenchError
-from fredbench.synset import Synset
+from fredbench.foundation.config import from_mapping, to_mapping
+from fredbench.foundation.errors import BudgetError, CheckFailedError, FredbenchError
+from fredbench.runs.synset import Synset
 
 __all__ = ["NETWORK", "GlobalGenerators", "check_artefact", "check_settings", "demand", "small_digits", "within_budget"]
 

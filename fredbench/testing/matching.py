@@ -10,12 +10,11 @@ from pathlib import Path
 import safetensors.torch
 import torch
 
-from fredbench.assembly import Distillation, expert_spec
 from fredbench.datasets import Dataset
-from fredbench.errors import CheckFailedError, FredbenchError
-from fredbench.experts import ExpertStore
+from fredbench.foundation.errors import CheckFailedError, FredbenchError
 from fredbench.objectives import OBJECTIVES
-from fredbench.resolution import Request, resolve
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.assembly import Distillation, expert_spec
 from fredbench.testing.common import (
     NETWORK,
     GlobalGenerators,
@@ -25,6 +24,7 @@ from fredbench.testing.common import (
     small_digits,
     within_budget,
 )
+from fredbench.training.experts import ExpertStore
 
 __all__ = ["check_objective", "check_pair"]
 

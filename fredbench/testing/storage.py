@@ -10,14 +10,14 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fredbench.assembly import Distillation
-from fredbench.budget import Budget
 from fredbench.datasets import Dataset
-from fredbench.errors import BudgetError, CheckFailedError, FredbenchError
+from fredbench.foundation.errors import BudgetError, CheckFailedError, FredbenchError
+from fredbench.foundation.rng import Stream
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS, State, StoredRole
-from fredbench.resolution import Request, resolve
-from fredbench.rng import Stream
+from fredbench.parameterizations.budget import Budget
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.assembly import Distillation
 from fredbench.testing.common import (
     NETWORK,
     GlobalGenerators,

@@ -14,10 +14,10 @@ from commands import TINY, Outcome, invoke
 
 from fredbench.corruptions import NAMES
 from fredbench.datasets import load_dataset
-from fredbench.domains import TestDomains
-from fredbench.evaluation import PROTOCOLS, Entrant, Evaluation
-from fredbench.store import Store
-from fredbench.suites import suite_named
+from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.tables import PROTOCOLS, Entrant, Evaluation
+from fredbench.runs.store import Store
+from fredbench.suites.corruption import suite_named
 
 DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
 SMALL = ("--limit", "20", "--severity", "1", "--severity", "3", "--threads", "1", "--offline")

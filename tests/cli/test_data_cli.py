@@ -12,7 +12,7 @@ from PIL import Image
 
 from fredbench.cli.data import command
 from fredbench.datasets import load_dataset
-from fredbench.errors import CheckFailedError, DataError, FredbenchError, UnknownNameError, UsageError
+from fredbench.foundation.errors import CheckFailedError, DataError, FredbenchError, UnknownNameError, UsageError
 
 
 def run(*arguments: object) -> Result:

@@ -10,7 +10,7 @@ from commands import TINY, Child, invoke, waiting
 
 import fredbench
 from fredbench.cli.distill import quick_command
-from fredbench.store import RunFolder
+from fredbench.runs.store import RunFolder
 
 DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from commands import invoke
 
-from fredbench import diagnosis
+from fredbench.cli import diagnosis
 from fredbench.datasets import DATASETS
-from fredbench.files import write_json
+from fredbench.foundation.files import write_json
 
 
 def _findings(*arguments: object) -> dict[str, dict[str, str]]:

@@ -13,7 +13,7 @@ from commands import ROOT, TINY, Child, interpret, invoke, waiting
 
 import fredbench
 from fredbench.cli import _COMMANDS, cli
-from fredbench.errors import (
+from fredbench.foundation.errors import (
     ArtefactError,
     BudgetError,
     CheckFailedError,

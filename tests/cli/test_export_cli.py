@@ -12,8 +12,8 @@ from made_rows import made_synset
 from PIL import Image
 
 import fredbench
-from fredbench.errors import CompatibilityError
-from fredbench.exporting import class_folders, export, rounding_loss
+from fredbench.foundation.errors import CompatibilityError
+from fredbench.runs.exporting import class_folders, export, rounding_loss
 
 
 def test_npz_holds_the_exact_values_and_opens_without_pickle(tiny_run: Path, tmp_path: Path) -> None:

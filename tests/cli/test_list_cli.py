@@ -10,11 +10,11 @@ from commands import interpret, invoke
 
 from fredbench.corruptions import ALL
 from fredbench.datasets import DATASETS
-from fredbench.methods import METHODS
 from fredbench.networks import NETWORKS
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS
-from fredbench.suite_reading import names_of
+from fredbench.recipes.methods import METHODS
+from fredbench.suites.reading import names_of
 
 KNOWN: dict[str, list[str]] = {
     "datasets": [*DATASETS, "folder:PATH", "packed:PATH"],

@@ -10,8 +10,8 @@ from commands import invoke
 
 from fredbench.corruptions import NAMES
 from fredbench.datasets import load_dataset
-from fredbench.suite_reading import names_of
-from fredbench.suites import suite_named
+from fredbench.suites.corruption import suite_named
+from fredbench.suites.reading import names_of
 
 
 def test_the_suites_are_listed() -> None:

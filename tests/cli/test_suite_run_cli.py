@@ -13,7 +13,7 @@ import pytest
 import tomli_w
 from commands import Child, Outcome, invoke, waiting
 
-from fredbench.spec import Spec
+from fredbench.runs.spec import Spec
 
 GRID = """
 kind = "grid"
@@ -184,7 +184,7 @@ def test_what_a_grid_does_not_have_is_refused(grid: Path, tmp_path: Path) -> Non
 def test_a_cell_of_many_hours_is_refused_unless_yes(
     grid: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from fredbench import estimation
+    from fredbench.runs import estimation
 
     monkeypatch.setattr(estimation, "LONG_SECONDS", 0)
     monkeypatch.setattr(estimation, "_FEW_ITERATIONS", 1)

@@ -12,7 +12,7 @@ import safetensors
 import safetensors.torch
 from commands import invoke
 
-from fredbench.files import canonical_json
+from fredbench.foundation.files import canonical_json
 
 
 def _results(out: str) -> dict[str, str]:

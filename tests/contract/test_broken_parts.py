@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor
 
-from fredbench.budget import Budget, Ledger
 from fredbench.datasets import Dataset
-from fredbench.errors import CheckFailedError
+from fredbench.foundation.errors import CheckFailedError
+from fredbench.foundation.rng import Stream
 from fredbench.objectives import OBJECTIVES, Synthetic, Update
 from fredbench.objectives.distribution import DistributionMatching
-from fredbench.optimisation import ParameterGroup
 from fredbench.parameterizations import PARAMETERIZATIONS, State, StoredRole
+from fredbench.parameterizations.budget import Budget, Ledger
 from fredbench.parameterizations.pixels import Pixels
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
 from fredbench.testing import check_objective, check_parameterization, small_digits
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import ParameterGroup
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ import pytest
 from commands import invoke
 
 import fredbench
-from fredbench.methods import METHODS, method_named
-from fredbench.store import Store
+from fredbench.recipes.methods import METHODS, method_named
+from fredbench.runs.store import Store
 
 ITERATIONS = 2
 NETWORK = "convnet-d3-w4-in"

@@ -11,13 +11,13 @@ import torch
 from spine import TINY_SETTINGS, set_of, spec_of
 
 import fredbench
-from fredbench.assembly import Distillation
-from fredbench.config import from_mapping
 from fredbench.datasets import Dataset
-from fredbench.errors import CompatibilityError, FredbenchError, UsageError
-from fredbench.methods import METHODS
+from fredbench.foundation.config import from_mapping
+from fredbench.foundation.errors import CompatibilityError, FredbenchError, UsageError
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.recipes.methods import METHODS
+from fredbench.runs.assembly import Distillation
 from fredbench.testing import (
     PARAMETERIZATION_CHECKS,
     Subject,

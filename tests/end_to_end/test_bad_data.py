@@ -17,10 +17,10 @@ from commands import TINY, invoke, refused
 from PIL import Image
 from spine import set_of, spec_of
 
-from fredbench.assembly import real_pictures
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.packing import pack_dataset
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
+from fredbench.runs.assembly import real_pictures
 
 IPC = ("--ipc", "1")
 ONE_STEP = ("--objective", "dm", "--preset", "quick", "--iterations", "1", *TINY)

@@ -14,10 +14,10 @@ import torch
 from commands import TINY, interpret, invoke, run_in_child
 
 import fredbench
-from fredbench.assembly import Distillation
 from fredbench.datasets import load_dataset
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.assembly import Distillation
+from fredbench.runs.spec import Spec
 
 DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
 

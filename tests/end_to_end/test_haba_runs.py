@@ -14,12 +14,12 @@ from commands import Child, invoke, waiting
 
 import fredbench
 from fredbench.datasets import load_dataset
-from fredbench.evaluation import Entrant, Evaluation
-from fredbench.pictures import AlternativePictures
+from fredbench.evaluation.tables import Entrant, Evaluation
 from fredbench.recipes import iterations_of, storage_settings
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
-from fredbench.store import RunFolder
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.spec import Spec
+from fredbench.runs.store import RunFolder
+from fredbench.training.batches import AlternativePictures
 
 TINY = (
     *("--preset", "quick", "--network", "convnet-d3-w8-in", "--threads", "1", "--offline"),
@@ -79,8 +79,8 @@ def test_all_renderings_are_exported(run: Path, tmp_path: Path, form: str) -> No
 
 
 def test_students_train_on_one_rendering_of_each_base(run: Path) -> None:
-    from fredbench.domains import TestDomains
-    from fredbench.suites import CorruptionSuite
+    from fredbench.evaluation.domains import TestDomains
+    from fredbench.suites.corruption import CorruptionSuite
 
     entrant, digits = Entrant.of(RunFolder(run)), load_dataset("digits")
     domains = TestDomains(CorruptionSuite.clean_only("digits"), digits, severities=(1,), limit=20)
@@ -143,7 +143,7 @@ def test_table_2_counts_the_hallucinators() -> None:
     counted = spec_of(
         ipc=2, objective="dm", parameterization="haba", overrides=("parameterization.count_hallucinators=true",)
     )
-    from fredbench.assembly import Distillation
+    from fredbench.runs.assembly import Distillation
 
     run = Distillation(counted.start(), load_dataset("digits"), torch.device("cpu"))
     assert (run.ledger.params, run.ledger.decoder_scalars, run.ledger.decoded) == (30_720 + HALLUCINATORS, 0, 50)

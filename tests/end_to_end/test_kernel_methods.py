@@ -101,7 +101,7 @@ def test_other_transforms_of_fred_under_every_objective(objective: str, transfor
 
 def test_published_recipes_are_filled_in() -> None:
     from fredbench.datasets import load_dataset
-    from fredbench.resolution import Request, resolve
+    from fredbench.recipes.resolution import Request, resolve
 
     digits = load_dataset("digits", offline=True)
     frepo = resolve(Request(ipc=1, method="frepo"), digits, device="cpu", threads=1)

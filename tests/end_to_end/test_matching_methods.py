@@ -12,13 +12,13 @@ import torch
 from commands import invoke
 
 import fredbench
-from fredbench.assembly import Distillation
-from fredbench.budget import Budget
 from fredbench.datasets import load_dataset
-from fredbench.errors import UsageError
-from fredbench.optimisation import Optimisers, ParameterGroup
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
+from fredbench.foundation.errors import UsageError
+from fredbench.parameterizations.budget import Budget
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.assembly import Distillation
+from fredbench.runs.spec import Spec
+from fredbench.training.optimisation import Optimisers, ParameterGroup
 
 CHOICES, MATCHING = ("herding", "k-centre"), ("dc", "dsa", "cafe", "cafe-dsa", "idc")
 TINY = ("objective.batch_real=8",)

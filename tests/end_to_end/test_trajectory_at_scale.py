@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from commands import interpret
 
-from fredbench.statistics import Sample, ahead_by_more_than_spread
+from fredbench.evaluation.statistics import Sample, ahead_by_more_than_spread
 
 MINUTES = 20
 # More experts and iterations than the preset spends: the run that the README shows.

@@ -12,6 +12,7 @@ from torch import Tensor
 from vectors import Vectors, close, close_in_norm, holds, read, tensor, unnoticed, write
 
 from fredbench import networks
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.objectives.alignment import (
     CAFEConfig,
@@ -21,8 +22,7 @@ from fredbench.objectives.alignment import (
     map_weights,
 )
 from fredbench.objectives.distribution import class_means
-from fredbench.rng import Stream
-from fredbench.training import cross_entropy
+from fredbench.training.loop import cross_entropy
 
 CLASSES = 10
 LAYERS = ("features.0", "features.1", "features.4", "features.5", "features.8", "features.9", "classifier")

@@ -11,11 +11,11 @@ from torch import Tensor
 from vectors import Vectors, close, close_in_norm, holds, read, tensor, unnoticed, write
 
 from fredbench import networks
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.objectives.gradient import gradient_distance, layer_distance, matching_gradient, weight_gradients
 from fredbench.parameterizations.base import State
 from fredbench.parameterizations.frequency import FreD, FreDConfig, pack_mask
-from fredbench.rng import Stream
 
 CLASSES = 3
 LAYERS = ("features.0", "features.1", "features.4", "features.5", "features.8", "features.9", "classifier")

@@ -11,12 +11,12 @@ from torch import Tensor
 from vectors import Vectors, alterations, close, close_in_norm, holds, read, tensor, unnoticed, write
 
 from fredbench import networks
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.objectives.distribution import class_means, distribution_loss
-from fredbench.optimisation import Optimisers
 from fredbench.parameterizations.base import State
 from fredbench.parameterizations.frequency import FreD, FreDConfig, pack_mask
-from fredbench.rng import Stream
+from fredbench.training.optimisation import Optimisers
 
 CLASSES = 3
 LAYERS = ("features.0", "features.1", "features.4", "features.5", "features.8", "features.9", "classifier")

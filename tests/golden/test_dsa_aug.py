@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from fredbench import augmentation
-from fredbench.augmentation import Constants, Draw, apply
+from fredbench.training import augmentation
+from fredbench.training.augmentation import Constants, Draw, apply
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5}
 DTYPES = sorted(TOLERANCE, key=str)

@@ -14,9 +14,9 @@ import torch
 from torch import nn
 from vectors import holds
 
-from fredbench.pictures import TensorPictures
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe, train
+from fredbench.foundation.rng import Stream
+from fredbench.training.batches import TensorPictures
+from fredbench.training.loop import TrainingRecipe, train
 
 REPOSITORIES = {"FreD/TM", "FreD/DC", "FreD/DM", "DatasetCondensation", "mtt"}
 FIELDS = {

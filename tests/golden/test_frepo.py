@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from vectors import Vectors, alterations, close, holds, read, tensor, write
 
-from fredbench.kernels import centred_one_hot, half_squared_error
-from fredbench.kernels.regression import ridge_matrix
-from fredbench.objectives.frepo import feature_regression, margin_loss, mirrored
+from fredbench.networks.kernels import centred_one_hot, half_squared_error
+from fredbench.networks.kernels.regression import ridge_matrix
+from fredbench.objectives.feature_regression import feature_regression, margin_loss, mirrored
 
 CLASSES = 3
 RIDGES = ("1e-06", "0.001")

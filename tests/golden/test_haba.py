@@ -11,7 +11,7 @@ from torch import Tensor
 from vectors import Vectors, close, holds, read, tensor, unnoticed, write
 
 from fredbench import networks
-from fredbench.augmentation import Draw
+from fredbench.foundation.rng import Stream
 from fredbench.objectives.flat import Derivatives, FlatNetwork
 from fredbench.objectives.unrolling import InnerStep, Segment, exact_gradient, unrolled_loss
 from fredbench.parameterizations.base import State
@@ -23,8 +23,8 @@ from fredbench.parameterizations.contrast import (
     supervised_contrastive,
 )
 from fredbench.parameterizations.hallucinator import Hallucination, HallucinationConfig, Hallucinator
-from fredbench.rng import Stream
-from fredbench.training import cross_entropy
+from fredbench.training.augmentation import Draw
+from fredbench.training.loop import cross_entropy
 
 CLASSES, STYLES, SHAPE = 3, 3, (3, 32, 32)
 # Their names of a hallucinator's weights, in the order of ours.

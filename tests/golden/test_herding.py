@@ -9,7 +9,7 @@ import pytest
 import torch
 from vectors import Vectors, alterations, holds, read, write
 
-from fredbench.coresets import herding
+from fredbench.objectives.coresets import herding
 
 BUDGETS = (1, 10, 20)
 KEYS = {"features", "targets", *(f"selected.ipc{count}" for count in BUDGETS)}

@@ -11,12 +11,12 @@ from torch import Tensor
 from vectors import Vectors, close, close_in_norm, holds, read, tensor, unnoticed, write
 
 from fredbench import networks
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.objectives.gradient import matching_gradient, weight_gradients
 from fredbench.objectives.idc import Metric, block_maps, convolution_distance, feature_distance
 from fredbench.parameterizations.base import State
 from fredbench.parameterizations.multiformation import MultiFormation, MultiFormationConfig, mosaic
-from fredbench.rng import Stream
 
 CLASSES, DECODED_CANVASES = 3, 2
 # Their names for our layers, in their order.

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from vectors import Vectors, alterations, close, holds, read, tensor, write
 
-from fredbench.kernels import Architecture, Kernels, centred_one_hot, convolutional_kernels, dense_kernels
-from fredbench.objectives.kip import kernel_regression_loss
+from fredbench.networks.kernels import Architecture, Kernels, centred_one_hot, convolutional_kernels, dense_kernels
+from fredbench.objectives.kernel_regression import kernel_regression_loss
 
 CLASSES = 3
 KERNELS: dict[str, Callable[..., Kernels]] = {

@@ -11,8 +11,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network, build
-from fredbench.rng import Stream
 
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}
 RELATIVE = sorted(TOLERANCE, key=str)

@@ -11,13 +11,13 @@ from torch import Tensor
 from vectors import Vectors, close, close_in_norm, holds, read, tensor, unnoticed, write
 
 from fredbench import networks
-from fredbench.augmentation import Draw
+from fredbench.foundation.rng import Stream
 from fredbench.objectives.flat import Derivatives, FlatNetwork
 from fredbench.objectives.unrolling import InnerStep, Matched, Segment, exact_gradient, tesla_gradient, unrolled_loss
 from fredbench.parameterizations.base import Parameterization, State
 from fredbench.parameterizations.frequency import FreD, FreDConfig, pack_mask
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
-from fredbench.rng import Stream
+from fredbench.training.augmentation import Draw
 
 CLASSES = 3
 LAYERS = ("features.0", "features.1", "features.4", "features.5", "features.8", "features.9", "classifier")

@@ -8,8 +8,8 @@ import pytest
 import torch
 from vectors import Vectors, close, holds, read, tensor, unnoticed, write
 
-from fredbench.errors import UsageError
-from fredbench.whitening import fit_whitening
+from fredbench.foundation.errors import UsageError
+from fredbench.training.whitening import fit_whitening
 
 KEYS = {"x", "y", "eps", "mean", "transform", "inverse", "x_white", "y_white", "y_roundtrip", "kornia_version"}
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4}

@@ -9,7 +9,7 @@ import pytest
 
 PROGRAM = """
 import resource, sys
-from fredbench.allocator import keep_freed_memory
+from fredbench.foundation.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory() and keep_freed_memory()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt

@@ -10,7 +10,9 @@ from torch import Tensor
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
-from fredbench.augmentation import (
+from fredbench.foundation.errors import UnknownNameError, UsageError
+from fredbench.foundation.rng import Stream
+from fredbench.training.augmentation import (
     OPERATIONS,
     Constants,
     Draw,
@@ -24,8 +26,6 @@ from fredbench.augmentation import (
     scale,
     strategy_for,
 )
-from fredbench.errors import UnknownNameError, UsageError
-from fredbench.rng import Stream
 
 SIZE = (6, 8)
 

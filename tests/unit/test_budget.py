@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from spine import cifar_like, distillation_of
 
-from fredbench import assembly
-from fredbench.budget import Budget, Ledger
-from fredbench.errors import BudgetError
+from fredbench.foundation.errors import BudgetError
+from fredbench.parameterizations.budget import Budget, Ledger
 from fredbench.parameterizations.frequency import FreD, FreDConfig
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
-from fredbench.store import RunFolder
+from fredbench.runs import assembly
+from fredbench.runs.store import RunFolder
 
 CIFAR = (3, 32, 32)
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fredbench.config import from_mapping, parse_value, replace_known, to_mapping
-from fredbench.errors import UsageError
+from fredbench.foundation.config import from_mapping, parse_value, replace_known, to_mapping
+from fredbench.foundation.errors import UsageError
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,10 @@ import torch
 from spine import distillation_of, set_of
 from torch import Tensor
 
-from fredbench.budget import Budget
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Auxiliary, State
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.contrast import (
     Contrast,
     ContrastConfig,
@@ -24,8 +25,7 @@ from fredbench.parameterizations.contrast import (
     supervised_contrastive,
 )
 from fredbench.parameterizations.hallucinator import Hallucination, HallucinationConfig
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import RealPictures
 
 CLASSES, SHAPE = 3, (3, 8, 8)
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from fredbench import networks
-from fredbench.budget import Budget
-from fredbench.coresets import CONFIGS, FeatureConfig, choose, herding, k_centre
-from fredbench.errors import DataError, UnknownNameError
+from fredbench.foundation.errors import DataError, UnknownNameError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.objectives.coresets import CONFIGS, FeatureConfig, choose, herding, k_centre
+from fredbench.parameterizations.budget import Budget
+from fredbench.training.batches import RealPictures
 
 CLASSES, SIDE = 3, 8
 

@@ -13,7 +13,7 @@ from PIL import Image
 from scipy import stats
 
 from fredbench.corruptions import blur, digital, draws, filters, noise, weather
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 
 
 def noise_pictures(count: int, height: int, width: int) -> np.ndarray:

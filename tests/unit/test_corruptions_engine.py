@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from fredbench.corruptions import ALL, EXTRAS, NAMES, STOCHASTIC, corrupt, evenly_spaced
-from fredbench.errors import DataError, UnknownNameError, UsageError
+from fredbench.foundation.errors import DataError, UnknownNameError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -18,7 +18,7 @@ from PIL import Image
 
 from fredbench.corruptions import NAMES, corrupt, preview, write_set
 from fredbench.corruptions.reference import limitations
-from fredbench.errors import CompatibilityError, FredbenchError, StorageError, UsageError
+from fredbench.foundation.errors import CompatibilityError, FredbenchError, StorageError, UsageError
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 FEW = ("gaussian_noise", "fog", "pixelate")

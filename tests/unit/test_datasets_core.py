@@ -19,7 +19,7 @@ from fredbench.datasets import (
 )
 from fredbench.datasets.catalogue import split_name
 from fredbench.datasets.core import hold_out
-from fredbench.errors import DataError, UnknownNameError, UsageError
+from fredbench.foundation.errors import DataError, UnknownNameError, UsageError
 
 
 def split_of(labels: list[int], seed: int = 0) -> Split:

@@ -7,7 +7,7 @@ from sklearn.datasets import load_digits
 
 from fredbench.datasets import channel_statistics, load_dataset
 from fredbench.datasets import digits as module
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 
 def test_digits_are_scikit_learns_in_its_order() -> None:

@@ -17,7 +17,7 @@ from dataset_forms import cifar10_batches, random_pictures, write_archive
 
 from fredbench.datasets import DATASETS, Family, RemoteFile, fetch_dataset, load_dataset
 from fredbench.datasets.download import fetch, fetch_file
-from fredbench.errors import DataError, StorageError
+from fredbench.foundation.errors import DataError, StorageError
 
 CONTENT = np.random.default_rng(0).bytes(700_000)
 

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 
 from fredbench.datasets import DATASETS, load_dataset
-from fredbench.errors import DataError, UsageError
+from fredbench.foundation.errors import DataError, UsageError
 
 
 def write_tree(folder: Path, classes: list[str], count: int, size: tuple[int, int] = (12, 10), seed: int = 0) -> None:

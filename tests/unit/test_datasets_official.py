@@ -21,7 +21,7 @@ from scipy.io import savemat
 from fredbench.datasets import load_dataset
 from fredbench.datasets.unpickling import restricted_loads
 from fredbench.datasets.verification import verify_dataset
-from fredbench.errors import DataError
+from fredbench.foundation.errors import DataError
 
 TRAIN = (random_pictures(100, seed=1), np.arange(100) % 10)
 TEST = (random_pictures(20, seed=2), np.arange(20) % 10)

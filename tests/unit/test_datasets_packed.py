@@ -15,7 +15,7 @@ from PIL import Image
 from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.datasets.packing import pack_dataset, sheet_grid
 from fredbench.datasets.verification import verify_dataset
-from fredbench.errors import DataError, UsageError
+from fredbench.foundation.errors import DataError, UsageError
 
 
 def small_set(name: str = "mine", count: int = 1400, size: tuple[int, int] = (24, 32), channels: int = 3) -> Dataset:

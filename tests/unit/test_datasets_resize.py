@@ -8,7 +8,7 @@ from PIL import Image
 from torchvision.transforms.v2 import functional as reference
 
 from fredbench.datasets.resize import Geometry, bilinear, geometry_from
-from fredbench.errors import UsageError
+from fredbench.foundation.errors import UsageError
 
 
 @pytest.mark.parametrize(

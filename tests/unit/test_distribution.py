@@ -11,12 +11,12 @@ from spine import real, set_of
 from torch import Tensor
 
 from fredbench import networks
-from fredbench.errors import FredbenchError, UsageError
+from fredbench.foundation.errors import FredbenchError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.objectives import distribution
 from fredbench.objectives.base import Context, Synthetic
 from fredbench.objectives.distribution import DistributionMatching, DMConfig, class_means, distribution_loss
 from fredbench.parameterizations.base import class_ordered_labels
-from fredbench.rng import Stream
 
 CLASSES, SIZE = 3, (8, 8)
 

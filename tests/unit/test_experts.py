@@ -15,20 +15,21 @@ from commands import invoke
 from spine import real, set_of
 
 import fredbench
-from fredbench import distillation, experts, trajectories
-from fredbench.config import from_mapping
 from fredbench.datasets import Dataset
-from fredbench.device import use_threads
-from fredbench.errors import ArtefactError, ResourceError, UsageError
-from fredbench.estimation import estimate
-from fredbench.evaluation import Entrant
-from fredbench.experts import ExpertStore, UntrainedExperts
+from fredbench.evaluation.tables import Entrant
+from fredbench.foundation.config import from_mapping
+from fredbench.foundation.device import use_threads
+from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError
 from fredbench.objectives.trajectory import TMConfig
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
-from fredbench.store import RunFolder
-from fredbench.training import TrainingRecipe, train
-from fredbench.trajectories import ExpertSpec, StoredTrajectories
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs import distillation
+from fredbench.runs.estimation import estimate
+from fredbench.runs.spec import Spec
+from fredbench.runs.store import RunFolder
+from fredbench.training import experts, trajectories
+from fredbench.training.experts import ExpertStore, UntrainedExperts
+from fredbench.training.loop import TrainingRecipe, train
+from fredbench.training.trajectories import ExpertSpec, StoredTrajectories
 
 DATA = set_of(3, (16, 16), per_class=12)
 RECIPE = TMConfig(start_epochs=2, expert_epochs=1, expert_batch=8).expert_recipe()
@@ -66,7 +67,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_rows_are_the_training_loops_weights(whole: Path) -> None:
     """The expert is what THE loop makes of its initialisation; row t is it after t epochs."""
     spec = spec_of()
-    from fredbench.rng import Stream
+    from fredbench.foundation.rng import Stream
 
     stored = StoredTrajectories(whole, spec, 3, 3)
     stream = Stream(0).child("expert", 1)
@@ -288,9 +289,9 @@ def test_a_run_trains_its_experts_and_stores_its_step_size(
 
 
 def test_students_of_the_paper_preset_use_the_learned_step_size(data: Dataset, tmp_path: Path) -> None:
-    from fredbench.domains import TestDomains
-    from fredbench.evaluation import Evaluation
-    from fredbench.suites import CorruptionSuite
+    from fredbench.evaluation.domains import TestDomains
+    from fredbench.evaluation.tables import Evaluation
+    from fredbench.suites.corruption import CorruptionSuite
 
     entrant = Entrant.of(made(data, tmp_path))
     domains = TestDomains(CorruptionSuite.clean_only("runs"), data, severities=(1,))

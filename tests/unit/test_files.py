@@ -14,8 +14,16 @@ from commands import ROOT, environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fredbench.errors import StorageError
-from fredbench.files import atomic_path, canonical_json, sha256_of, storage_errors, write_bytes, write_json, write_text
+from fredbench.foundation.errors import StorageError
+from fredbench.foundation.files import (
+    atomic_path,
+    canonical_json,
+    sha256_of,
+    storage_errors,
+    write_bytes,
+    write_json,
+    write_text,
+)
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False) | st.text(max_size=5),
@@ -84,7 +92,9 @@ def test_a_limit_on_file_sizes_leaves_no_part(tmp_path: Path) -> None:
     """The kernel's own refusal in the middle of a write, in a process of its own."""
     code = (
         "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n"
-        "from pathlib import Path; from fredbench.files import write_bytes; from fredbench.errors import StorageError\n"
+        "from pathlib import Path\n"
+        "from fredbench.foundation.errors import StorageError\n"
+        "from fredbench.foundation.files import write_bytes\n"
         f"try:\n write_bytes(Path({str(tmp_path / 'out' / 'big')!r}), bytes(200_000))\n"
         "except StorageError as error:\n raise SystemExit(7 if 'no space left' in error.message else 8) from error\n"
     )

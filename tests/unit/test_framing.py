@@ -17,12 +17,12 @@ from spine import cifar_like
 from fredbench.corruptions import corrupt
 from fredbench.datasets import Dataset, Geometry, load_dataset
 from fredbench.datasets.catalogue import known_family
+from fredbench.datasets.framing import framing_of
 from fredbench.datasets.imagenet_subsets import validation_shortfall
-from fredbench.domains import TestDomains
-from fredbench.errors import DataError, UsageError
-from fredbench.framing import framing_of
-from fredbench.rows import CLEAN, CLEAN_CROP
-from fredbench.suites import suite_named
+from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.rows import CLEAN, CLEAN_CROP
+from fredbench.foundation.errors import DataError, UsageError
+from fredbench.suites.corruption import suite_named
 
 SUITE = suite_named("imagewoofc")
 WNIDS = known_family("imagewoof").wnids

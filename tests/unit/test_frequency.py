@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from spine import cifar_like, real, set_of
 from torch import Tensor
 
-from fredbench.budget import Budget
-from fredbench.errors import ArtefactError, UsageError
+from fredbench.foundation.errors import ArtefactError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import State
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.frequency import (
     FreD,
     FreDConfig,
@@ -22,7 +23,6 @@ from fredbench.parameterizations.frequency import (
     top_positions,
     unpack_mask,
 )
-from fredbench.rng import Stream
 
 
 def by_brute_force(coefficients: np.ndarray) -> np.ndarray:

@@ -8,13 +8,14 @@ import torch
 from torch import Tensor
 from torch.autograd.gradcheck import GradcheckError
 
-from fredbench import augmentation, networks
+from fredbench import networks
+from fredbench.foundation.rng import Stream
 from fredbench.objectives.distribution import class_means, distribution_loss
 from fredbench.parameterizations.base import Parameterization, State, class_ordered_labels
 from fredbench.parameterizations.frequency import FreD, FreDConfig
 from fredbench.parameterizations.hallucinator import Hallucination, HallucinationConfig, Hallucinator
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
-from fredbench.rng import Stream
+from fredbench.training import augmentation
 
 CLASSES, COUNT, SHAPE, KEPT = 2, 2, (2, 6, 6), 5
 DOUBLE = torch.float64

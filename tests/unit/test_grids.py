@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from fredbench.datasets import DATASETS
-from fredbench.errors import FredbenchError, UnknownNameError, UsageError
-from fredbench.grids import grid_named, grid_names
-from fredbench.methods import METHODS
+from fredbench.foundation.errors import FredbenchError, UnknownNameError, UsageError
 from fredbench.objectives import OBJECTIVES
-from fredbench.presets import PRESETS
-from fredbench.suites import suite_named
+from fredbench.recipes.methods import METHODS
+from fredbench.recipes.presets import PRESETS
+from fredbench.suites.corruption import suite_named
+from fredbench.suites.grids import grid_named, grid_names
 
 # The names of the contract; CAFE stands in two forms.
 TWELVE = ("random", "herding", "dc", "dsa", "dm", "cafe", "cafe-dsa", "tm", "kip", "frepo", "idc", "haba", "fred")

@@ -10,13 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from fredbench.budget import Budget
-from fredbench.errors import ArtefactError, BudgetError, UsageError
+from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations import LabelConfig, labelled
 from fredbench.parameterizations.base import State
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.hallucinator import Hallucination, HallucinationConfig, Hallucinator, hallucinate
-from fredbench.pictures import AlternativePictures, RealPictures, TensorPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import AlternativePictures, RealPictures, TensorPictures
 
 CLASSES, SHAPE = 3, (3, 10, 8)
 EACH = Hallucinator.shapes(3, SHAPE).numel()

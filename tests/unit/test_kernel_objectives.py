@@ -9,17 +9,17 @@ import torch
 from torch import Tensor
 
 from fredbench import networks
-from fredbench.budget import Budget
-from fredbench.errors import CompatibilityError
-from fredbench.kernels import centred_one_hot
+from fredbench.foundation.errors import CompatibilityError
+from fredbench.foundation.rng import Stream
+from fredbench.networks.kernels import centred_one_hot
 from fredbench.objectives import Context, Objective
-from fredbench.objectives.frepo import FRePo, FRePoConfig
-from fredbench.objectives.kip import KernelInducingPoints, KIPConfig, LabelSolve
-from fredbench.optimisation import Optimisers
+from fredbench.objectives.feature_regression import FRePo, FRePoConfig
+from fredbench.objectives.kernel_regression import KernelInducingPoints, KIPConfig, LabelSolve
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
-from fredbench.pictures import RealPictures, TensorPictures
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe, squared_error, train
+from fredbench.parameterizations.budget import Budget
+from fredbench.training.batches import RealPictures, TensorPictures
+from fredbench.training.loop import TrainingRecipe, squared_error, train
+from fredbench.training.optimisation import Optimisers
 
 CLASSES, SHAPE = 3, (3, 8, 8)
 SETTINGS = {"fred": {"k": 16}, "haba": {"hallucinators": 2}}
@@ -298,7 +298,7 @@ def test_a_rate_in_stable_units_is_that_of_the_network() -> None:
 
 
 def test_defaults_of_later_settings_leave_old_text_alone() -> None:
-    from fredbench.config import to_mapping
+    from fredbench.foundation.config import to_mapping
 
     assert set(to_mapping(TrainingRecipe())) == {
         *("epochs", "lr", "momentum", "weight_decay", "batch_size", "schedule", "drop_factor", "augmentation"),
@@ -313,7 +313,7 @@ def test_other_objectives_refuse_centred_labels() -> None:
     assert REGISTERED.get("dm").label_forms == {"hard"}
     with pytest.raises(CompatibilityError):
         from fredbench.datasets import load_dataset
-        from fredbench.resolution import Request, resolve
+        from fredbench.recipes.resolution import Request, resolve
 
         digits = load_dataset("digits", offline=True)
         resolve(Request(ipc=1, method="fred", overrides=("labels.form=centred",)), digits, device="cpu", threads=1)

@@ -9,8 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from fredbench import networks
-from fredbench.errors import UnknownNameError, UsageError
-from fredbench.kernels import (
+from fredbench.foundation.errors import UnknownNameError, UsageError
+from fredbench.foundation.rng import Stream
+from fredbench.networks.kernels import (
     Architecture,
     convolutional_kernels,
     dense_kernels,
@@ -21,9 +22,8 @@ from fredbench.kernels import (
     ridge_prediction,
     solved_labels,
 )
-from fredbench.kernels import convolutional as module
-from fredbench.kernels.empirical import jacobians
-from fredbench.rng import Stream
+from fredbench.networks.kernels import convolutional as module
+from fredbench.networks.kernels.empirical import jacobians
 
 
 def pictures(count: int, size: int, name: str, channels: int = 3) -> Tensor:

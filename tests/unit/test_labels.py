@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fredbench.budget import Budget
-from fredbench.errors import ArtefactError, CompatibilityError, UsageError
-from fredbench.optimisation import Lamb, Optimisers, ParameterGroup, cosine
+from fredbench.foundation.errors import ArtefactError, CompatibilityError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, labelled
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.labels import project_to_simplex, soft_labels
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import Lamb, Optimisers, ParameterGroup, cosine
 
 CLASSES, SHAPE = 3, (3, 8, 8)
 BUDGET = Budget.for_ipc(2, CLASSES, SHAPE)
@@ -157,7 +157,7 @@ def test_a_restored_optimiser_goes_on_as_before(optimiser: str) -> None:
 
 def test_what_cannot_be_matched_is_refused_before_the_first_step() -> None:
     from fredbench.datasets import load_dataset
-    from fredbench.resolution import Request, resolve
+    from fredbench.recipes.resolution import Request, resolve
 
     digits = load_dataset("digits", offline=True)
 

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor
 
 from fredbench import networks
-from fredbench.budget import Budget
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.objectives import OBJECTIVES, Context, Objective
 from fredbench.parameterizations import PARAMETERIZATIONS, Parameterization, State
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe
+from fredbench.parameterizations.budget import Budget
+from fredbench.training.batches import RealPictures
+from fredbench.training.loop import TrainingRecipe
 
 CLASSES, SIDE = 2, 8
 SETTINGS: dict[str, dict[str, Any]] = {

@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 
 from fredbench import networks
-from fredbench.errors import CompatibilityError, UsageError
+from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network, Signature
 from fredbench.objectives import OBJECTIVES, Context, Objective
 from fredbench.objectives.alignment import CAFEConfig, FeatureAlignment, Window, map_weights
 from fredbench.objectives.gradient import DCConfig, gradient_distance, layer_distance, weight_gradients
 from fredbench.objectives.idc import IDCConfig
-from fredbench.optimisation import Optimisers, ParameterGroup
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import Optimisers, ParameterGroup
 
 CLASSES, SIDE = 2, 8
 

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from fredbench.budget import Budget
-from fredbench.errors import ArtefactError, BudgetError, DataError, UsageError
+from fredbench.foundation.errors import ArtefactError, BudgetError, DataError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import State
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.multiformation import (
     Formation,
     MultiFormation,
@@ -18,8 +19,7 @@ from fredbench.parameterizations.multiformation import (
     formations,
     mosaic,
 )
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import RealPictures
 
 CLASSES = 3
 MEAN, STD = (0.4, 0.5, 0.6), (0.2, 0.3, 0.25)

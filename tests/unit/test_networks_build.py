@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from fredbench.errors import CompatibilityError, UnknownNameError, UsageError
+from fredbench.foundation.errors import CompatibilityError, UnknownNameError, UsageError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import NETWORKS, ConvNet, ConvNetConfig, build, canonical_name, outline
-from fredbench.rng import Stream
 
 # Name, channels, size, classes, parameters: every row of the architecture tables of the official code.
 COUNTS = [

@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from torch.autograd import gradcheck, gradgradcheck
 from torch.nn import functional
 
-from fredbench.errors import CompatibilityError
+from fredbench.foundation.errors import CompatibilityError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import NETWORKS, Network, Signature, build, initialise
 from fredbench.networks.pooling import AveragePool
-from fredbench.rng import Stream
 
 NAMES = ["convnet-d3-w16-bn", "mlp", "lenet", "alexnet-bn", "vgg11", "resnet18-ap-bn", "timm:resnet10t"]
 

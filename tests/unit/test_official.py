@@ -12,15 +12,14 @@ from PIL import Image
 from spine import cifar_like
 from test_framing import SUITE, WNIDS, packed, tree
 
-from fredbench import official
-from fredbench.datasets import Dataset, load_dataset
+from fredbench.datasets import Dataset, load_dataset, official
 from fredbench.datasets.imagenet_c import CATEGORIES, ImageNetC
-from fredbench.domains import TestDomains
-from fredbench.errors import DataError
-from fredbench.files import sha256_of
-from fredbench.official import find_shifted
-from fredbench.rows import CLEAN, CLEAN_CROP
-from fredbench.suites import CorruptionSuite, suite_named
+from fredbench.datasets.shifted import find_shifted
+from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.rows import CLEAN, CLEAN_CROP
+from fredbench.foundation.errors import DataError
+from fredbench.foundation.files import sha256_of
+from fredbench.suites.corruption import CorruptionSuite, suite_named
 
 SHIFT = suite_named("cifar101").shift
 

@@ -8,8 +8,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from fredbench.errors import ArtefactError, UsageError
-from fredbench.optimisation import Optimisers, ParameterGroup
+from fredbench.foundation.errors import ArtefactError, UsageError
+from fredbench.training.optimisation import Optimisers, ParameterGroup
 
 
 def groups_of(kind: str = "sgd") -> list[ParameterGroup]:

@@ -8,13 +8,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from fredbench.budget import Budget
+from fredbench.foundation.rng import Stream
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.fourier import inverse_real_dft2, opposite, real_dft2
 from fredbench.parameterizations.frequency import FreD, FreDConfig
 from fredbench.parameterizations.transforms import dct2, transform_named
 from fredbench.parameterizations.wavelets import dwt2, inverse_dwt2, level_matrix, levels
-from fredbench.pictures import RealPictures
-from fredbench.rng import Stream
+from fredbench.training.batches import RealPictures
 
 OTHERS = [("dft", "haar"), ("dwt", "haar"), ("dwt", "db2")]
 SIZES = [(8, 8), (32, 32), (6, 10), (5, 8), (7, 9), (28, 28)]

@@ -8,11 +8,11 @@ import pytest
 import torch
 from spine import cifar_like, real, set_of
 
-from fredbench.budget import Budget
-from fredbench.coresets import random_subset
-from fredbench.errors import ArtefactError, BudgetError, DataError
+from fredbench.foundation.errors import ArtefactError, BudgetError, DataError
+from fredbench.foundation.rng import Stream
+from fredbench.objectives.coresets import random_subset
+from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
-from fredbench.rng import Stream
 
 
 def test_real_initialisation_draws_whole_pictures_of_each_class() -> None:

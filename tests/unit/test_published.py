@@ -12,12 +12,12 @@ import torch
 from spine import cifar_like
 
 from fredbench.corruptions import NAMES
-from fredbench.domains import TestDomains
-from fredbench.evaluation import Evaluation
-from fredbench.published import published_clean, published_row
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
-from fredbench.suites import CorruptionSuite, suite_named
+from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.published import published_clean, published_row
+from fredbench.evaluation.tables import Evaluation
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.spec import Spec
+from fredbench.suites.corruption import CorruptionSuite, suite_named
 
 CIFAR10C = suite_named("cifar10c")
 FRED = {"method": "fred", "objective": "tm", "parameterization": "fred"}
@@ -30,7 +30,7 @@ def spec_of(**asked: object) -> Spec:
 
 @pytest.fixture(scope="module")
 def entries() -> list[dict[str, str]]:
-    text = (files("fredbench.report") / "published.csv").read_text()
+    text = (files("fredbench.evaluation") / "published.csv").read_text()
     return list(csv.DictReader(text.splitlines()))
 
 

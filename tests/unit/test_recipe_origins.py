@@ -6,9 +6,9 @@ import pytest
 from spine import cifar_like
 
 from fredbench.datasets import Dataset, load_dataset
-from fredbench.methods import METHODS
-from fredbench.presets import PRESETS
-from fredbench.resolution import Request, explained, resolve
+from fredbench.recipes.methods import METHODS
+from fredbench.recipes.presets import PRESETS
+from fredbench.recipes.resolution import Request, explained, resolve
 
 
 def held(request: Request, dataset: Dataset) -> dict[str, dict[str, object]]:

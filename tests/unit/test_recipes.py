@@ -9,16 +9,16 @@ import pytest
 import torch
 from spine import cifar_like, set_of
 
-from fredbench.budget import Budget
 from fredbench.datasets import Dataset
-from fredbench.optimisation import Optimisers
+from fredbench.foundation.rng import Stream
 from fredbench.parameterizations import PARAMETERIZATIONS
-from fredbench.pictures import RealPictures
+from fredbench.parameterizations.budget import Budget
 from fredbench.recipes import iterations_of, matching_settings, storage_settings, student_settings
+from fredbench.recipes.resolution import Request, resolve
 from fredbench.recipes.settings import Settings
-from fredbench.resolution import Request, resolve
-from fredbench.rng import Stream
-from fredbench.spec import Spec
+from fredbench.runs.spec import Spec
+from fredbench.training.batches import RealPictures
+from fredbench.training.optimisation import Optimisers
 
 SMALL = (32, 32)
 

@@ -10,8 +10,8 @@ from commands import ROOT, environment
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fredbench.errors import UnknownNameError, UsageError
-from fredbench.registry import Registry
+from fredbench.foundation.errors import UnknownNameError, UsageError
+from fredbench.foundation.registry import Registry
 
 words = st.text("abcdefgh-", min_size=1, max_size=8)
 

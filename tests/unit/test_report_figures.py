@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from made_rows import made_row, made_trio
 
+from fredbench.evaluation.rows import Row
 from fredbench.report import figures
 from fredbench.report.figures import corruption_figure, distinct_labels, panel_figure, severity_figure
-from fredbench.rows import Row
 
 SEVERITIES = (1, 2, 3, 4, 5)
 DRAWINGS: dict[str, Callable[[list[Row]], str]] = {

@@ -13,9 +13,9 @@ import pytest
 from made_rows import made_row, made_synset, made_trio
 from PIL import Image
 
-from fredbench.errors import StorageError
+from fredbench.foundation.errors import StorageError
 from fredbench.report.html import Section, render, write_page, write_sections
-from fredbench.suites import suite_named
+from fredbench.suites.corruption import suite_named
 
 ENVIRONMENT = {"versions": {"torch": "2.0", "numpy": "2.1"}, "commit": "a" * 40 + "+", "device": "cpu", "threads": 1}
 SEVERITIES = (1, 2, 3, 4, 5)

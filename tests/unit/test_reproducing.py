@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from fredbench.datasets import Dataset, load_dataset
-from fredbench.reproducing import distill_command, request_of
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
+from fredbench.recipes.reproducing import distill_command, request_of
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.spec import Spec
 
 
 @pytest.fixture(scope="module")

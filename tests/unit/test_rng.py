@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fredbench.rng import Stream
+from fredbench.foundation.rng import Stream
 
 names = st.one_of(st.text(max_size=6), st.integers(-5, 10**6))
 paths = st.lists(names, max_size=4).map(tuple)

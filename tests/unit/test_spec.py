@@ -13,7 +13,7 @@ from spine import cifar_like, set_of, spec_of
 
 from fredbench import networks
 from fredbench.datasets import Dataset
-from fredbench.errors import (
+from fredbench.foundation.errors import (
     ArtefactError,
     BudgetError,
     CompatibilityError,
@@ -21,13 +21,13 @@ from fredbench.errors import (
     UnknownNameError,
     UsageError,
 )
-from fredbench.methods import METHODS
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations.contrast import extractor_name
-from fredbench.presets import PRESETS
 from fredbench.recipes import iterations_of, storage_settings
-from fredbench.resolution import Request, resolve
-from fredbench.spec import Spec
+from fredbench.recipes.methods import METHODS
+from fredbench.recipes.presets import PRESETS
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.spec import Spec
 
 
 def resolved(dataset: Dataset | None = None, **asked: object) -> Spec:

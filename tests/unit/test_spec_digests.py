@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from fredbench.datasets import Dataset, Split, load_dataset
-from fredbench.errors import FredbenchError
-from fredbench.methods import METHODS
-from fredbench.presets import PRESETS
-from fredbench.resolution import Request, resolve
+from fredbench.foundation.errors import FredbenchError
+from fredbench.recipes.methods import METHODS
+from fredbench.recipes.presets import PRESETS
+from fredbench.recipes.resolution import Request, resolve
 
 STORED = Path(__file__).parent / "stored" / "spec_digests.json"
 # Name, classes, side of a picture, and whether a mirrored picture keeps its class.

@@ -6,13 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from fredbench import augmentation
-from fredbench.cutmix import Mix, mixed_loss, paste, sample_mix
-from fredbench.errors import UnknownNameError, UsageError
-from fredbench.pictures import TensorPictures
-from fredbench.rng import Stream
-from fredbench.stages import apply_stages, parse_stages, sample_stages
-from fredbench.training import TrainingRecipe, cross_entropy, network_optimiser, train, train_epoch
+from fredbench.foundation.errors import UnknownNameError, UsageError
+from fredbench.foundation.rng import Stream
+from fredbench.training import augmentation
+from fredbench.training.batches import TensorPictures
+from fredbench.training.cutmix import Mix, mixed_loss, paste, sample_mix
+from fredbench.training.loop import TrainingRecipe, cross_entropy, network_optimiser, train, train_epoch
+from fredbench.training.stages import apply_stages, parse_stages, sample_stages
 
 SIZE = (8, 8)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fredbench.statistics import (
+from fredbench.evaluation.statistics import (
     Sample,
     ahead_by_more_than_spread,
     corruption_errors,

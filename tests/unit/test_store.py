@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from spine import cifar_like, distillation_of, spec_of
 
-from fredbench import distillation, store
-from fredbench.errors import ArtefactError, StorageError, UsageError
-from fredbench.store import RunFolder, Store
+from fredbench.foundation.errors import ArtefactError, StorageError, UsageError
+from fredbench.runs import distillation, store
+from fredbench.runs.store import RunFolder, Store
 
 
 @pytest.fixture(scope="module")
@@ -146,7 +146,7 @@ def test_a_file_in_place_of_the_store_is_refused(made: RunFolder, tmp_path: Path
 
 
 def test_a_run_whose_data_changed_is_not_taken_up(made: RunFolder) -> None:
-    from fredbench.errors import DataError
+    from fredbench.foundation.errors import DataError
 
     other = dataclasses.replace(made.spec(), fingerprint="0" * 64)
     with pytest.raises(DataError, match="differs from the data this run was made of"):

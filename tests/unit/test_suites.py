@@ -10,9 +10,9 @@ from spine import cifar_like
 
 from fredbench.corruptions import NAMES
 from fredbench.datasets import DATASETS
-from fredbench.domains import CLEAN, TestDomains
-from fredbench.errors import FredbenchError, UnknownNameError, UsageError
-from fredbench.suites import CorruptionSuite, suite_named, suite_names
+from fredbench.evaluation.domains import CLEAN, TestDomains
+from fredbench.foundation.errors import FredbenchError, UnknownNameError, UsageError
+from fredbench.suites.corruption import CorruptionSuite, suite_named, suite_names
 
 # corruptions.md 2: the literature's order of columns.
 ORDER = (
@@ -237,7 +237,7 @@ def test_domains_that_cannot_be_are_refused(given: dict[str, object]) -> None:
 def test_official_arrays_are_read_in_place_of_generating(tmp_path: Path) -> None:
     import numpy as np
 
-    from fredbench.errors import DataError
+    from fredbench.foundation.errors import DataError
 
     count = len(cifar_like().test)
     arrays = np.random.default_rng(0).integers(0, 256, (5 * count, 32, 32, 3), dtype=np.uint8)

@@ -14,10 +14,10 @@ from spine import cifar_like, distillation_of, set_of
 from torch.utils.data import DataLoader
 
 import fredbench
-from fredbench.errors import ArtefactError, FredbenchError
-from fredbench.files import canonical_json
+from fredbench.foundation.errors import ArtefactError, FredbenchError
+from fredbench.foundation.files import canonical_json
 from fredbench.parameterizations import PARAMETERIZATIONS
-from fredbench.synset import Synset, header_digest, load
+from fredbench.runs.synset import Synset, header_digest, load
 
 KINDS = sorted(PARAMETERIZATIONS)
 
@@ -215,7 +215,7 @@ def test_a_forgery_without_a_lie_passes(file: Path, tmp_path: Path) -> None:
 def test_values_that_are_not_finite_are_refused() -> None:
     synset = small("pixels")
     synset.tensors["pixels"][0, 0, 0, 0] = float("nan")
-    header = {**synset.header, "tensors_sha256": fredbench.synset.tensors_digest(synset.tensors)}
+    header = {**synset.header, "tensors_sha256": fredbench.runs.synset.tensors_digest(synset.tensors)}
     with pytest.raises(ArtefactError, match="not finite"):
         Synset(synset.tensors, {**header, "header_sha256": header_digest(header)}).verify()
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from made_rows import CORRUPTIONS, made_row, made_trio
 
+from fredbench.evaluation.statistics import Sample
 from fredbench.report.table import corruption_table, network_table, notes, simple_table, verdicts
-from fredbench.statistics import Sample
 
 PUBLISHED: dict[str, Any] = {
     "clean": {"mean": 60.6, "std": 0.8},

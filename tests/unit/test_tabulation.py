@@ -12,16 +12,16 @@ from spine import cifar_like, spec_of
 from test_framing import packed, tree
 from test_official import SHIFT, write_archive, write_shifted
 
-from fredbench import distillation
-from fredbench.api import evaluate
 from fredbench.datasets import Dataset
+from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, Row
+from fredbench.evaluation.students import Predictions
+from fredbench.execution.api import evaluate
 from fredbench.report.cells import accuracy_lines, heads
 from fredbench.report.table import corruption_table, notes
-from fredbench.rows import CLEAN, CLEAN_CROP, Row
-from fredbench.store import RunFolder, Store
-from fredbench.students import Predictions
-from fredbench.suite_parts import Baseline
-from fredbench.suites import CorruptionSuite
+from fredbench.runs import distillation
+from fredbench.runs.store import RunFolder, Store
+from fredbench.suites.corruption import CorruptionSuite
+from fredbench.suites.parts import Baseline
 
 
 def predictions(severities: int, count: int, seed: int = 0) -> tuple[Predictions, np.ndarray]:

@@ -14,10 +14,10 @@ from spine import set_of
 from torch import Tensor, nn
 
 from fredbench import networks
-from fredbench.errors import FredbenchError, UsageError
-from fredbench.pictures import TensorPictures, normalise
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe, cross_entropy, predict, train
+from fredbench.foundation.errors import FredbenchError, UsageError
+from fredbench.foundation.rng import Stream
+from fredbench.training.batches import TensorPictures, normalise
+from fredbench.training.loop import TrainingRecipe, cross_entropy, predict, train
 
 PLAIN = TrainingRecipe(epochs=2, batch_size=5, augmentation="none")
 

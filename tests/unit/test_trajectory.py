@@ -10,11 +10,10 @@ from spine import real, set_of
 from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 
-from fredbench import augmentation, networks
-from fredbench.budget import Budget
-from fredbench.errors import ArtefactError, CompatibilityError, FredbenchError, ResourceError
-from fredbench.experts import UntrainedExperts
-from fredbench.memory import exhaustion_told
+from fredbench import networks
+from fredbench.foundation.errors import ArtefactError, CompatibilityError, FredbenchError, ResourceError
+from fredbench.foundation.memory import exhaustion_told
+from fredbench.foundation.rng import Stream
 from fredbench.objectives.base import Context
 from fredbench.objectives.flat import Derivatives, FlatNetwork
 from fredbench.objectives.trajectory import TMConfig, TrajectoryMatching, _own_chunk, inner_steps, start_bound
@@ -25,11 +24,13 @@ from fredbench.objectives.unrolling import (
     trajectory_loss,
     unrolled_loss,
 )
-from fredbench.optimisation import Optimisers
 from fredbench.parameterizations import PARAMETERIZATIONS
-from fredbench.rng import Stream
-from fredbench.training import TrainingRecipe
-from fredbench.trajectories import ExpertSpec
+from fredbench.parameterizations.budget import Budget
+from fredbench.training import augmentation
+from fredbench.training.experts import UntrainedExperts
+from fredbench.training.loop import TrainingRecipe
+from fredbench.training.optimisation import Optimisers
+from fredbench.training.trajectories import ExpertSpec
 
 CLASSES, SIZE, CPU = 3, (16, 16), torch.device("cpu")
 DATA = set_of(CLASSES, SIZE)

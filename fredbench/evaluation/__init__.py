@@ -1,0 +1,1 @@
+"""Students × test domains to numbers, and what the literature printed beside them."""

@@ -1,0 +1,273 @@
+"""Test domains: the clean test split and its corruptions, generated here or read from published pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from jaxtyping import Int64, UInt8
+
+import fredbench
+from fredbench.corruptions import corrupt, evenly_spaced
+from fredbench.datasets import Dataset, Split
+from fredbench.datasets.catalogue import known_family
+from fredbench.datasets.framing import Framing, framing_of
+from fredbench.datasets.imagenet_c import ImageNetC, Listing
+from fredbench.datasets.official import PublishedArrays, listing_digest
+from fredbench.datasets.shifted import ShiftedArrays, find_shifted
+from fredbench.evaluation.rows import CLEAN, CLEAN_CROP
+from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.suites.corruption import CorruptionSuite
+from fredbench.suites.parts import Baseline
+
+__all__ = ["CLEAN", "CLEAN_CROP", "TestDomains", "domains_of"]
+
+
+@dataclass(frozen=True)
+class TestDomains:
+    """The pictures of a suite's domains, made when asked for; at most one domain is held at a time.
+
+    suite: as asked; `built` is the suite as it can be built on this dataset. limit: that many evenly spaced
+    pictures of each domain, which keep their numbers for the corruption seeds. official: folder of published
+    pictures to read in place of generating. shifted: the arrays of the suite's shifted set.
+    """
+
+    __test__ = False  # the name is no test of pytest's
+
+    suite: CorruptionSuite
+    dataset: Dataset
+    severities: tuple[int, ...]
+    limit: int | None = None
+    official: Path | None = None
+    shifted: ShiftedArrays | None = None
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise UsageError(f"--limit must be at least 1, not {self.limit}", hint="leave it out for all pictures")
+        if not self.severities or not set(self.severities) <= set(range(1, 6)):
+            raise UsageError(f"severities {self.severities} are not among 1 to 5", hint="give --severity 1 .. 5")
+
+    @cached_property
+    def framing(self) -> Framing | None:
+        """How an ImageNet suite's pictures are cut; None for suites that corrupt the test split as it is."""
+        return framing_of(self.dataset) if self.suite.framing == "imagenet-c" else None
+
+    @property
+    def built(self) -> CorruptionSuite:
+        """The suite under the name that its pictures allow (`imagewoofc-from128` where they are too small)."""
+        if self.framing is None or self.official is not None:
+            return self.suite
+        return self.suite.named_from(self.framing.suffix)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published numbers may stand beside these: the published test pictures, in their own framing."""
+        if self.framing is None:
+            return True
+        return self.framing.published and not self.framing.shortfall and not self._archive_shortage
+
+    @property
+    def baseline(self) -> Baseline | None:
+        """The suite's baseline, where its errors were measured on these very test pictures."""
+        return None if self.no_baseline else self.suite.baseline
+
+    @property
+    def no_baseline(self) -> str:
+        """Which other pictures the suite's baseline was measured on; empty where on these, and where there is none."""
+        found, here = self.suite.baseline, f"{self.source} pictures of {self.built.name}"
+        if found is None:
+            return ""
+        if found.test != self.dataset.test_fingerprint:
+            return "another test split than this one"
+        there = f"{found.source} pictures of {found.suite or self.built.name}"
+        return "" if there == here else f"{there}, and these are {here}"
+
+    @property
+    def source(self) -> Literal["generated", "official"]:
+        """`official` when published pictures are read, else `generated`."""
+        return "generated" if self.official is None and self.shifted is None else "official"
+
+    @property
+    def clean_domains(self) -> tuple[str, ...]:
+        """`clean` and, where clean pictures can be cut as the corrupted ones are and are not yet, `clean-crop`."""
+        framing = self.framing
+        if framing is None or framing.cut is None:
+            return (CLEAN,)
+        # ImageNet-C's own pictures are cut its way, whatever the stored ones allow.
+        return (CLEAN, CLEAN_CROP) if self.official is None or framing.published else (CLEAN,)
+
+    @property
+    def described(self) -> str:
+        """How an ImageNet suite's pictures were cut, for the notes of a table; empty for other suites."""
+        return "" if self.framing is None else self.framing.describe(official=self.official is not None)
+
+    @property
+    def shifts(self) -> tuple[str, ...]:
+        """Names of the shifted test sets."""
+        return () if self.shifted is None else (self.shifted.name,)
+
+    def names(self) -> tuple[str, ...]:
+        """The clean domains, the shifted ones, then the suite's corruptions in order."""
+        return (*self.clean_domains, *self.shifts, *self.suite.corruptions)
+
+    @property
+    def indices(self) -> Int64[np.ndarray, " n"]:
+        """Numbers, in the test split, of the pictures that are scored."""
+        return self.indices_of(CLEAN)
+
+    def indices_of(self, name: str) -> Int64[np.ndarray, " n"]:
+        """Numbers of the pictures of domain `name` that are scored."""
+        total = len(self._all_labels(name))
+        return evenly_spaced(total, total if self.limit is None else min(self.limit, total))
+
+    @property
+    def labels(self) -> Int64[np.ndarray, " n"]:
+        """Labels of the clean pictures that are scored."""
+        return self.labels_of(CLEAN)
+
+    def labels_of(self, name: str) -> Int64[np.ndarray, " n"]:
+        """Labels of the pictures of domain `name` that are scored."""
+        labels: np.ndarray = self._all_labels(name)[self.indices_of(name)]
+        return labels
+
+    def pictures(self, name: str) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
+        """The pictures of one domain: once for clean and shifted ones, else one array a severity, in rising order."""
+        indices = self.indices_of(name)
+        if name == CLEAN:
+            yield self.dataset.test.images[indices]
+        elif name == CLEAN_CROP and self.framing is not None:
+            yield self.framing.finished(self._base.images[indices])
+        elif self.shifted is not None and name == self.shifted.name:
+            yield self.shifted.split.images[indices]
+        elif self._archive is not None:
+            yield from self._archive.pictures(name, self.severities, indices, self.dataset.geometry)
+        elif self.official is not None:
+            published = PublishedArrays(self.official, self.dataset)
+            published.check_labels()
+            yield from (published.pictures(name, severity, indices) for severity in self.severities)
+        else:
+            yield from self._generated(name, indices)
+
+    def key(self, name: str) -> dict[str, Any]:
+        """What determines the pictures of domain `name`, for the names of cells."""
+        key: dict[str, Any] = {"domain": name, "test": self.dataset.test_fingerprint, "limit": self.limit}
+        if self.shifted is not None and name == self.shifted.name:
+            return {**key, "test": self.shifted.digest()}
+        if self.framing is not None and name != CLEAN:
+            key["suite"] = self.built.name
+        if name in (CLEAN, CLEAN_CROP):
+            return key
+        if self._archive is not None:
+            files, _ = self._listing(self._archive, name)
+            key["archive"] = [listing_digest(every) for every in files]
+        elif self.official is not None:
+            key["archive"] = PublishedArrays(self.official, self.dataset).digest(name)
+        return key | {
+            "profile": self.suite.profile,
+            "seed": self.suite.seed,
+            "severities": list(self.severities),
+            "source": self.source,
+            "engine": fredbench.__version__,
+        }
+
+    @property
+    def partial(self) -> dict[str, str]:
+        """What these domains lack against the published sets, by name.
+
+        The dataset's own gaps are not repeated, but for `test`, where an ImageNet suite has more to say of it.
+        """
+        missing = {}
+        if self.framing is not None and self.framing.shortfall:
+            missing["test"] = "; ".join(filter(None, (self.dataset.partial.get("test"), self.framing.shortfall)))
+        if self.shifted is not None:
+            missing[self.shifted.name] = self.shifted.partial
+        missing["official"] = self._archive_shortage
+        return {name: what for name, what in missing.items() if what}
+
+    @cached_property
+    def _archive(self) -> ImageNetC | None:
+        """The published folders of an ImageNet suite."""
+        if self.official is None or self.suite.framing != "imagenet-c":
+            return None
+        family = known_family(self.suite.dataset)
+        if family is None or not family.wnids:
+            raise CompatibilityError(
+                f"{self.official} is sorted by WordNet id, which {self.suite.dataset} does not know",
+                hint="name an ImageNet subset as the suite's dataset, or leave `official` out of its file",
+            )
+        return ImageNetC(self.official, family.wnids)
+
+    @cached_property
+    def _archive_shortage(self) -> str:
+        """What the published folders lack in the corruptions and severities asked for; empty without such folders."""
+        if self._archive is None:
+            return ""
+        return self._archive.shortage({name: self._listing(self._archive, name) for name in self.suite.corruptions})
+
+    @cached_property
+    def _listings(self) -> dict[str, Listing]:
+        """The archive's files and labels by corruption, listed on first use."""
+        return {}
+
+    def _listing(self, archive: ImageNetC, name: str) -> Listing:
+        if name not in self._listings:
+            self._listings[name] = archive.listing(name, self.severities)
+        return self._listings[name]
+
+    @cached_property
+    def _base(self) -> Split:
+        """The pictures that are corrupted."""
+        return self.dataset.test if self.framing is None else self.framing.pictures()
+
+    def _all_labels(self, name: str) -> Int64[np.ndarray, " n"]:
+        if self.shifted is not None and name == self.shifted.name:
+            return self.shifted.split.labels
+        if self._archive is not None and name in self.suite.corruptions:
+            return self._listing(self._archive, name)[1]
+        return self.dataset.test.labels
+
+    def _generated(self, name: str, indices: Int64[np.ndarray, " n"]) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
+        base, framing, suite = self._base.images[indices], self.framing, self.suite
+        for severity in self.severities:
+            made = corrupt(
+                base, name, severity, profile=suite.profile, seed=suite.seed, indices=indices,
+                archive_jpeg=framing is not None,
+            )  # fmt: skip
+            yield made if framing is None else framing.finished(made)
+
+    @staticmethod
+    def official_folder(suite: CorruptionSuite, root: Path | None) -> Path | None:
+        """The folder of published pictures for `suite` under `root`, where a user has one."""
+        for name in suite.official if root is not None else ():
+            folder = Path(str(root)) / name
+            # What `fredbench corrupt` wrote has the archive's layout and a manifest, which no archive has; it may be of
+            # any seed and constants, and is never the published set.
+            if folder.is_dir() and not (folder / "manifest.json").is_file():
+                return folder
+        return None
+
+
+def domains_of(
+    suite: CorruptionSuite,
+    dataset: Dataset,
+    root: Path | None,
+    *,
+    severities: tuple[int, ...] = (),
+    limit: int | None = None,
+) -> TestDomains:
+    """The domains of `suite` on `dataset`, with the published pictures and shifted sets found under `root`.
+
+    severities: none for the suite's own.
+    """
+    return TestDomains(
+        suite,
+        dataset,
+        severities=severities or suite.severities,
+        limit=limit,
+        official=TestDomains.official_folder(suite, root),
+        shifted=None if suite.shift is None else find_shifted(suite.shift, dataset, root),
+    )

@@ -1,0 +1,155 @@
+"""A row of a table: one run's accuracies with everything that must stand beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fredbench.evaluation.statistics import Sample
+
+__all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "CorruptionScore", "Row"]
+
+CLEAN = "clean"
+CLEAN_CROP = "clean-crop"
+"""The uncorrupted pictures in the framing of the corrupted ones, where that is not the test split's own."""
+
+
+@dataclass(frozen=True)
+class CorruptionScore:
+    """One corruption: the sample over students of the mean over severities, and the mean at each severity.
+
+    ce, relative_ce: corruption errors in percent of the baseline's, means over students; None without a baseline.
+    """
+
+    sample: Sample
+    by_severity: tuple[float, ...]
+    ce: float | None = None
+    relative_ce: float | None = None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        return {
+            **self.sample.to_mapping(),
+            "by_severity": [round(value, 4) for value in self.by_severity],
+            "ce": _rounded(self.ce),
+            "relative_ce": _rounded(self.relative_ce),
+        }
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """How far confidences can be trusted: negative log-likelihood in nats, expected calibration error in percent."""
+
+    nll: Sample
+    ece: Sample
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        return {"nll": self.nll.to_mapping(), "ece": self.ece.to_mapping()}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One run in a table. Accuracies in percent, spread over students; `corruptions` is empty in `evaluate`.
+
+    suite: the suite as it was built, by name. domains: uncorrupted test pictures beside `clean`, by name: the clean
+    ones in the corrupted ones' framing, shifted test sets. mce, relative_mce: against `baseline`, which says what that
+    is; all None where the suite has none for these pictures. no_baseline: which other pictures its baseline is of, in
+    words. framing: how an ImageNet suite's pictures were cut. calibration: by domain and for `average`, where it was
+    asked for.
+    """
+
+    run: str
+    dataset: str
+    method: str
+    objective: str
+    parameterization: str
+    iterations: int
+    ipc: int
+    params: int
+    params_strict: int
+    decoded: int
+    students: int
+    network: str
+    scale: str
+    recipe: str
+    control: bool
+    start: bool
+    protocol: str
+    source: str
+    limit: int | None
+    partial: Mapping[str, str]
+    clean: Sample
+    average: Sample | None = None
+    corruptions: Mapping[str, CorruptionScore] = field(default_factory=dict)
+    networks: Mapping[str, Sample] = field(default_factory=dict)
+    published: Mapping[str, Any] | None = None
+    seed: int = 0
+    suite: str = ""
+    framing: str = ""
+    domains: Mapping[str, Sample] = field(default_factory=dict)
+    mce: Sample | None = None
+    relative_mce: Sample | None = None
+    baseline: Mapping[str, Any] | None = None
+    no_baseline: str = ""
+    calibration: Mapping[str, Calibration] = field(default_factory=dict)
+
+    @property
+    def reference(self) -> Sample:
+        """The clean accuracy that corrupted ones are held against: in their own framing, where that is another."""
+        return self.domains.get(CLEAN_CROP, self.clean)
+
+    @property
+    def drop(self) -> float | None:
+        """Relative drop 1 - average / clean, in percent of the clean accuracy (`reference`)."""
+        if self.average is None or self.reference.mean == 0:
+            return None
+        return 100 * (1 - self.average.mean / self.reference.mean)
+
+    @property
+    def label(self) -> str:
+        """A short name for tables and figures."""
+        name = self.method if self.control else f"{self.method} ({self.objective} × {self.parameterization})"
+        role = " start" if self.start else " control" if self.control else ""
+        protocol = "" if self.protocol == "own" else f" [{self.protocol}]"
+        return f"{name}{role}{protocol}"
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the contract's JSON has it."""
+        plain: dict[str, Any] = {
+            name: getattr(self, name)
+            for name in (
+                "run", "dataset", "method", "objective", "parameterization", "iterations", "ipc", "seed",
+                "params", "params_strict", "decoded", "students", "network", "scale", "recipe",
+                "control", "start", "protocol",
+            )
+        }  # fmt: skip
+        plain |= {name: value for name, value in (("suite", self.suite), ("framing", self.framing)) if value}
+        plain["clean"] = self.clean.to_mapping()
+        if self.average is not None:
+            plain["average"] = self.average.to_mapping()
+            plain["drop"] = _rounded(self.drop)
+            plain["drop_from"] = CLEAN_CROP if CLEAN_CROP in self.domains else CLEAN
+            plain["corruptions"] = {name: score.to_mapping() for name, score in self.corruptions.items()}
+            plain["mce"] = None if self.mce is None else self.mce.to_mapping()
+            plain["relative_mce"] = None if self.relative_mce is None else self.relative_mce.to_mapping()
+            plain["baseline"] = None if self.baseline is None else dict(self.baseline)
+            plain |= {"no_baseline": self.no_baseline} if self.no_baseline else {}
+        if self.domains:
+            plain["domains"] = {name: sample.to_mapping() for name, sample in self.domains.items()}
+        if self.calibration:
+            plain["calibration"] = {name: found.to_mapping() for name, found in self.calibration.items()}
+        if self.networks:
+            plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
+        plain |= {
+            "source": self.source,
+            "limit": self.limit,
+            "partial": dict(self.partial),
+            "published": None if self.published is None else dict(self.published),
+        }
+        return plain
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

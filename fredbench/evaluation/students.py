@@ -1,0 +1,193 @@
+"""Students as cells on disk: trained once for a synset, recipe and seed, then scored on any domain.
+
+A cell's name is the digest of everything that determines it, so a killed evaluation goes on where it was and a new
+domain needs no new student. Predictions are kept beside the weights: every metric can be recomputed from them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from jaxtyping import Int64, UInt8
+from torch import Tensor, nn
+
+from fredbench import networks
+from fredbench.foundation.config import to_mapping
+from fredbench.foundation.errors import ArtefactError
+from fredbench.foundation.files import canonical_json, write_bytes
+from fredbench.foundation.rng import Stream
+from fredbench.training.batches import Pictures, normalise
+from fredbench.training.loop import TrainingRecipe, predict, train
+
+__all__ = ["Predictions", "StudentPlan", "predictions_on", "store_predictions", "stored_predictions", "sweep"]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Outcomes on one domain, a row a severity (one row for clean).
+
+    predicted: int16 (S, n). confidence: float32 (S, n), probability of the predicted class. nll: float32 (S, n),
+    minus the log-probability of the true class.
+    """
+
+    predicted: Tensor
+    confidence: Tensor
+    nll: Tensor
+
+    def accuracy(self, labels: Int64[np.ndarray, " n"]) -> list[float]:
+        """Percent correct, a value a severity."""
+        right = self.predicted.long() == torch.from_numpy(labels)[None, :]
+        return [100 * float(row.double().mean()) for row in right]
+
+    def mean_nll(self) -> list[float]:
+        """Mean negative log-likelihood in nats, a value a severity."""
+        return [float(row.double().mean()) for row in self.nll]
+
+    def calibration_error(self, labels: Int64[np.ndarray, " n"], *, bins: int = 15) -> list[float]:
+        """Expected calibration error in percent, a value a severity: |accuracy - confidence| weighted over `bins`.
+
+        Bins part the confidence of the predicted class into equal widths (Guo et al., ICML 2017, equation 3).
+        """
+        right = (self.predicted.long() == torch.from_numpy(labels)[None, :]).double()
+        gap = right - self.confidence.double()
+        # The upper end belongs to a bin, as in the paper: (m - 1) / M < p <= m / M.
+        place = (self.confidence.double() * bins).ceil().long().clamp(1, bins) - 1
+        sums = torch.zeros(len(gap), bins, dtype=torch.float64).scatter_add_(1, place, gap)
+        return [100 * float(row.abs().sum()) / len(labels) for row in sums]
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """As stored."""
+        return {"predicted": self.predicted, "confidence": self.confidence, "nll": self.nll}
+
+
+@dataclass(frozen=True)
+class StudentPlan:
+    """One student before it is trained: what it sees, what it is, and where its cell lies.
+
+    `source` names the training set's content (its digest); `pictures` makes it when it is needed.
+    """
+
+    folder: Path
+    source: str
+    network: str
+    recipe: TrainingRecipe
+    stream: Stream
+    classes: int
+    shape: tuple[int, int, int]
+    device: torch.device
+    threads: int
+    pictures: Callable[[], Pictures]
+
+    def digest(self) -> str:
+        """Hex digest of all that determines the weights."""
+        return _digest(
+            {
+                "source": self.source,
+                "network": self.network,
+                "recipe": to_mapping(self.recipe),
+                "seed": [self.stream.seed, *self.stream.path],
+                "classes": self.classes,
+                "shape": list(self.shape),
+                "device": self.device.type,
+                "threads": self.threads,
+            }
+        )
+
+    @property
+    def file(self) -> Path:
+        """The cell with the trained weights."""
+        return self.folder / f"student-{self.digest()}.safetensors"
+
+    def scores_file(self, domain: Mapping[str, Any]) -> Path:
+        """The cell with the predictions on the domain that `domain` determines."""
+        return self.folder / f"scores-{self.digest()}-{_digest(domain)}.safetensors"
+
+    def network_blank(self) -> nn.Module:
+        """The network at its initialisation."""
+        channels, height, width = self.shape
+        return networks.build(
+            self.network,
+            channels=channels,
+            classes=self.classes,
+            size=(height, width),
+            rng=self.stream.child("init"),
+        ).to(self.device)
+
+    def ensure(self) -> bool:
+        """Train and store the student unless its cell is there; says whether it had to."""
+        if self.file.is_file():
+            return False
+        network = self.network_blank()
+        train(network, self.pictures(), self.recipe, self.stream.child("training"))
+        weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+        write_bytes(self.file, safetensors.torch.save(weights))
+        return True
+
+    def load(self) -> nn.Module:
+        """The trained network."""
+        network = self.network_blank()
+        network.load_state_dict(_read(self.file))
+        return network
+
+
+def sweep(folder: Path, made_now: Collection[str]) -> None:
+    """Remove half-written cells that a killed evaluation left in `folder`.
+
+    Those of the cells called `made_now`, which this process is about to write, and of cells that are there whole by
+    now; another may be on its way in a process of its own.
+    """
+    for left in folder.glob(".*.part"):
+        cell = left.name.removeprefix(".").removesuffix(".part").rpartition(".")[0]
+        if cell in made_now or (folder / cell).is_file():
+            left.unlink(missing_ok=True)
+
+
+def predictions_on(
+    network: nn.Module,
+    domain: Iterable[UInt8[np.ndarray, "n h w c"]],
+    labels: Int64[np.ndarray, " n"],
+    normalization: Mapping[str, Any],
+    device: torch.device,
+) -> Predictions:
+    """Score `network` on the pictures of a domain, normalised as the training set was."""
+    rows = [
+        _outcomes(predict(network, normalise(pictures, normalization["mean"], normalization["std"], device)), labels)
+        for pictures in domain
+    ]
+    return Predictions(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
+
+
+def _outcomes(logits: Tensor, labels: Int64[np.ndarray, " n"]) -> tuple[Tensor, Tensor, Tensor]:
+    log_probability = logits.float().log_softmax(dim=1).cpu()
+    best = log_probability.max(dim=1)
+    truth = log_probability.gather(1, torch.from_numpy(labels)[:, None])[:, 0]
+    return best.indices.to(torch.int16), best.values.exp(), -truth
+
+
+def stored_predictions(file: Path) -> Predictions:
+    """Read a scores cell."""
+    return Predictions(**_read(file))
+
+
+def store_predictions(file: Path, predictions: Predictions) -> None:
+    """Write a scores cell."""
+    tensors = {name: tensor.contiguous() for name, tensor in predictions.to_tensors().items()}
+    write_bytes(file, safetensors.torch.save(tensors))
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    try:
+        return dict(safetensors.torch.load(file.read_bytes()))
+    except (safetensors.SafetensorError, OSError) as error:
+        raise ArtefactError(f"{file} cannot be read: {error}", hint="delete it; it is made again") from error
+
+
+def _digest(value: Mapping[str, Any]) -> str:
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:20]

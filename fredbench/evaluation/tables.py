@@ -1,0 +1,318 @@
+"""One evaluation for all tables: train k students on each set, score them on every domain.
+
+Every distilled row brings its control (a random subset of the same budget and recipe) and its start (the same
+parameterization at zero iterations); they are made where missing.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+
+from fredbench.datasets import Dataset
+from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.published import published_row
+from fredbench.evaluation.rows import CLEAN, Row
+from fredbench.evaluation.statistics import summarise
+from fredbench.evaluation.students import StudentPlan, predictions_on, store_predictions, stored_predictions, sweep
+from fredbench.evaluation.tabulation import Outcomes, row_scores
+from fredbench.foundation.errors import UnknownNameError, UsageError
+from fredbench.foundation.progress import Progress, say
+from fredbench.foundation.rng import Stream
+from fredbench.objectives.coresets import random_subset
+from fredbench.parameterizations.budget import Budget
+from fredbench.parameterizations.pixels import Pixels, PixelsConfig
+from fredbench.runs import distillation
+from fredbench.runs.assembly import real_pictures
+from fredbench.runs.spec import Spec
+from fredbench.runs.store import RunFolder, Store
+from fredbench.runs.synset import Synset, load
+from fredbench.training.batches import Pictures, TensorPictures
+from fredbench.training.loop import TrainingRecipe
+
+__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "with_companions"]
+
+Protocol = Literal["own", "fred-literal"]
+PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
+# FreD's corruption script trains at .01 for 1,000 epochs whatever the method, and normalises test pictures by .5/.5.
+_LITERAL_NORMALIZATION = {"kind": "mean-std", "mean": [0.5] * 3, "std": [0.5] * 3}
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A finished run that takes part: its folder, spec and synset."""
+
+    folder: RunFolder
+    spec: Spec
+    synset: Synset
+
+    @staticmethod
+    def of(folder: RunFolder) -> Entrant:
+        """Open a finished run; a run that is not finished is a `UsageError`."""
+        if not folder.finished:
+            raise UsageError(f"{folder.path} is not finished", hint="run its distill command again to go on")
+        return Entrant(folder, folder.spec(), load(folder.synset_file))
+
+
+def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset) -> list[Entrant]:
+    """`entrants`, each followed by its start and its control, made now where the store has none."""
+    chosen: dict[str, Entrant] = {}
+    for entrant in entrants:
+        chosen.setdefault(entrant.spec.digest(), entrant)
+        if entrant.spec.is_control or entrant.spec.is_start:
+            continue
+        for companion in _companions(entrant, dataset):
+            if companion.digest() not in chosen:
+                folder = store.folder_for(companion)
+                distillation.run(companion, dataset, folder)
+                chosen[companion.digest()] = Entrant.of(folder)
+    return list(chosen.values())
+
+
+def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
+    """The start and, where the budget buys a whole picture a class, the control; without one, that is said."""
+    spec = entrant.spec
+    budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
+    # A choice of real pictures has no start: nothing is distilled.
+    companions = [] if spec.is_choice else [spec.start()]
+    if budget.whole_pictures:
+        return [*companions, spec.control()]
+    say(f"note: {spec.budget:,} scalars buy no whole picture a class, so {entrant.folder.path.name} has no control")
+    return companions
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How far the evaluation of a run is: students trained, of all; predictions on domains stored, of all."""
+
+    trained: int
+    students: int
+    scored: int
+    scores: int
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is missing: rows are made of predictions, which outlive their students."""
+        return self.scored == self.scores
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing is there."""
+        return self.trained == self.scored == 0
+
+
+@dataclass(frozen=True)
+class _Cell:
+    """One student's predictions on one domain, before they are made; `normalization` is of the test pictures."""
+
+    plan: StudentPlan
+    file: Path
+    normalization: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked of all rows of one table.
+
+    networks: test networks, None for each run's own. students: how many, None for each run's own number.
+    calibration: whether rows say how far confidences can be trusted.
+    """
+
+    dataset: Dataset
+    device: torch.device
+    threads: int
+    domains: TestDomains
+    networks: tuple[str, ...] | None = None
+    students: int | None = None
+    protocol: Protocol = "own"
+    calibration: bool = False
+
+    def __post_init__(self) -> None:
+        if self.protocol not in PROTOCOLS:
+            raise UnknownNameError("protocol", self.protocol, PROTOCOLS)
+        if self.students is not None and self.students < 1:
+            raise UsageError(f"--students must be at least 1, not {self.students}", hint="3 or more give a spread")
+
+    def rows(self, entrants: Sequence[Entrant], names: Sequence[str]) -> list[Row]:
+        """Score what is missing on the domains `names`, training students only for that, and make the rows."""
+        plans = {entrant.spec.digest(): self._plans(entrant) for entrant in entrants}
+        missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
+        self._make(entrants, missing)
+        return [self._row(entrant, plans[entrant.spec.digest()], names) for entrant in entrants]
+
+    def standing(self, entrant: Entrant, names: Sequence[str]) -> Standing:
+        """What is on disk of the evaluation of `entrant` on the domains `names`; computes nothing."""
+        plans = {entrant.spec.digest(): self._plans(entrant)}
+        students = [plan for group in plans[entrant.spec.digest()].values() for plan in group]
+        missing = sum(len(self._missing(name, [entrant], plans)) for name in names)
+        scores = len(students) * len(names)
+        return Standing(sum(plan.file.is_file() for plan in students), len(students), scores - missing, scores)
+
+    def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
+        """How students of a run are trained: its own recipe, with the learned step size where there is one."""
+        if self.protocol == "fred-literal":
+            strategy = "none" if spec.objective == "dc" else "color_crop_cutout_flip_scale_rotate"
+            return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
+        if synset.step_size is not None and spec.preset == "paper":
+            return dataclasses.replace(spec.student, lr=synset.step_size)
+        return spec.student
+
+    def _plans(self, entrant: Entrant) -> dict[str, list[StudentPlan]]:
+        """Students of an entrant, by network."""
+        spec, recipe = entrant.spec, self.recipe_of(entrant.spec, entrant.synset)
+        count = self.students or spec.students
+        return {
+            network: [self._plan(entrant, network, recipe, student) for student in range(count)]
+            for network in self.networks or (spec.student_network,)
+        }
+
+    def _plan(self, entrant: Entrant, network: str, recipe: TrainingRecipe, student: int) -> StudentPlan:
+        spec = entrant.spec
+        channels, height, width = entrant.synset.header["dataset"]["shape"]
+        source = entrant.synset.header["tensors_sha256"]
+        if spec.is_control:
+            source = f"random draw {student} of {spec.digest()}"
+        return StudentPlan(
+            folder=entrant.folder.cells,
+            source=source,
+            network=network,
+            recipe=recipe,
+            stream=Stream(spec.seed).child("student", student),
+            classes=len(entrant.synset.classes),
+            shape=(channels, height, width),
+            device=self.device,
+            threads=self.threads,
+            pictures=lambda: self._pictures(entrant, student),
+        )
+
+    def _pictures(self, entrant: Entrant, student: int) -> Pictures:
+        """What a student trains on: the distilled set or, for the control, the student's own random subset."""
+        spec, synset = entrant.spec, entrant.synset
+        if not spec.is_control:
+            return synset.as_pictures(self.device)
+        real = real_pictures(spec, self.dataset, self.device)
+        budget = Budget(spec.budget, len(synset.classes), real.shape)
+        state = random_subset(real, budget, Stream(spec.seed), draw=student)
+        images, labels = Pixels(PixelsConfig()).decode(state)
+        return TensorPictures(images.detach(), labels)
+
+    def _make(self, entrants: Sequence[Entrant], missing: Mapping[str, Sequence[_Cell]]) -> None:
+        """Train the students that lack predictions on some domain, and store those."""
+        students = {cell.plan.file: cell.plan for cells in missing.values() for cell in cells}
+        made = {file.name for file in students} | {cell.file.name for cells in missing.values() for cell in cells}
+        for entrant in entrants:
+            sweep(entrant.folder.cells, made)
+        with Progress("training students", len(students)) as progress:
+            for plan in students.values():
+                plan.ensure()
+                progress.advance()
+        if missing:
+            pictures = len(self.domains.indices)
+            say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
+        for name, cells in missing.items():
+            self._score(name, cells)
+
+    def _missing(
+        self, name: str, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
+    ) -> list[_Cell]:
+        """Predictions on domain `name` that are not on disk."""
+        found = []
+        for entrant in entrants:
+            normalization = self._normalization(entrant.synset)
+            for plan in itertools.chain.from_iterable(plans[entrant.spec.digest()].values()):
+                cell = _Cell(plan, plan.scores_file(self._domain_key(name, normalization)), normalization)
+                if not cell.file.is_file():
+                    found.append(cell)
+        return found
+
+    def _score(self, name: str, cells: Sequence[_Cell]) -> None:
+        """Make the domain's pictures once and score every student that lacks it."""
+        severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
+        with Progress(f"scoring {name}", len(cells)) as progress:
+            for cell in cells:
+                found = predictions_on(cell.plan.load(), severities, labels, cell.normalization, self.device)
+                store_predictions(cell.file, found)
+                progress.advance()
+
+    def _normalization(self, synset: Synset) -> Mapping[str, Any]:
+        return _LITERAL_NORMALIZATION if self.protocol == "fred-literal" else synset.normalization
+
+    def _domain_key(self, name: str, normalization: Mapping[str, Any]) -> dict[str, Any]:
+        return {**self.domains.key(name), "normalization": dict(normalization)}
+
+    def _outcomes(self, entrant: Entrant, group: Sequence[StudentPlan], name: str) -> Outcomes:
+        """What is stored of these students' predictions on domain `name`."""
+        key = self._domain_key(name, self._normalization(entrant.synset))
+        return Outcomes([stored_predictions(plan.scores_file(key)) for plan in group], self.domains.labels_of(name))
+
+    def _row(self, entrant: Entrant, plans: Mapping[str, list[StudentPlan]], names: Sequence[str]) -> Row:
+        spec, ledger = entrant.spec, entrant.synset.ledger
+        first = next(iter(plans))
+        clean = {
+            network: summarise([values[0] for values in self._outcomes(entrant, group, CLEAN).accuracies()])
+            for network, group in plans.items()
+        }
+        scores = row_scores(
+            self.domains,
+            names,
+            lambda name: self._outcomes(entrant, plans[first], name),
+            calibration=self.calibration,
+        )
+        return Row(
+            run=str(entrant.folder.path),
+            dataset=spec.dataset,
+            method=spec.method,
+            objective=spec.objective,
+            parameterization=spec.parameterization,
+            iterations=spec.iterations,
+            ipc=spec.ipc,
+            seed=spec.seed,
+            params=ledger.params,
+            params_strict=ledger.params_strict,
+            decoded=ledger.decoded,
+            students=len(plans[first]),
+            network=first,
+            scale=spec.preset,
+            recipe=_describe(spec, self.recipe_of(spec, entrant.synset)),
+            control=spec.is_control,
+            start=spec.is_start,
+            protocol=self.protocol,
+            source=self.domains.source,
+            limit=self.domains.limit,
+            partial={**self.dataset.partial, **self.domains.partial},
+            suite=self.domains.built.name if len(names) > 1 else "",
+            framing=self.domains.described,
+            clean=clean[first],
+            networks=clean if self.networks else {},
+            published=self._published_row(spec),
+            **scores,
+        )
+
+    def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
+        shape = (self.dataset.channels, *self.dataset.size)
+        published_budget = Budget.for_ipc(spec.ipc, len(self.dataset.classes), shape).scalars
+        # `ipc` names the whole pictures that a budget given in scalars buys, and is 1 where it buys none.
+        if spec.is_start or not self.domains.comparable or spec.budget != published_budget:
+            return None
+        return published_row(
+            self.domains.built,
+            dataset=spec.dataset,
+            method=spec.method,
+            objective=spec.objective,
+            parameterization=spec.parameterization,
+            ipc=spec.ipc,
+            counted=bool(spec.parameterization_settings.get("count_hallucinators", False)),
+        )
+
+
+def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
+    steps = f"{spec.iterations} iterations, " if spec.iterations else ""
+    if spec.iterations and "experts" in spec.objective_settings:
+        steps += f"{spec.objective_settings['experts']} experts, N = {spec.objective_settings['steps']}, "
+    return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"

@@ -1,0 +1,232 @@
+"""The runs of a grid on one dataset: planned from what the store has, made cell by cell, scored, and timed.
+
+A cell that is refused or fails is reported and the others go on. Everything is kept by the store, so a sweep that was
+killed and is asked for again makes what is missing only.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fredbench.datasets import Dataset
+from fredbench.evaluation.domains import domains_of
+from fredbench.evaluation.rows import Row
+from fredbench.evaluation.tables import Entrant, Evaluation, Standing, with_companions
+from fredbench.foundation.errors import FredbenchError, ResourceError, UsageError
+from fredbench.foundation.files import canonical_json, write_json
+from fredbench.foundation.progress import say
+from fredbench.recipes.reproducing import distill_command
+from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs import distillation
+from fredbench.runs.estimation import duration, estimate, too_long, worth_estimating
+from fredbench.runs.spec import Spec
+from fredbench.runs.store import RunFolder, Store
+from fredbench.suites.corruption import suite_named
+from fredbench.suites.grids import Cell, Grid, Place
+
+__all__ = ["Outcome", "Planned", "Scored", "Sweep"]
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A cell with its spec and folder, or with the reason why it is refused."""
+
+    cell: Cell
+    spec: Spec | None = None
+    folder: RunFolder | None = None
+    problem: FredbenchError | None = None
+
+    @property
+    def state(self) -> str:
+        """`done`, `begun`, `to do` or `refused`, of the distillation."""
+        if self.folder is None:
+            return "refused"
+        if self.folder.finished:
+            return "done"
+        return "begun" if self.folder.checkpoint_file.is_file() else "to do"
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A row and what it took: seconds of its distillation, and of its students and their scores.
+
+    evaluation: None where a part was made elsewhere, or in a sitting that was killed, so that its time is unknown.
+    made_in: the environment of the distillation, which may be of an earlier sitting.
+    """
+
+    row: Row
+    spec: Spec
+    distillation: float
+    evaluation: float | None
+    made_in: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a cell: its row with those of its start and control, or the error that ended it."""
+
+    cell: Cell
+    scored: Scored | None = None
+    start: Scored | None = None
+    control: Scored | None = None
+    problem: FredbenchError | None = None
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A grid on one dataset. data: the folder of datasets, where published corrupted arrays may lie."""
+
+    grid: Grid
+    place: Place
+    dataset: Dataset
+    store: Store
+    device: torch.device
+    threads: int
+    data: Path | None = None
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        """How all cells are scored."""
+        suite, place = suite_named(self.place.scored_on), self.place
+        return Evaluation(
+            dataset=self.dataset,
+            device=self.device,
+            threads=self.threads,
+            domains=domains_of(suite, self.dataset, self.data, severities=place.severities, limit=place.limit),
+            students=place.students,
+        )
+
+    def planned(self) -> list[Planned]:
+        """Every cell with its spec and folder; nothing is made."""
+        return [self._planned(cell) for cell in self.grid.cells(self.place)]
+
+    def _planned(self, cell: Cell) -> Planned:
+        try:
+            spec = resolve(Request(**cell.request()), self.dataset, device=str(self.device), threads=self.threads)
+            return Planned(cell, spec, self.store.folder_for(spec))
+        except FredbenchError as error:
+            return Planned(cell, problem=error)
+
+    def standing(self, planned: Planned) -> Standing | None:
+        """How far the evaluation of a finished cell is; None before it is finished."""
+        if planned.folder is None or not planned.folder.finished:
+            return None
+        return self.evaluation.standing(Entrant.of(planned.folder), self.evaluation.domains.names())
+
+    def run(self, *, yes: bool = False) -> Iterator[Outcome]:
+        """Make and score what is missing, cell by cell; a line a cell on stderr.
+
+        Without an accelerator a cell that would take more than six hours is refused unless `yes`.
+        """
+        cells = self.planned()
+        counts = {state: sum(cell.state == state for cell in cells) for state in ("done", "begun", "to do", "refused")}
+        listed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
+        say(f"suite {self.grid.name} on {self.dataset.title}: {len(cells)} cells ({listed})")
+        for number, planned in enumerate(cells, 1):
+            outcome = self._outcome(planned, yes=yes)
+            say(f"[{number}/{len(cells)}] {planned.cell.label}: {_told(outcome)}")
+            yield outcome
+
+    def _outcome(self, planned: Planned, *, yes: bool) -> Outcome:
+        if planned.spec is None or planned.folder is None:
+            return Outcome(planned.cell, problem=planned.problem)
+        try:
+            with _failures_told(planned.spec, self.dataset):
+                self._distill(planned.spec, planned.folder, yes=yes)
+                group = with_companions([Entrant.of(planned.folder)], self.store, self.dataset)
+                scored = [self._scored(entrant) for entrant in group]
+        except FredbenchError as error:
+            return Outcome(planned.cell, problem=error)
+        own, others = scored[0], scored[1:]
+        return Outcome(
+            planned.cell,
+            own,
+            start=next((other for other in others if other.spec.is_start), None),
+            control=own if own.spec.is_control else next((o for o in others if o.spec.is_control), None),
+        )
+
+    def _distill(self, spec: Spec, folder: RunFolder, *, yes: bool) -> None:
+        begun = folder.finished or folder.checkpoint_file.is_file()
+        if not yes and not begun and worth_estimating(spec):
+            cost = estimate(spec, self.dataset, self.store.root)
+            if too_long(spec, cost):
+                raise UsageError(
+                    f"this run would take about {duration(cost.seconds)} on this CPU",
+                    hint="add --yes to go on, or --preset quick",
+                )
+        distillation.run(spec, self.dataset, folder)
+
+    def _scored(self, entrant: Entrant) -> Scored:
+        names = self.evaluation.domains.names()
+        before = self.evaluation.standing(entrant, names)
+        with _timed(entrant.folder.seconds_file, self._key(), before):
+            (row,) = self.evaluation.rows([entrant], names)
+        folder = entrant.folder
+        seconds = _stored(folder.seconds_file).get(self._key())
+        made_in = _stored(folder.environment_file)
+        return Scored(row, entrant.spec, float(folder.result()["seconds"]), seconds, made_in)
+
+    def _key(self) -> str:
+        """Digest of what an evaluation is asked for, by which its seconds are kept."""
+        domains, place = self.evaluation.domains, self.place
+        suite = domains.suite
+        tested = [suite.name, suite.profile, suite.seed, list(suite.corruptions), list(domains.severities)]
+        asked = [*tested, place.limit, place.students, domains.source]
+        return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:20]
+
+
+@contextlib.contextmanager
+def _failures_told(spec: Spec, dataset: Dataset) -> Iterator[None]:
+    """Let one cell's numerical or memory failure be an error of ours, so that it does not end the others."""
+    try:
+        yield
+    except (RuntimeError, MemoryError) as error:
+        first = next(iter(str(error).splitlines()), "")
+        raise ResourceError(
+            f"{type(error).__name__}: {first}", hint=f"see it alone: {distill_command(spec, dataset)}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _timed(file: Path, key: str, before: Standing) -> Iterator[None]:
+    """Add the seconds spent inside to those kept under `key`, where all that was there before had been timed too."""
+    known = _stored(file)
+    began = time.monotonic()
+    try:
+        yield
+    finally:
+        if not before.whole and (before.untouched or key in known):
+            write_json(file, {**known, key: round(known.get(key, 0.0) + time.monotonic() - began, 3)})
+
+
+def _stored(file: Path) -> Mapping[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        found: Mapping[str, Any] = json.loads(file.read_text())
+    except ValueError:
+        # Times and versions are no result: without them a row says that they are unknown.
+        return {}
+    return found
+
+
+def _told(outcome: Outcome) -> str:
+    """The line of a cell."""
+    if outcome.scored is None:
+        return f"failed: {outcome.problem}"
+    scored, control = outcome.scored, outcome.control
+    row = scored.row
+    took = "" if scored.evaluation is None else f", scored in {duration(scored.evaluation)}"
+    average = "" if row.average is None else f", average {row.average}"
+    beside = "" if control is None or control is scored else f" (random: {control.row.clean})"
+    return f"distilled in {duration(scored.distillation)}{took}; clean {row.clean}{beside}{average}"

@@ -1,0 +1,1 @@
+"""What knows nothing of distillation: errors, files, random streams, registries, settings, devices, memory."""

@@ -1,0 +1,63 @@
+"""Where to compute: `auto`, `cpu` or `cuda[:i]`; and in what precision."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+
+import torch
+
+from fredbench.foundation.allocator import keep_freed_memory
+from fredbench.foundation.errors import UsageError
+
+__all__ = ["resolve_device", "tf32", "use_threads"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """The torch device that `name` asks for; `auto` is the first CUDA device where there is one, else the CPU.
+
+    Where that is the CPU, the allocator is told to keep what is freed (see
+    `fredbench.foundation.allocator`). Elsewhere float32 is made to mean float32: torch lets convolutions round to TF32
+    by itself, which has to be asked for here (`tf32`).
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise UsageError(f"unknown device {name!r}", hint="use auto, cpu or cuda[:i]") from error
+    if device.type not in {"cpu", "cuda"}:
+        raise UsageError(f"device {name!r} is not supported", hint="use auto, cpu or cuda[:i]")
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise UsageError(f"no device {name!r} here", hint=f"torch sees {torch.cuda.device_count()} CUDA devices")
+    if device.type == "cpu":
+        keep_freed_memory()
+    else:
+        _allow_tf32(matmul=False, convolutions=False)
+    return device
+
+
+@contextlib.contextmanager
+def tf32(allowed: bool) -> Iterator[None]:
+    """Whether an accelerator may round factors to TF32 (10 bits of mantissa), in products and convolutions alike.
+
+    Faster where there are units for it; without effect on the CPU.
+    """
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    _allow_tf32(matmul=allowed, convolutions=allowed)
+    try:
+        yield
+    finally:
+        _allow_tf32(matmul=before[0], convolutions=before[1])
+
+
+def _allow_tf32(*, matmul: bool, convolutions: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = matmul
+    torch.backends.cudnn.allow_tf32 = convolutions
+
+
+def use_threads(threads: int | None) -> int:
+    """Set torch's CPU threads when a number is given; returns the number in force (part of every spec)."""
+    if threads is not None and threads != torch.get_num_threads():
+        torch.set_num_threads(threads)
+    return torch.get_num_threads()

@@ -1,0 +1,46 @@
+"""Plug-ins: modules that register datasets, objectives, parameterizations, networks or methods when imported.
+
+Two ways in: the entry-point group `fredbench.plugins` of an installed package, and `--plugin FILE.py`.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from fredbench.foundation.errors import UsageError
+
+__all__ = ["load_entry_points", "load_file"]
+
+GROUP = "fredbench.plugins"
+
+
+def load_entry_points() -> list[str]:
+    """Import every installed plug-in; returns their names. A plug-in that fails to import is an error."""
+    names = []
+    for entry in entry_points(group=GROUP):
+        try:
+            entry.load()
+        except ImportError as error:
+            raise UsageError(
+                f"plug-in {entry.name!r} ({entry.value}) cannot be imported: {error}",
+                hint="mend or uninstall the package that brings it",
+            ) from error
+        names.append(entry.name)
+    return names
+
+
+def load_file(file: str | Path) -> None:
+    """Import one plug-in file; its top level registers what it brings."""
+    path = Path(file)
+    if not path.is_file():
+        raise UsageError(f"no plug-in file at {path}", hint="give the path of a Python file to --plugin")
+    name = f"fredbench_plugin_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path} is not a Python file", hint="plug-ins end in .py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)

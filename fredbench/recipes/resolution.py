@@ -1,0 +1,353 @@
+"""From what a user typed to a spec: filled in from method, preset and dataset; what cannot go together is refused."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fredbench import networks
+from fredbench.datasets import Dataset
+from fredbench.foundation.config import parse_value, replace_known, to_mapping
+from fredbench.foundation.errors import BudgetError, CompatibilityError, UnknownNameError, UsageError
+from fredbench.objectives import OBJECTIVES, coresets
+from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
+from fredbench.parameterizations.budget import Budget
+from fredbench.recipes import (
+    Setting,
+    Settings,
+    iterations_of,
+    label_settings,
+    matching_settings,
+    network_of,
+    quick_iterations_of,
+    storage_settings,
+    student_settings,
+)
+from fredbench.recipes.methods import METHODS, method_named
+from fredbench.recipes.presets import PRESETS, Preset
+from fredbench.runs.spec import Spec
+from fredbench.training import augmentation
+from fredbench.training.loop import TrainingRecipe
+
+__all__ = ["Request", "explained", "resolve"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user typed; None means: as the method and preset say."""
+
+    ipc: int | None = None
+    params: int | None = None
+    method: str | None = None
+    objective: str | None = None
+    parameterization: str | None = None
+    preset: str = "paper"
+    seed: int = 0
+    iterations: int | None = None
+    network: str | None = None
+    overrides: Sequence[str] = ()
+
+
+def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) -> Spec:
+    """Fill a request in from method, preset and dataset; contradictions and unknown names are errors here."""
+    return _resolved(request, dataset, device=device, threads=threads)[0]
+
+
+def explained(request: Request, dataset: Dataset) -> dict[str, Settings]:
+    """What the recipes say of a request, with origins and reasons; found by the same steps as `resolve` takes.
+
+    Sections: `run` (iterations and network), `parameterization`, `objective`, `labels`, `student`, as `--set` names
+    them. Every value is the run's: where preset or request has another than the recipe, it is `chosen` for that
+    reason. What no recipe speaks of is a default of the part or the preset, and is left out.
+    """
+    _, sections = _resolved(request, dataset, device="cpu", threads=1)
+    return {
+        section: {name: _as_taken(setting, taken[name]) for name, setting in settings.items() if name in taken}
+        for section, (settings, taken) in sections.items()
+    }
+
+
+def _as_taken(setting: Setting, value: Any) -> Setting:
+    recipe = list(setting.value) if isinstance(setting.value, tuple) else setting.value
+    if recipe == (list(value) if isinstance(value, tuple) else value):
+        return dataclasses.replace(setting, value=value)
+    return Setting(value, "chosen", f"preset or request, in place of {recipe} ({setting.origin})")
+
+
+_Sections = dict[str, tuple[Settings, Mapping[str, Any]]]
+
+
+def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) -> tuple[Spec, _Sections]:
+    """The spec; and by section the recipes' settings and the values that the spec was made of."""
+    if request.preset not in PRESETS:
+        raise UnknownNameError("preset", request.preset, PRESETS)
+    preset = PRESETS[request.preset]
+    shape = (dataset.channels, *dataset.size)
+    budget = _budget(request, len(dataset.classes), shape)
+    ipc = max(1, budget.whole_pictures)
+    method, objective, parameterization = _parts(request)
+    sections = _split_overrides(request.overrides)
+    length = _iterations(request, objective, parameterization, dataset=dataset, ipc=ipc)
+    iterations = int(length.value)
+    kind = PARAMETERIZATIONS.get(parameterization)
+    storage = storage_settings(
+        objective,
+        parameterization,
+        dataset=dataset.name,
+        ipc=ipc,
+        size=dataset.size,
+        iterations=iterations,
+        width=preset.width,
+        quick=preset.name == "quick",
+    )
+    config = replace_known(
+        kind.Config(), {**_values(storage), **sections["parameterization"]}, where="parameterization"
+    )
+    loops = matching_settings(
+        method,
+        objective,
+        parameterization,
+        dataset=dataset.name,
+        ipc=ipc,
+        side=max(dataset.size),
+        flip=dataset.flip,
+        iterations=iterations,
+        quick=preset.name == "quick",
+    )
+    matching = _matching(dataset, method, objective, kind, loops, sections["objective"], preset)
+    labelled = label_settings(objective, classes=len(dataset.classes), iterations=iterations)
+    labels = _labels(objective, labelled, sections["labels"])
+    usual = f"convnet-d{networks.default_depth(dataset.size)}-w{preset.width}-in"
+    network = _network(request.network or network_of(objective, preset.width) or usual, dataset)
+    student = {"students": preset.students, "network": request.network or usual}
+    published: Settings = {}
+    if preset.name == "paper":
+        published = student_settings(
+            objective,
+            dataset=dataset.name,
+            flip=dataset.flip,
+            ipc=ipc,
+            side=max(dataset.size),
+            augmented=matching.get("augmentation", "none") != "none",
+            storage=to_mapping(config),
+            pictures=kind(config).shown(budget) * len(dataset.classes),
+            classes=len(dataset.classes),
+        )
+        if "network" in published:
+            named = _network(published["network"].value, dataset)
+            published = {**published, "network": dataclasses.replace(published["network"], value=named)}
+        student |= _values(published)
+        if request.network:
+            student["network"] = request.network
+    student_network, students, recipe = _student(dataset, preset, labels, {**student, **sections["student"]})
+    spec = Spec(
+        dataset=dataset.name,
+        fingerprint=dataset.fingerprint,
+        split="train without validation" if preset.holds_out_validation else "train",
+        method=method,
+        objective=objective,
+        parameterization=parameterization,
+        ipc=ipc,
+        budget=budget.scalars,
+        preset=preset.name,
+        seed=request.seed,
+        iterations=iterations,
+        network=network,
+        device=device,
+        threads=threads,
+        objective_settings=matching,
+        parameterization_settings=to_mapping(config),
+        student_network=_network(student_network, dataset),
+        students=students,
+        student=recipe,
+        label_settings={} if labels.form == "hard" else to_mapping(labels),
+    )
+    own = network_of(objective, preset.width)
+    run = {"iterations": length}
+    if own:
+        published_width = preset.width == PRESETS["paper"].width
+        why = "the objective's own network" + ("" if published_width else ", as wide as the preset says")
+        run["network"] = Setting(_network(own, dataset), "script" if published_width else "chosen", why)
+    return spec, {
+        "run": (run, {"iterations": iterations, "network": network}),
+        "parameterization": (storage, vars(config)),
+        "objective": (loops, matching),
+        "labels": (labelled, {} if labels.form == "hard" else vars(labels)),
+        "student": (published, {**vars(recipe), "network": spec.student_network, "students": students}),
+    }
+
+
+def _values(settings: Settings) -> dict[str, Any]:
+    return {name: setting.value for name, setting in settings.items()}
+
+
+def _labels(objective: str, settings: Settings, given: Mapping[str, str]) -> LabelConfig:
+    """The labels of a run, refused where the objective cannot match or move them."""
+    published = _values(settings)
+    if given.get("form") == "hard":
+        published["learned"] = False
+    labels = replace_known(LabelConfig(), {**published, **given}, where="labels")
+    if objective == "none":
+        if labels.form != "hard":
+            raise CompatibilityError("a choice of real pictures has hard labels", hint="drop --set labels....")
+        return labels
+    kind = OBJECTIVES.get(objective)
+    if labels.form not in kind.label_forms:
+        raise CompatibilityError(
+            f"objective {objective!r} cannot match {labels.form} labels",
+            hint=f"set labels.form to {' or '.join(sorted(kind.label_forms))}",
+        )
+    if labels.learned and kind.learns_labels == "never":
+        raise CompatibilityError(f"objective {objective!r} does not learn labels", hint="set labels.learned=false")
+    if not labels.learned and kind.learns_labels == "must":
+        raise CompatibilityError(f"objective {objective!r} learns labels only", hint="set labels.learned=true")
+    return labels
+
+
+def _student(
+    dataset: Dataset, preset: Preset, labels: LabelConfig, settings: Mapping[str, Any]
+) -> tuple[str, int, TrainingRecipe]:
+    """Network, number and recipe of the students; centred labels are regressed on: they are no probabilities."""
+    rest = dict(settings)
+    network, students = rest.pop("network"), parse_value(rest.pop("students"), int, where="student.students")
+    if students < 1:
+        raise UsageError(f"student.students must be at least 1, not {students}", hint="3 or more give a spread")
+    shared = TrainingRecipe(epochs=preset.epochs, augmentation="_".join(augmentation.strategy_for(dataset.flip)))
+    loss = {"loss": "mse"} if labels.form == "centred" else {}
+    recipe = replace_known(shared, {**loss, **rest}, where="student")
+    if labels.form == "centred" and recipe.loss != "mse":
+        raise CompatibilityError("centred labels are no probabilities", hint="set student.loss=mse")
+    return network, students, recipe
+
+
+def _matching(
+    dataset: Dataset,
+    method: str,
+    objective: str,
+    parameterization: Any,
+    published: Settings,
+    given: Mapping[str, str],
+    preset: Preset,
+) -> dict[str, Any]:
+    """Settings of the objective, or of the choice of pictures: defaults, as published, as given, in that order."""
+    if objective == "none":
+        defaults = coresets.CONFIGS[method]()
+        if given and not dataclasses.fields(defaults):
+            raise UsageError(f"{method} has no objective settings", hint="drop --set objective....")
+    else:
+        kind = OBJECTIVES.get(objective)
+        _check_compatible(kind, parameterization)
+        defaults = kind.Config()
+    usual = {"augmentation": "_".join(augmentation.strategy_for(dataset.flip))} if _augments(defaults) else {}
+    spent = {**to_mapping(defaults), **usual, **_values(published)}
+    # Settings of other objectives may have these names and mean something else.
+    if objective != "none" and "experts" in OBJECTIVES.get(objective).needs:
+        spent = preset.limited(spent)
+    return to_mapping(replace_known(defaults, {**spent, **given}, where="objective"))
+
+
+def _augments(config: Any) -> bool:
+    return any(field.name == "augmentation" for field in dataclasses.fields(config))
+
+
+def _budget(request: Request, classes: int, shape: tuple[int, int, int]) -> Budget:
+    if (request.ipc is None) == (request.params is None):
+        raise UsageError("give the budget once: --ipc N or --params N", hint="for example --ipc 1")
+    if request.ipc is not None:
+        return Budget.for_ipc(request.ipc, classes, shape)
+    if request.params is None or request.params < 1:
+        raise BudgetError(f"--params must be at least 1, not {request.params}", hint="give --params 30720, say")
+    return Budget(request.params, classes, shape)
+
+
+def _parts(request: Request) -> tuple[str, str, str]:
+    """(method, objective, parameterization); parts given by hand are named as the system that they are."""
+    method = method_named(request.method or "fred")
+    objective = request.objective or method.objective
+    parameterization = request.parameterization or method.parameterization
+    if request.method is not None and parameterization != method.parameterization:
+        raise UsageError(
+            f"--method {method.name} stores {method.parameterization!r}, not {parameterization!r}",
+            hint="give --objective and --parameterization without --method",
+        )
+    if request.method is not None and objective == method.objective:
+        return method.name, objective, parameterization
+    name = _name_of(objective, parameterization)
+    if request.method is not None and name != method.name:
+        raise UsageError(
+            f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
+            hint=f"drop --objective, or say --method {name}"
+            if name in METHODS
+            else "give --objective and --parameterization without --method",
+        )
+    return name, objective, parameterization
+
+
+def _name_of(objective: str, parameterization: str) -> str:
+    """The published system of these two parts, so that it is one run however it is asked for; else both names.
+
+    Whatever stores coefficients is FreD, under any objective. Of systems with the same parts the first listed is meant:
+    random of the choices, CAFE without an augmentation.
+    """
+    if objective == "none":
+        return "random"
+    if parameterization == "fred":
+        return "fred"
+    pair = (objective, parameterization)
+    found = (method.name for method in METHODS.values() if (method.objective, method.parameterization) == pair)
+    return next(found, "-".join(pair))
+
+
+_OFFERED_BY_THE_LOOP = frozenset({"experts"})
+
+
+def _check_compatible(objective: Any, parameterization: Any) -> None:
+    needs = objective.needs - _OFFERED_BY_THE_LOOP
+    missing = sorted(needs - parameterization.offers)
+    if missing:
+        have = [n for n in PARAMETERIZATIONS if not needs - PARAMETERIZATIONS.get(n).offers]
+        raise CompatibilityError(
+            f"objective {objective.name!r} needs {', '.join(missing)}, which parameterization "
+            f"{parameterization.name!r} does not offer",
+            hint=f"these do: {', '.join(have) or 'none'}",
+        )
+
+
+def _iterations(request: Request, objective: str, parameterization: str, *, dataset: Dataset, ipc: int) -> Setting:
+    if request.iterations is not None and request.iterations < 0:
+        raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
+    if objective == "none":
+        if request.iterations:
+            raise UsageError("a choice of real pictures has no iterations", hint="drop --iterations, or use a method")
+        return iterations_of(objective, parameterization)
+    if request.iterations is not None:
+        return Setting(request.iterations, "chosen", "the request's")
+    if request.preset == "quick":
+        return quick_iterations_of(objective, parameterization, dataset=dataset.name, ipc=ipc)
+    return iterations_of(objective, parameterization, side=max(dataset.size))
+
+
+def _network(name: str, dataset: Dataset) -> str:
+    """The name that `name` stands for at this size, so that two spellings of a network are one spec."""
+    return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
+
+
+_SECTIONS = ("objective", "parameterization", "labels", "student")
+
+
+def _split_overrides(overrides: Sequence[str]) -> dict[str, dict[str, str]]:
+    sections: dict[str, dict[str, str]] = {name: {} for name in _SECTIONS}
+    for override in overrides:
+        key, equals, value = override.partition("=")
+        section, dot, name = key.partition(".")
+        if not equals or not dot or section not in sections:
+            raise UsageError(
+                f"--set {override} is not SECTION.KEY=VALUE", hint=f"sections: {', '.join(_SECTIONS)}; {_EXAMPLE}"
+            )
+        sections[section][name] = value
+    return sections
+
+
+_EXAMPLE = "for example --set parameterization.k=64"

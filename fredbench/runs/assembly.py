@@ -1,0 +1,268 @@
+"""One run in memory: the parts that a spec names, put together; one step of them, their checkpoint, their artefact."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Int64
+from torch import Tensor
+
+from fredbench.objectives import coresets
+from fredbench import networks
+from fredbench.parameterizations.budget import Budget, Ledger
+from fredbench.foundation.config import from_mapping
+from fredbench.datasets import Dataset, carve_validation
+from fredbench.foundation.environment import library_versions
+from fredbench.foundation.errors import DataError
+from fredbench.foundation.memory import exhaustion_told
+from fredbench.objectives import OBJECTIVES, Context, ExpertSource, Objective
+from fredbench.training.optimisation import Optimisers
+from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
+from fredbench.training.batches import RealPictures
+from fredbench.foundation.rng import Stream
+from fredbench.runs.spec import Spec
+from fredbench.runs.synset import Synset
+from fredbench.training.loop import TrainingRecipe
+from fredbench.training.trajectories import ExpertSpec
+
+__all__ = ["Distillation", "expert_spec", "real_pictures"]
+
+ExpertsFor = Callable[[RealPictures], ExpertSource]
+
+
+def real_pictures(spec: Spec, dataset: Dataset, device: torch.device) -> RealPictures:
+    """The training pictures that `spec` distils from: all, or all but the validation split."""
+    if dataset.fingerprint != spec.fingerprint:
+        raise DataError(
+            f"{dataset.name} differs from the data this run was made of "
+            f"({dataset.fingerprint[:12]} against {spec.fingerprint[:12]})",
+            hint="point --data at the data of the run",
+        )
+    split = dataset.train if spec.split == "train" else carve_validation(dataset.train)[0]
+    _check_classes(split.labels, dataset)
+    return RealPictures(
+        split.images,
+        split.labels,
+        mean=dataset.mean,
+        std=dataset.std,
+        classes=len(dataset.classes),
+        device=device,
+    )
+
+
+def _check_classes(labels: Int64[np.ndarray, " n"], dataset: Dataset) -> None:
+    """Every class needs a picture: a synthetic set has rows of all classes, and each is matched to its own."""
+    counts = np.bincount(labels, minlength=len(dataset.classes))
+    empty = [repr(name) for name, count in zip(dataset.classes, counts, strict=True) if not count]
+    if empty:
+        shown = ", ".join(empty[:5]) + (f" and {len(empty) - 5} more" if len(empty) > 5 else "")
+        raise DataError(
+            f"{dataset.name} has no training pictures of {len(empty)} of its {len(dataset.classes)} classes: {shown}",
+            hint="bring pictures of them, or take these classes out of the data (its test pictures too)",
+        )
+
+
+def expert_spec(spec: Spec, dataset: Dataset) -> ExpertSpec:
+    """The experts that `spec` trains and reads; recipe and seed are its objective's to say."""
+    return ExpertSpec(
+        dataset=dataset.title,
+        fingerprint=spec.fingerprint,
+        split=spec.split,
+        network=spec.network,
+        classes=len(dataset.classes),
+        shape=(dataset.channels, *dataset.size),
+        recipe=TrainingRecipe(),
+        seed=spec.seed,
+        device=torch.device(spec.device).type,
+        threads=spec.threads,
+    )
+
+
+@dataclass
+class _Synthetic:
+    """The synthetic set as objectives see it."""
+
+    parameterization: Parameterization
+    state: State
+
+    def __len__(self) -> int:
+        return len(self.state)
+
+    def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
+        return self.parameterization.decode(self.state, index, rng)
+
+    def alternatives(self) -> Tensor | None:
+        return self.parameterization.alternatives(self.state)
+
+
+class Distillation:
+    """One run in memory: the parts that `spec` names, at some iteration."""
+
+    def __init__(self, spec: Spec, dataset: Dataset, device: torch.device, experts: ExpertsFor | None = None) -> None:
+        """`experts` makes the source of experts, where the objective needs one."""
+        self.spec, self.iteration = spec, 0
+        rng = Stream(spec.seed)
+        self.real = real = real_pictures(spec, dataset, device)
+        budget = Budget(spec.budget, len(dataset.classes), real.shape)
+        kind = PARAMETERIZATIONS.get(spec.parameterization)
+        config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
+        labels = from_mapping(LabelConfig, spec.label_settings, where="labels")
+        self.parameterization = labelled(kind(config), labels)
+        network = self._builder(dataset, device)
+        self.state = (
+            self._choose(real, budget, network, rng)
+            if spec.is_choice
+            else self.parameterization.init(real, budget, rng.child("init"))
+        )
+        budget.check(self.parameterization.ledger(self.state))
+        self.objective = self._prepare_objective(network, rng, device, experts) if spec.iterations else None
+        self.auxiliary = (
+            self.parameterization.auxiliary(self.state, rng.child("auxiliary")) if spec.iterations else None
+        )
+        groups = self.parameterization.parameters(self.state)
+        self.optimisers = Optimisers([*groups, *(self.objective.parameters() if self.objective else [])])
+
+    def _builder(self, dataset: Dataset, device: torch.device) -> Callable[[Stream], networks.Network]:
+        def network(stream: Stream) -> networks.Network:
+            return networks.build(
+                self.spec.network,
+                channels=dataset.channels,
+                classes=len(dataset.classes),
+                size=dataset.size,
+                rng=stream,
+            ).to(device)
+
+        return network
+
+    def _choose(
+        self, real: RealPictures, budget: Budget, network: Callable[[Stream], networks.Network], rng: Stream
+    ) -> State:
+        config = from_mapping(coresets.CONFIGS[self.spec.method], self.spec.objective_settings, where="objective")
+        return coresets.choose(self.spec.method, config, real, budget, network, rng)
+
+    def _prepare_objective(
+        self,
+        network: Callable[[Stream], networks.Network],
+        rng: Stream,
+        device: torch.device,
+        experts: ExpertsFor | None,
+    ) -> Objective:
+        kind = OBJECTIVES.get(self.spec.objective)
+        objective = kind(from_mapping(kind.Config, self.spec.objective_settings, where="objective"))
+        given = experts(self.real) if experts is not None and "experts" in kind.needs else None
+        objective.prepare(Context(self.real, network, networks.initialise, rng.child("objective"), device, given))
+        return objective
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the synset would store now."""
+        learned = self.objective is not None and self.objective.step_size() is not None
+        return replace(self.parameterization.ledger(self.state), step_size_scalars=int(learned))
+
+    def step(self) -> dict[str, float | Tensor]:
+        """One iteration: every update of the objective, each followed by a step and a projection.
+
+        A parameterization's own term is added to each, and takes a step of its own after it.
+        """
+        if self.objective is None:
+            raise ValueError("a run of zero iterations has no steps")
+        report: dict[str, float | Tensor] = {}
+        with exhaustion_told(torch.device(self.spec.device), self.objective.memory_advice):
+            updates = self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state))
+            for number, update in enumerate(updates):
+                rng = Stream(self.spec.seed).child("auxiliary", self.iteration, number)
+                self.optimisers.zero_grad()
+                (update.loss if self.auxiliary is None else update.loss + self.auxiliary.loss(rng)).backward()
+                self.optimisers.step(update.rate, progress=self.iteration / self.spec.iterations)
+                if update.project:
+                    self._project()
+                report.update(update.report)
+                if self.auxiliary is not None:
+                    report.update(self.auxiliary.step(rng))
+        self.iteration += 1
+        return report
+
+    @torch.no_grad()
+    def _project(self) -> None:
+        self.parameterization.project(self.state)
+        if self.objective is not None:
+            self.objective.project()
+
+    def to_tensors(self) -> dict[str, Tensor]:
+        """A checkpoint: iteration, learned and fixed tensors, optimisers, what objective and auxiliary term own."""
+        tensors = {"iteration": torch.tensor(self.iteration)}
+        tensors |= {f"learned/{k}": v.detach() for k, v in self.state.learned.items()}
+        tensors |= {f"fixed/{k}": v for k, v in self.state.fixed.items()}
+        tensors |= {f"optimiser/{k}": v for k, v in self.optimisers.to_tensors().items()}
+        owned = self.objective.to_tensors() if self.objective else {}
+        tensors |= {f"objective/{k}": v for k, v in owned.items()}
+        beside = self.auxiliary.to_tensors() if self.auxiliary else {}
+        tensors |= {f"auxiliary/{k}": v for k, v in beside.items()}
+        return {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+
+    def from_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take up a checkpoint of the same spec."""
+        names = ("learned", "fixed", "optimiser", "objective", "auxiliary")
+        sections: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+        for name, tensor in tensors.items():
+            section, slash, key = name.partition("/")
+            if slash:
+                sections[section][key] = tensor
+        with torch.no_grad():
+            for owner, section in ((self.state.learned, "learned"), (self.state.fixed, "fixed")):
+                for key, own in owner.items():
+                    own.copy_(sections[section][key])
+        self.optimisers.from_tensors(sections["optimiser"])
+        if self.objective is not None:
+            self.objective.from_tensors(sections["objective"])
+        if self.auxiliary is not None:
+            self.auxiliary.from_tensors(sections["auxiliary"])
+        self.iteration = int(tensors["iteration"])
+
+    def synset(self, dataset: Dataset) -> Synset:
+        """The artefact as of now, in its feasible set."""
+        self._project()
+        spec = self.spec
+        step_size = self.objective.step_size() if self.objective else None
+        description = {
+            "dataset": {
+                # Not the name: that of a folder of pictures holds its path.
+                "name": dataset.title,
+                "fingerprint": spec.fingerprint,
+                "classes": list(dataset.classes),
+                "shape": [dataset.channels, *dataset.size],
+                "partial": dict(dataset.partial),
+                "split": spec.split,
+            },
+            "method": spec.method,
+            "objective": spec.objective,
+            "objective_settings": dict(spec.objective_settings),
+            "parameterization": {"name": spec.parameterization, "settings": dict(spec.parameterization_settings)},
+            "network": spec.network,
+            "ipc": spec.ipc,
+            "budget": spec.budget,
+            "iterations": self.iteration,
+            "preset": spec.preset,
+            "seed": spec.seed,
+            "normalization": {"kind": "mean-std", "mean": list(dataset.mean), "std": list(dataset.std)},
+            "pixel_space": "normalized",
+            "labels": _labels(spec),
+            "step_size": step_size,
+            "student": spec.to_mapping()["student"],
+            "spec_sha256": spec.digest(),
+            "versions": library_versions(("torch", "numpy", "safetensors")),
+        }
+        return Synset.pack(self.parameterization, self.state, description)
+
+
+def _labels(spec: Spec) -> dict[str, Any]:
+    """What the header says of labels; a set of hard ones says what it always said."""
+    settings = dict(spec.label_settings)
+    if not settings:
+        return {"kind": "hard", "learned": False, "order": "class"}
+    config = from_mapping(LabelConfig, settings, where="labels")
+    return {"kind": config.form, "learned": config.learned, "order": "class", "settings": settings}

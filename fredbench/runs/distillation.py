@@ -1,0 +1,163 @@
+"""THE outer loop, one for all methods: step, log, checkpoint, resume.
+
+An iteration's draws come from streams named after it, so a run that was killed and taken up again at a checkpoint
+makes the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import os
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import safetensors.torch
+import torch
+
+from fredbench.runs.assembly import Distillation, expert_spec
+from fredbench.datasets import Dataset
+from fredbench.foundation.environment import environment
+from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError
+from fredbench.training.experts import FOLDER as EXPERTS
+from fredbench.training.experts import ExpertStore
+from fredbench.foundation.files import sha256_of, storage_errors, write_bytes, write_json
+from fredbench.foundation.progress import Progress
+from fredbench.runs.spec import Spec
+from fredbench.runs.store import RunFolder
+
+__all__ = ["checkpoint_seconds", "run"]
+
+CHECKPOINT_SECONDS = 5.0
+CHECKPOINT_VARIABLE = "FREDBENCH_CHECKPOINT_SECONDS"
+_LOG_EVERY = 10
+
+
+def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False) -> bool:
+    """Make the run of `spec` in `folder`, or take it up where it stopped; False when it was done already.
+
+    Everything that can be refused is refused before the folder is touched.
+    """
+    if folder.finished and not fresh:
+        return False
+    began, every = time.monotonic(), checkpoint_seconds()
+    root = folder.path.parent / EXPERTS
+    distillation = Distillation(
+        spec, dataset, torch.device(spec.device), lambda real: ExpertStore(root, expert_spec(spec, dataset), real)
+    )
+    with folder.lock(), storage_errors(folder.path):
+        if fresh:
+            folder.clear()
+        folder.write_spec(spec)
+        data = {dataset.name: dataset.fingerprint}
+        write_json(folder.environment_file, {**environment(spec.device, spec.threads), "data": data})
+        spent = _resume(distillation, folder)
+        with _log(folder, distillation.iteration) as log:
+            _iterate(distillation, folder, log, began - spent, every)
+        distillation.synset(dataset).save(folder.synset_file)
+        folder.write_result(_result(distillation, folder, time.monotonic() - began + spent))
+        folder.checkpoint_file.unlink(missing_ok=True)
+    return True
+
+
+def _resume(distillation: Distillation, folder: RunFolder) -> float:
+    """Load the checkpoint where there is one; returns the seconds spent before."""
+    if not folder.checkpoint_file.is_file():
+        return 0.0
+    try:
+        tensors = safetensors.torch.load(folder.checkpoint_file.read_bytes())
+        seconds = float(tensors.pop("seconds"))
+        distillation.from_tensors(tensors)
+    except (safetensors.SafetensorError, KeyError, RuntimeError, ValueError) as error:
+        raise ArtefactError(
+            f"{folder.checkpoint_file} cannot be taken up: {error}", hint="start over with --fresh"
+        ) from error
+    return seconds
+
+
+def checkpoint_seconds() -> float:
+    """Seconds between two checkpoints: FREDBENCH_CHECKPOINT_SECONDS, 0 for one after every iteration, or 5.
+
+    What a run makes does not depend on it.
+    """
+    text = os.environ.get(CHECKPOINT_VARIABLE) or str(CHECKPOINT_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UsageError(f"{CHECKPOINT_VARIABLE} = {text!r} is no time", hint="give seconds, 0 or more")
+    return seconds
+
+
+def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: float, every: float) -> None:
+    total = distillation.spec.iterations
+    saved = time.monotonic()
+    with Progress(f"distilling {folder.path.name}", total, start=distillation.iteration) as progress:
+        while distillation.iteration < total:
+            report = distillation.step()
+            if distillation.iteration % _LOG_EVERY == 0 or distillation.iteration == total:
+                values = {name: float(value) for name, value in report.items()}
+                _refuse_divergence(values, distillation.iteration)
+                log.write(distillation.iteration, values)
+                progress.note = " ".join(f"{name} {value:.4g}" for name, value in values.items())
+            progress.advance()
+            if time.monotonic() - saved >= every and distillation.iteration < total:
+                log.flush()
+                tensors = distillation.to_tensors()
+                tensors["seconds"] = torch.tensor(time.monotonic() - began, dtype=torch.float64)
+                write_bytes(folder.checkpoint_file, safetensors.torch.save(tensors))
+                saved = time.monotonic()
+
+
+def _refuse_divergence(values: Mapping[str, float], iteration: int) -> None:
+    """Stop a run whose numbers left the finite ones; what was stored before stays."""
+    for name, value in values.items():
+        if not math.isfinite(value):
+            raise ResourceError(
+                f"the run diverged: {name} is {value} at iteration {iteration}",
+                hint="lower the rate, as in --set parameterization.lr=..., which makes a run of its own",
+            )
+
+
+class _Log:
+    """progress.jsonl: appended as the run goes on."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+
+    def write(self, iteration: int, values: Mapping[str, float]) -> None:
+        self._file.write(json.dumps({"iteration": iteration, **values}) + "\n")
+
+    def flush(self) -> None:
+        self._file.flush()
+
+
+@contextlib.contextmanager
+def _log(folder: RunFolder, iteration: int) -> Iterator[_Log]:
+    """Open the log with the lines up to `iteration` kept, so that a resumed run logs nothing twice."""
+    kept = []
+    if folder.progress_file.is_file():
+        for line in folder.progress_file.read_text().splitlines():
+            with contextlib.suppress(json.JSONDecodeError):  # the last line of a killed run may be cut
+                if json.loads(line)["iteration"] <= iteration:
+                    kept.append(line)
+    write_bytes(folder.progress_file, "".join(f"{line}\n" for line in kept).encode())
+    with open(folder.progress_file, "a", encoding="utf-8") as file:
+        yield _Log(file)
+
+
+def _result(distillation: Distillation, folder: RunFolder, seconds: float) -> dict[str, Any]:
+    spec = distillation.spec
+    return {
+        "method": spec.method,
+        "dataset": spec.dataset,
+        "iterations": distillation.iteration,
+        "ledger": distillation.ledger.to_mapping(),
+        "budget": spec.budget,
+        "synset_sha256": sha256_of(folder.synset_file),
+        "seconds": round(seconds, 3),
+        "device": spec.device,
+    }

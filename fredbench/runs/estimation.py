@@ -1,0 +1,89 @@
+"""What a run will cost, from one measured step of it, before anything is made."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fredbench.runs.assembly import Distillation, expert_spec
+from fredbench.foundation.config import from_mapping, to_mapping
+from fredbench.datasets import Dataset
+from fredbench.training.experts import FOLDER, ExpertStore, UntrainedExperts
+from fredbench.foundation.memory import peak_bytes
+from fredbench.objectives import OBJECTIVES
+from fredbench.runs.spec import Spec
+
+__all__ = ["Estimate", "duration", "estimate", "too_long", "worth_estimating"]
+
+LONG_SECONDS = 6 * 3600
+_FEW_ITERATIONS = 50
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds of an iteration, of all iterations, of the experts still to be trained; bytes of memory at the peak."""
+
+    iteration: float
+    iterations: float
+    experts: float
+    memory: int
+
+    @property
+    def seconds(self) -> float:
+        """All of it."""
+        return self.iterations + self.experts
+
+
+def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
+    """The cost of `spec` in the store of runs at `store`; experts are neither trained nor read.
+
+    One step is measured, after one to warm up; an objective whose steps are long gives a shorter one to scale from
+    (`Objective.shortened`). The memory is the peak of what was measured, on the CPU that of the whole process.
+    """
+    kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
+    config = from_mapping(kind.Config, spec.objective_settings, where="objective")
+    shortened, factor = kind.shortened(config)
+    meant = expert_spec(spec, dataset)
+    trial = Distillation(
+        replace(spec, objective_settings=to_mapping(shortened)), dataset, device, lambda _: UntrainedExperts(meant)
+    )
+    trial.step()
+    _wait(device)
+    began = time.perf_counter()
+    trial.step()
+    _wait(device)
+    seconds = (time.perf_counter() - began) * factor
+    experts = 0.0
+    if "experts" in kind.needs:
+        source = ExpertStore(store / FOLDER, meant, trial.real)
+        recipe, seed = config.expert_recipe(), config.expert_seed
+        missing = source.missing_epochs(config.experts, recipe, seed)
+        experts = missing * source.seconds_an_epoch(recipe, seed) if missing else 0.0
+    return Estimate(seconds, seconds * spec.iterations, experts, peak_bytes(device))
+
+
+def worth_estimating(spec: Spec) -> bool:
+    """Whether a run may be long: one of many iterations, or with experts to train."""
+    if spec.iterations == 0:
+        return False
+    return spec.iterations >= _FEW_ITERATIONS or "experts" in OBJECTIVES.get(spec.objective).needs
+
+
+def too_long(spec: Spec, cost: Estimate) -> bool:
+    """Whether a run of that cost is started only when asked twice: above six hours without an accelerator."""
+    return torch.device(spec.device).type == "cpu" and cost.seconds > LONG_SECONDS
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)

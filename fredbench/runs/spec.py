@@ -1,0 +1,130 @@
+"""What is asked of one run, completely and canonically: the spec. Its digest names the run's folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import tomli_w
+
+from fredbench.foundation.config import to_mapping
+from fredbench.foundation.errors import ArtefactError
+from fredbench.foundation.files import canonical_json
+from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.training.loop import TrainingRecipe
+
+__all__ = ["Spec"]
+
+# Fields of a spec that stand in sections of their own.
+_SECTIONS = frozenset(
+    {"objective_settings", "parameterization_settings", "label_settings", "student", "student_network", "students"}
+)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One run. Equal specs give equal bytes on the CPU; anything that may change them is in here."""
+
+    dataset: str
+    fingerprint: str
+    split: Literal["train", "train without validation"]
+    method: str
+    objective: str
+    parameterization: str
+    ipc: int
+    budget: int
+    preset: str
+    seed: int
+    iterations: int
+    network: str
+    device: str
+    threads: int
+    objective_settings: Mapping[str, Any]
+    parameterization_settings: Mapping[str, Any]
+    student_network: str
+    students: int
+    student: TrainingRecipe
+    label_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Sections `run`, `objective`, `parameterization`, `labels` (unless hard) and `student`, as in spec.toml."""
+        run = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _SECTIONS
+        }
+        labels = {"labels": dict(self.label_settings)} if self.label_settings else {}
+        student = {"network": self.student_network, "students": self.students, **to_mapping(self.student)}
+        return {
+            "run": run,
+            "objective": dict(self.objective_settings),
+            "parameterization": dict(self.parameterization_settings),
+            **labels,
+            "student": student,
+        }
+
+    def to_toml(self) -> str:
+        """The canonical text of spec.toml."""
+        return tomli_w.dumps(self.to_mapping())
+
+    @staticmethod
+    def from_toml(text: str, *, where: str) -> Spec:
+        """The inverse of `to_toml`; `ArtefactError` when `text` is no spec."""
+        try:
+            sections = tomllib.loads(text)
+            student = dict(sections["student"])
+            return Spec(
+                **sections["run"],
+                objective_settings=sections["objective"],
+                parameterization_settings=sections["parameterization"],
+                label_settings=sections.get("labels", {}),
+                student_network=student.pop("network"),
+                students=student.pop("students"),
+                student=TrainingRecipe(**student),
+            )
+        except (KeyError, TypeError, ValueError) as error:  # TOML's own errors are ValueErrors
+            raise ArtefactError(f"{where} is no spec of a run: {error}", hint="delete the folder") from error
+
+    def digest(self) -> str:
+        """Hex SHA-256 of the canonical spec."""
+        return hashlib.sha256(canonical_json(self.to_mapping()).encode()).hexdigest()
+
+    def folder_name(self) -> str:
+        """A readable name that no two specs share."""
+        dataset = self.dataset.replace(":", "-").replace("/", "-").strip("-.")[-40:]
+        what = f"{dataset}-{self.method}-{self.objective}-ipc{self.ipc}-{self.preset}"
+        return f"{what}-it{self.iterations}-s{self.seed}-{self.digest()[:8]}"
+
+    def start(self) -> Spec:
+        """The same run at zero iterations: what the parameterization alone gives."""
+        return dataclasses.replace(self, iterations=0)
+
+    def control(self) -> Spec:
+        """Random real pictures of the same budget, scored by the same recipe."""
+        return dataclasses.replace(
+            self,
+            method="random",
+            objective="none",
+            parameterization="pixels",
+            iterations=0,
+            objective_settings={},
+            parameterization_settings=to_mapping(PARAMETERIZATIONS.get("pixels").Config()),
+            label_settings={},
+        )
+
+    @property
+    def is_control(self) -> bool:
+        """Whether this is a random subset."""
+        return self.method == "random"
+
+    @property
+    def is_choice(self) -> bool:
+        """Whether this is a choice of real pictures, random or not: nothing is distilled."""
+        return self.objective == "none"
+
+    @property
+    def is_start(self) -> bool:
+        """Whether this is a parameterization before its first iteration."""
+        return self.iterations == 0 and not self.is_choice

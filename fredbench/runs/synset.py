@@ -1,0 +1,294 @@
+"""The artefact: a distilled set as one safetensors file that says everything a stranger needs.
+
+Tensors are what the parameterization stores, nothing decoded; the header is one JSON document under the metadata
+key `fredbench`. The budget is counted again from the tensors themselves, so a claim of #Params can be audited by
+opening the file. No time, path or host name is in it: the same run gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor
+from torch.utils.data import TensorDataset
+
+from fredbench.parameterizations.budget import Ledger
+from fredbench.foundation.config import from_mapping
+from fredbench.foundation.errors import ArtefactError
+from fredbench.foundation.files import canonical_json, write_bytes
+from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
+from fredbench.training.batches import AlternativePictures, Pictures, TensorPictures
+
+__all__ = ["FILE_NAME", "Synset", "load", "tensors_digest"]
+
+FILE_NAME = "synset.safetensors"
+FORMAT = "fredbench-synset"
+FORMAT_VERSION = 1
+_KEY = "fredbench"
+_HINT = "the file was cut or altered; distill it again or fetch it anew"
+
+
+def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
+    """Hex SHA-256 over names, dtypes, shapes and bytes, in name order."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = tensors[name].contiguous().cpu()
+        digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
+        digest.update(tensor.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def header_digest(header: Mapping[str, Any]) -> str:
+    """Hex SHA-256 of the header's canonical JSON, its own digest left out."""
+    rest = {key: value for key, value in header.items() if key != "header_sha256"}
+    return hashlib.sha256(canonical_json(rest).encode()).hexdigest()
+
+
+class Synset:
+    """A distilled set: stored tensors and a self-describing header.
+
+    >>> import fredbench
+    >>> synset = fredbench.load("runs/my-run")          # doctest: +SKIP
+    >>> loader = DataLoader(synset.as_dataset(), 32)    # doctest: +SKIP
+    """
+
+    def __init__(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
+        self.tensors = dict(tensors)
+        self.header = dict(header)
+
+    @staticmethod
+    def pack(parameterization: Parameterization, state: State, description: Mapping[str, Any]) -> Synset:
+        """A synset of `state`; `description` holds what the parameterization does not know (dataset, recipe)."""
+        stored = {k: (t.cpu().contiguous(), role) for k, (t, role) in parameterization.to_tensors(state).items()}
+        tensors = {name: tensor for name, (tensor, _) in stored.items()}
+        learned = description.get("step_size") is not None
+        ledger = replace(parameterization.ledger(state), step_size_scalars=int(learned))
+        header = {
+            "format": FORMAT,
+            "format_version": FORMAT_VERSION,
+            **description,
+            "tensors": {name: role for name, (_, role) in stored.items()},
+            "tensors_sha256": tensors_digest(tensors),
+            "ledger": ledger.to_mapping(),
+        }
+        return Synset(tensors, {**header, "header_sha256": header_digest(header)})
+
+    def save(self, path: Path) -> None:
+        """Write the file atomically; equal synsets give equal bytes."""
+        # One metadata key only: the order of several is not fixed by the format.
+        write_bytes(path, safetensors.torch.save(self.tensors, metadata={_KEY: canonical_json(self.header)}))
+
+    @cached_property
+    def _decoder(self) -> tuple[Parameterization, State]:
+        described = self.header["parameterization"]
+        kind = PARAMETERIZATIONS.get(described["name"])
+        config = from_mapping(kind.Config, described["settings"], where=f"the header's {described['name']}")
+        labels = from_mapping(LabelConfig, self.header["labels"].get("settings", {}), where="the header's labels")
+        parameterization = labelled(kind(config), labels)
+        channels, height, width = self.header["dataset"]["shape"]
+        shape = (channels, height, width)
+        try:
+            state = parameterization.from_tensors(self.tensors, classes=len(self.classes), shape=shape)
+        except KeyError as error:
+            raise ArtefactError(f"the synset lacks the tensor {error}", hint=_HINT) from error
+        return parameterization, state
+
+    @cached_property
+    def images(self) -> Tensor:
+        """Decoded pictures, float32 (N, C, H, W), in the student's input space (see `normalization`)."""
+        parameterization, state = self._decoder
+        with torch.no_grad():
+            return parameterization.decode(state)[0].detach().float()
+
+    @property
+    def labels(self) -> Tensor:
+        """int64 (N,) or float (N, classes)."""
+        return self._decoder[1].labels
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names in label order."""
+        return tuple(self.header["dataset"]["classes"])
+
+    @property
+    def normalization(self) -> dict[str, Any]:
+        """What was done to pixels of [0, 1] before distilling: kind, mean, std."""
+        return dict(self.header["normalization"])
+
+    @property
+    def step_size(self) -> float | None:
+        """The learned learning rate, where there is one."""
+        value = self.header.get("step_size")
+        return None if value is None else float(value)
+
+    @property
+    def ledger(self) -> Ledger:
+        """The budget counted from the stored tensors, not from what the header claims."""
+        counts = dict.fromkeys(("scalars", "mask-bits", "labels", "decoder"), 0)
+        for name, role in self.header["tensors"].items():
+            tensor = self.tensors[name]
+            if role == "mask-bits":
+                # Only the bits that mean something: the padding of the last byte is no information.
+                _, height, width = self.header["dataset"]["shape"]
+                counts[role] += len(tensor) * height * width
+            elif role in counts:
+                counts[role] += tensor.numel()
+        return Ledger(
+            params=counts["scalars"],
+            decoded=len(self.labels),
+            mask_bits=counts["mask-bits"],
+            label_scalars=counts["labels"],
+            step_size_scalars=int(self.step_size is not None),
+            decoder_scalars=counts["decoder"],
+        )
+
+    def as_dataset(self) -> TensorDataset:
+        """(image, label) pairs, for `torch.utils.data.DataLoader`."""
+        return TensorDataset(self.images, self.labels)
+
+    def as_pictures(self, device: torch.device) -> Pictures:
+        """What a student trains on, on `device`: all pictures or, of those that render one thing, one at a time."""
+        pictures = TensorPictures(self.images.to(device), self.labels.to(device))
+        parameterization, state = self._decoder
+        rows = parameterization.alternatives(state)
+        return pictures if rows is None else AlternativePictures(pictures, rows)
+
+    def pixels(self) -> Tensor:
+        """Decoded pictures as uint8 (N, C, H, W): the normalisation undone, rounded and clipped to 0..255."""
+        mean = torch.tensor(self.normalization["mean"])[:, None, None]
+        std = torch.tensor(self.normalization["std"])[:, None, None]
+        return ((self.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def verify(self) -> None:
+        """Re-derive what the header claims; the first contradiction raises `ArtefactError`."""
+        if header_digest(self.header) != self.header["header_sha256"]:
+            raise ArtefactError("the header's checksum differs from what it says of itself", hint=_HINT)
+        if tensors_digest(self.tensors) != self.header["tensors_sha256"]:
+            raise ArtefactError("the tensors' checksum differs from the header's", hint=_HINT)
+        parameterization, state = self._decoder
+        roles = {name: role for name, (_, role) in parameterization.to_tensors(state).items()}
+        if roles != self.header["tensors"]:
+            raise ArtefactError(f"the header says {self.header['tensors']} where {roles} is stored", hint=_HINT)
+        claimed, counted = self.header["ledger"], self.ledger.to_mapping()
+        if claimed != counted:
+            raise ArtefactError(f"the header claims {claimed}, the file stores {counted}", hint=_HINT)
+        allowed = 2 * int(self.header["dataset"]["shape"][0])
+        for name, role in roles.items():
+            if role == "free" and self.tensors[name].numel() > allowed:
+                raise ArtefactError(
+                    f"{name} counts as free with {self.tensors[name].numel():,} numbers, above {allowed}",
+                    hint="only a mean and a deviation a channel are; what describes pictures is scalars or decoder",
+                )
+        if counted["params"] > self.header["budget"]:
+            raise ArtefactError(
+                f"{counted['params']:,} scalars are over the claimed budget of {self.header['budget']:,}", hint=_HINT
+            )
+        shape = tuple(self.header["dataset"]["shape"])
+        if tuple(self.images.shape) != (counted["decoded"], *shape) or not bool(self.images.isfinite().all()):
+            raise ArtefactError(f"decoding gives {tuple(self.images.shape)}, or values that are not finite", hint=_HINT)
+
+    def card(self) -> str:
+        """A page of Markdown for whoever receives the file."""
+        head, ledger = self.header, self.ledger
+        mean, std = self.normalization["mean"], self.normalization["std"]
+        partial = "; ".join(f"{k}: {v}" for k, v in head["dataset"]["partial"].items())
+        lines = [
+            f"# {head['method']} on {head['dataset']['name']}",
+            "",
+            f"- {ledger.decoded} pictures of shape {tuple(head['dataset']['shape'])}, {len(self.classes)} classes "
+            f"in this order: {', '.join(self.classes)}",
+            f"- objective {head['objective']}, parameterization {head['parameterization']['name']} "
+            f"{head['parameterization']['settings']}, {head['iterations']} iterations, preset {head['preset']}",
+            f"- budget: {ledger.params:,} scalars (paper's convention), {ledger.params_strict:,} with everything "
+            f"counted ({ledger.mask_bits:,} mask bits)",
+            f"- pixels: normalised with mean {mean} and std {std}; test pictures must be normalised alike",
+            f"- labels: {head['labels']['kind']}{', learned' if ledger.label_scalars else ''}; "
+            f"students: {head['student']}",
+            f"- distilled from {head['dataset']['split']} (fingerprint {head['dataset']['fingerprint'][:16]})"
+            + (f", partial: {partial}" if partial else ""),
+            "",
+            "```python",
+            "import fredbench",
+            f'synset = fredbench.load("{FILE_NAME}")  # .images, .labels, .as_dataset()',
+            "```",
+        ]
+        return "\n".join(lines) + "\n"
+
+
+def load(path: str | Path) -> Synset:
+    """Open a synset file, or the one in a run's folder; `ArtefactError` says what is wrong with it."""
+    file = Path(path)
+    file = file / FILE_NAME if file.is_dir() else file
+    if not file.is_file():
+        raise ArtefactError(f"no synset at {file}", hint="give a run's folder or a synset.safetensors")
+    try:
+        with safetensors.safe_open(file, framework="pt") as opened:
+            text = (opened.metadata() or {}).get(_KEY)
+            tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 - no mapping
+    except (safetensors.SafetensorError, OSError, ValueError) as error:
+        raise ArtefactError(f"{file} cannot be read: {error}", hint=_HINT) from error
+    if text is None:
+        raise ArtefactError(f"{file} is safetensors but no synset: it has no fredbench header", hint=_HINT)
+    try:
+        header = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ArtefactError(f"{file} has an unreadable header: {error}", hint=_HINT) from error
+    if not isinstance(header, dict):
+        raise ArtefactError(f"{file} has a header that is no JSON object", hint=_HINT)
+    return _checked(Synset(tensors, header), file)
+
+
+def _checked(synset: Synset, file: Path) -> Synset:
+    head = synset.header
+    if head.get("format") != FORMAT:
+        raise ArtefactError(f"{file} is no {FORMAT} file", hint=_HINT)
+    if head.get("format_version") != FORMAT_VERSION:
+        raise ArtefactError(
+            f"{file} is of format version {head.get('format_version')}, this fredbench reads {FORMAT_VERSION}",
+            hint="use the fredbench version that wrote it",
+        )
+    required = {"dataset", "method", "objective", "parameterization", "normalization", "labels", "student", "tensors"}
+    required |= {"ledger", "tensors_sha256", "header_sha256", "budget", "iterations", "preset"}
+    missing = sorted(required - head.keys())
+    if missing:
+        raise ArtefactError(f"{file}: the header lacks {', '.join(missing)}", hint=_HINT)
+    if not _is_well_formed(head):
+        raise ArtefactError(f"{file}: the header does not describe a set of pictures", hint=_HINT)
+    if set(head["tensors"]) != set(synset.tensors):
+        raise ArtefactError(f"{file}: the header lists other tensors than the file holds", hint=_HINT)
+    return synset
+
+
+def _is_well_formed(head: Mapping[str, Any]) -> bool:
+    """Whether what the properties of a synset read has the form they expect."""
+    names = ("dataset", "parameterization", "normalization", "tensors", "ledger", "student", "labels")
+    tables = [head[name] for name in names]
+    if not all(isinstance(table, dict) for table in tables):
+        return False
+    dataset, storage, statistics, *_ = tables
+    shape, classes, mean, std = (
+        table.get(name)
+        for table, name in ((dataset, "shape"), (dataset, "classes"), (statistics, "mean"), (statistics, "std"))
+    )
+    lists = (shape, classes, mean, std)
+    return (
+        all(isinstance(values, list) for values in lists)
+        and [type(side) for side in shape] == [int] * 3
+        and all(isinstance(name, str) for name in classes)
+        and len(mean) == len(std) == shape[0]
+        and all(isinstance(value, (int, float)) for value in (*mean, *std))
+        and isinstance(storage.get("name"), str)
+        and isinstance(storage.get("settings"), dict)
+        and isinstance(head["labels"].get("settings", {}), dict)
+        and isinstance(head["budget"], int)
+        and isinstance(head.get("step_size"), (int, float, type(None)))
+    )

@@ -1,0 +1,1 @@
+"""What a table tests, and of which runs it is made: suite files, read."""

@@ -1,0 +1,159 @@
+"""Pictures as networks eat them: normalised float tensors, from uint8 arrays or from a distilled set.
+
+A whole dataset of 32 x 32 pictures stays on the device as one uint8 tensor; batches are gathered and normalised
+there. At this size that, not a loader with workers, is the fast data path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from fredbench.foundation.errors import DataError
+from fredbench.foundation.rng import Stream
+
+__all__ = ["AlternativePictures", "Pictures", "RealPictures", "TensorPictures", "normalise"]
+
+
+@runtime_checkable
+class Pictures(Protocol):
+    """What the training loop asks of its data."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where batches live."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """Images (n, ch, H, W) and labels, int64 (n,) or float (n, classes), at `index`.
+
+        `rng` serves sets whose decoding is random (HaBa draws a hallucinator for each sample).
+        """
+        ...
+
+
+def normalise(
+    images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"],
+    mean: Sequence[float],
+    std: Sequence[float],
+    device: torch.device | None = None,
+) -> Float[Tensor, "n c h w"]:
+    """Grey levels 0..255 to (x / 255 - mean) / std, channel by channel, in float32."""
+    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) if isinstance(images, np.ndarray) else images
+    pixels = pixels.to(device or pixels.device)
+    scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=pixels.device)
+    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32, device=pixels.device)
+    return (pixels.float() * scale[:, None, None] - shift[:, None, None]).contiguous()
+
+
+class TensorPictures:
+    """A fixed set of normalised pictures with hard or soft labels."""
+
+    def __init__(self, images: Float[Tensor, "n c h w"], labels: Tensor) -> None:
+        self.images, self.labels = images, labels
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures live."""
+        return self.images.device
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """The pictures and labels at `index`; nothing is drawn."""
+        return self.images[index], self.labels[index]
+
+
+class AlternativePictures:
+    """Things of which there are several pictures each: every batch shows one, drawn uniformly for each thing."""
+
+    def __init__(self, pictures: TensorPictures, rows: Int64[Tensor, "m k"]) -> None:
+        """`rows`: positions among `pictures`, those of one thing in one row."""
+        self._pictures, self._rows = pictures, rows.to(pictures.device)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures live."""
+        return self._pictures.device
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """One picture, and its label, of each thing at `index`."""
+        chosen = torch.randint(self._rows.shape[1], (len(index),), generator=rng.torch()).to(self.device)
+        return self._pictures.batch(self._rows[index, chosen], rng)
+
+
+class RealPictures:
+    """A real split on the device, as uint8, with its normalisation; samples whole classes as well as batches."""
+
+    def __init__(
+        self,
+        images: UInt8[np.ndarray, "n h w c"],
+        labels: Int64[np.ndarray, " n"],
+        *,
+        mean: Sequence[float],
+        std: Sequence[float],
+        classes: int,
+        device: torch.device,
+    ) -> None:
+        self.pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
+        self.labels = torch.from_numpy(labels).to(device)
+        self.mean, self.std, self.classes = tuple(mean), tuple(std), classes
+        self.by_class = [torch.from_numpy(np.flatnonzero(labels == c)) for c in range(classes)]
+
+    @property
+    def device(self) -> torch.device:
+        """Where the pictures live."""
+        return self.pixels.device
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(channels, height, width) of one picture."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
+        """Normalised pictures and labels at `index`; nothing is drawn."""
+        return self.images(index), self.labels[index.to(self.device)]
+
+    def images(self, index: Tensor) -> Float[Tensor, "n c h w"]:
+        """Normalised pictures at `index`."""
+        return normalise(self.pixels[index.to(self.device)], self.mean, self.std)
+
+    def draw(self, label: int, count: int, rng: Stream) -> Int64[Tensor, " count"]:
+        """Positions of `count` pictures of class `label`, drawn without replacement.
+
+        Raises `DataError` when the class has fewer.
+        """
+        members = self.by_class[label]
+        if count > len(members):
+            raise DataError(
+                f"class {label} has {len(members)} training pictures, {count} were asked for",
+                hint="lower the budget or the instances a class, or bring more of the dataset",
+            )
+        return members[torch.randperm(len(members), generator=rng.torch())[:count]]
+
+    def draw_classes(self, counts: int | Sequence[int], rng: Stream) -> Int64[Tensor, " n"]:
+        """Positions in class order, drawn without replacement, those of class c from child c of `rng`.
+
+        `counts`: pictures a class, one number for all or one for each; a class that has fewer gives all it has.
+        """
+        wanted = [counts] * self.classes if isinstance(counts, int) else counts
+        drawn = [
+            self.draw(label, min(count, len(members)), rng.child(label))
+            for label, (count, members) in enumerate(zip(wanted, self.by_class, strict=True))
+        ]
+        return torch.cat(drawn)

@@ -1,0 +1,246 @@
+"""THE network-training loop: students, experts, herding features and the inner loops of objectives.
+
+The default recipe is the literature's evaluation protocol (DC, DSA, DM, MTT, FreD; reference: their public
+`evaluate_synset`): SGD with momentum .9 and weight decay 5e-4, batches of 256, E + 1 epochs, the rate times .1 once
+after epoch index E // 2 + 1, where the optimiser is made anew and so loses its momentum.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from fredbench.foundation.config import late
+from fredbench.foundation.errors import UsageError
+from fredbench.foundation.rng import Stream
+from fredbench.networks.kernels.empirical import maximum_stable_rate
+from fredbench.networks.kernels.regression import centred_one_hot, half_squared_error
+from fredbench.training.augmentation import CONSTANTS
+from fredbench.training.batches import Pictures
+from fredbench.training.cutmix import mixed_loss, paste, sample_mix
+from fredbench.training.optimisation import Optimisers, cosine
+from fredbench.training.stages import apply_stages, parse_stages, sample_stages
+
+__all__ = [
+    "LOSSES",
+    "TrainingRecipe",
+    "cross_entropy",
+    "descend",
+    "network_optimiser",
+    "predict",
+    "squared_error",
+    "train",
+    "train_epoch",
+]
+
+OnEpoch = Callable[[int, torch.optim.Optimizer], None]
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How a network is trained; the defaults are §0.5 of the field's shared protocol.
+
+    schedule: `drop` (E + 1 epochs, one drop by `drop_factor`, optimiser rebuilt), `constant` (E epochs), `steps`
+    (E epochs, a drop at two thirds and at five sixths, same optimiser: IDC) or `cosine` (E epochs: `warmup` of them
+    linearly from 0, the rest half a cosine down to `final` of the rate, batch by batch).
+    augmentation: a DSA strategy string drawn independently for each picture, several stages joined by `+` (see
+    `stages`), or `none`; `strength` names its constants. cutmix: the probability that a batch is mixed (see `cutmix`).
+    lr_unit: `absolute`, or `stable`: `lr` times the largest rate that the network stands on its first 50 pictures.
+    """
+
+    epochs: int = 1000
+    lr: float = 0.01
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    batch_size: int = 256
+    schedule: Literal["drop", "constant", "steps", "cosine"] = "drop"
+    drop_factor: float = 0.1
+    augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    cutmix: float = 0.0
+    loss: Literal["cross-entropy", "mse"] = late("cross-entropy")
+    optimiser: Literal["sgd", "adam"] = late("sgd")
+    warmup: int = late(0)
+    final: float = late(0.0)
+    strength: Literal["dsa", "frepo"] = late("dsa")
+    lr_unit: Literal["absolute", "stable"] = late("absolute")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.final <= 1 or self.warmup < 0:
+            raise UsageError(
+                f"a recipe cannot warm up for {self.warmup} epochs and end at {self.final} of its rate",
+                hint="warmup is 0 or more, final between 0 and 1",
+            )
+        rates = (self.lr, self.momentum, self.weight_decay, self.drop_factor)
+        if self.epochs < 0 or self.batch_size < 1 or not self.lr > 0 or not all(0 <= r < math.inf for r in rates):
+            raise UsageError(
+                f"a recipe of {self.epochs} epochs, batches of {self.batch_size}, rate {self.lr}, momentum "
+                f"{self.momentum}, weight decay {self.weight_decay}, drop by {self.drop_factor} cannot be run",
+                hint="epochs and the last three must be 0 or more, the batch size at least 1, the rate positive",
+            )
+        if not 0 <= self.cutmix <= 1:
+            raise UsageError(f"cutmix = {self.cutmix} is no probability", hint="give a number from 0 to 1")
+        parse_stages(self.augmentation)
+
+    def phases(self) -> list[tuple[float, int]]:
+        """(learning rate, epochs) in order; under `drop` each phase has an optimiser of its own."""
+        if self.schedule in {"constant", "cosine"}:
+            return [(self.lr, self.epochs)]
+        if self.schedule == "steps":
+            ends = (0, 2 * self.epochs // 3, 5 * self.epochs // 6, self.epochs)
+            return [(self.lr * self.drop_factor**n, b - a) for n, (a, b) in enumerate(itertools.pairwise(ends))]
+        total = self.epochs + 1
+        first = min(self.epochs // 2 + 2, total)
+        return [(self.lr, first), (self.lr * self.drop_factor, total - first)] if first < total else [(self.lr, first)]
+
+    def factor(self, epochs: float) -> float:
+        """What the cosine schedule multiplies the rate by after `epochs` epochs, whole or not; 1 for the others."""
+        if self.schedule != "cosine":
+            return 1.0
+        if epochs < self.warmup:
+            return epochs / self.warmup
+        return cosine((epochs - self.warmup) / (self.epochs - self.warmup), self.final)
+
+
+def cross_entropy(logits: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, ""]:
+    """Mean cross-entropy against hard labels (int64, (n,)) or probabilities (float, (n, k))."""
+    return F.cross_entropy(logits, labels)
+
+
+def squared_error(outputs: Float[Tensor, "n k"], labels: Tensor) -> Float[Tensor, ""]:
+    """mean_n 1/2 || outputs - labels ||^2 against soft labels as they are, or hard ones as one-hot minus 1/k."""
+    rows = labels if labels.is_floating_point() else centred_one_hot(labels, outputs.shape[1])
+    return half_squared_error(outputs, rows.to(outputs.dtype))
+
+
+LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "mse": squared_error}
+"""Losses of recipes by name: (outputs, labels) to a scalar."""
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    order = torch.randperm(count, generator=generator)
+    yield from order.split(size)
+
+
+def train(
+    network: nn.Module,
+    pictures: Pictures,
+    recipe: TrainingRecipe,
+    rng: Stream,
+    *,
+    on_epoch: OnEpoch | None = None,
+    loss: Loss | None = None,
+    first_epoch: int = 0,
+) -> None:
+    """Train `network` in place on `pictures` after `recipe`; `loss` takes the place of the recipe's own.
+
+    Epochs before `first_epoch` are taken as done; with momentum, what it had gathered there is lost.
+
+    Every epoch draws from its own child stream of `rng` (order, augmentation, decoding), so that the result does
+    not depend on what was drawn elsewhere. `on_epoch(epoch, optimiser)` is called before each epoch.
+    """
+    unit = 1.0 if recipe.lr_unit == "absolute" else _stable_rate(network, pictures, recipe, rng.child("rate"))
+    epoch, optimiser = 0, network_optimiser(network, recipe)
+    for rate, epochs in recipe.phases():
+        if recipe.schedule == "drop" and epoch:
+            optimiser = network_optimiser(network, recipe)
+        for _ in range(epochs):
+            if epoch >= first_epoch:
+                _set_rate(optimiser, rate * unit * recipe.factor(float(epoch)))
+                if on_epoch is not None:
+                    on_epoch(epoch, optimiser)
+                pace = None
+                if recipe.schedule == "cosine":
+                    pace = functools.partial(_follow, optimiser, recipe, rate * unit, epoch)
+                train_epoch(network, pictures, recipe, optimiser, rng.child("epoch", epoch), loss=loss, pace=pace)
+            epoch += 1
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for settings in optimiser.param_groups:
+        settings["lr"] = rate
+
+
+def _follow(optimiser: torch.optim.Optimizer, recipe: TrainingRecipe, rate: float, epoch: int, share: float) -> None:
+    _set_rate(optimiser, rate * recipe.factor(epoch + share))
+
+
+def network_optimiser(network: nn.Module, recipe: TrainingRecipe) -> torch.optim.Optimizer:
+    """The recipe's optimiser at its first rate."""
+    if recipe.optimiser == "adam":
+        return torch.optim.Adam(network.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
+    return torch.optim.SGD(
+        network.parameters(), lr=recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
+    )
+
+
+def _stable_rate(network: nn.Module, pictures: Pictures, recipe: TrainingRecipe, rng: Stream) -> float:
+    index = torch.arange(min(_PROBED, len(pictures)), device=pictures.device)
+    images, _ = pictures.batch(index, rng.child("pictures"))
+    momentum = 0.0 if recipe.optimiser == "adam" else recipe.momentum
+    return maximum_stable_rate(network, images, momentum=momentum, generator=rng.torch())
+
+
+# KIP estimates the largest stable rate on this many inputs.
+_PROBED = 50
+
+
+def train_epoch(
+    network: nn.Module,
+    pictures: Pictures,
+    recipe: TrainingRecipe,
+    optimiser: torch.optim.Optimizer,
+    rng: Stream,
+    *,
+    loss: Loss | None = None,
+    pace: Callable[[float], None] | None = None,
+) -> None:
+    """One pass over `pictures` in random order; all draws come from `rng`.
+
+    For who keeps a network and its optimiser from one pass to the next (IDC); `train` is a sequence of these.
+    `pace` is called before every batch with the share of the pass that is done.
+    """
+    loss = loss or LOSSES[recipe.loss]
+    stages, constants, generator = parse_stages(recipe.augmentation), CONSTANTS[recipe.strength], rng.torch()
+    batches = math.ceil(len(pictures) / recipe.batch_size)
+    network.train()
+    for number, index in enumerate(_batches(len(pictures), recipe.batch_size, generator)):
+        if pace is not None:
+            pace(number / batches)
+        images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
+        height, width = images.shape[2:]
+        draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
+        images = apply_stages(draws, images, constants)
+        mix = sample_mix(recipe.cutmix, len(images), (height, width), generator) if recipe.cutmix else None
+        if mix is None:
+            descend(optimiser, loss(network(images), labels))
+        else:
+            descend(optimiser, mixed_loss(mix, loss, network(paste(mix, images)), labels))
+
+
+def descend(optimiser: torch.optim.Optimizer | Optimisers, loss: Float[Tensor, ""]) -> None:
+    """One step down `loss`, the only way in which a network is trained; no gradient is left from before or after.
+
+    For who has a loss of its own and keeps network and optimiser (FRePo's pool, HaBa's extractor).
+    """
+    optimiser.zero_grad()
+    loss.backward()
+    optimiser.step()
+    # Gradients are as large as the network: without them the next forward pass has the memory.
+    optimiser.zero_grad()
+
+
+@torch.no_grad()
+def predict(network: nn.Module, images: Float[Tensor, "n c h w"], *, batch_size: int = 128) -> Float[Tensor, "n k"]:
+    """Logits in evaluation mode; small batches, because on a CPU they stay in the cache."""
+    network.eval()
+    return torch.cat([network(part) for part in images.split(batch_size)])

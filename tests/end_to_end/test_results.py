@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import runpy
 import socket
 import sys
@@ -13,6 +14,8 @@ import pytest
 from commands import ROOT, TINY, invoke
 
 KEPT = {file.name: json.loads(file.read_text()) for file in sorted((ROOT / "results").glob("*.json"))}
+
+PAGE = (ROOT / "docs" / "results.md").read_text()
 
 
 @pytest.fixture(scope="module")
@@ -80,9 +83,43 @@ def _check_sweep(found: dict[str, Any]) -> None:
             assert others["control"]["control"] and (others["start"] is None or others["start"]["start"])
 
 
+@pytest.fixture(scope="module")
+def maker() -> dict[str, Any]:
+    """What `python -m benchmarks.results_page` is made of."""
+    return runpy.run_path(str(ROOT / "benchmarks" / "results_page.py"))
+
+
+def test_the_page_of_results_is_made_of_the_kept_files(maker: dict[str, Any]) -> None:
+    assert maker["rewritten"](PAGE) == PAGE, "run `python -m benchmarks.results_page`"
+    shown = [block["name"] for block in maker["BLOCK"].finditer(PAGE)]
+    assert sorted(shown) == sorted(name for name, found in KEPT.items() if found["format"] != "fredbench-benchmark")
+
+
 @pytest.mark.parametrize("name", [name for name in KEPT if KEPT[name]["format"] == "fredbench-sweep"])
-def test_the_tables_of_the_readme_are_those_of_the_kept_files(name: str) -> None:
-    table = runpy.run_path(str(ROOT / "benchmarks" / "tables.py"))["table"]
-    lines = table(KEPT[name])
-    assert len(lines) == 2 + {"twelve": 13, "table2": 12}[KEPT[name]["suite"]]
-    assert "\n".join(lines) in (ROOT / "README.md").read_text()
+def test_a_kept_grid_has_a_line_a_cell(name: str, maker: dict[str, Any]) -> None:
+    assert len(maker["lines_of"](KEPT[name])) == 2 + {"twelve": 13, "table2": 12}[KEPT[name]["suite"]]
+
+
+def test_a_changed_number_of_any_block_would_be_seen(maker: dict[str, Any]) -> None:
+    for block in maker["BLOCK"].finditer(PAGE):
+        place = block.start("body") + re.search(r"\d(?= ±)", block["body"]).start()
+        changed = PAGE[:place] + str((int(PAGE[place]) + 1) % 10) + PAGE[place + 1 :]
+        assert changed != PAGE and maker["rewritten"](changed) == PAGE
+
+
+def test_accuracies_stand_in_the_made_tables_only(maker: dict[str, Any]) -> None:
+    assert not re.findall(r"\d ± \d", maker["BLOCK"].sub("", PAGE))
+
+
+def test_a_lead_of_a_record_is_over_what_was_trained_alike(maker: dict[str, Any]) -> None:
+    """FRePo's pictures under two recipes: each line is held against the control and the start of its own recipe."""
+    lines = maker["lines_of"](KEPT["looked-into-cifar10-ipc1.json"])
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    for place, (label, students, clean, over_random, over_start, *_) in enumerate(cells):
+        if "iterations" in label:
+            start, control = cells[place + 1], cells[place + 2]
+            assert start[0] == "start of " + label.partition(",")[0] and control[0] == "random control"
+            assert start[1] == control[1] == students
+            for lead, other in ((over_start, start), (over_random, control)):
+                gap = float(clean.partition(" ")[0]) - float(other[2].partition(" ")[0])
+                assert abs(float(lead.removesuffix("\\*")) - gap) < 0.11

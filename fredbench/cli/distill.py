@@ -94,7 +94,7 @@ def _introduce(spec: Spec, dataset: Dataset) -> None:
     )
     if spec.objective == "tm":
         _introduce_matching(spec.objective_settings)
-    for note in METHODS[spec.method].notes(dataset.name) if spec.method in METHODS else []:
+    for note in METHODS.get(spec.method).notes(dataset.name) if spec.method in METHODS else []:
         say(f"note: {note}")
     for split, what in dataset.partial.items():
         say(f"note: {dataset.name} is partial here: {split}: {what}")

@@ -43,9 +43,9 @@ def _entries() -> tuple[Mapping[str, str], ...]:
 
 def _names(table: str, method: str, objective: str, parameterization: str) -> tuple[str, str] | None:
     """(objective, method) as a table prints them."""
-    if table in {_PAIRS, _SUBSETS_C} or method == "fred":
+    known = METHODS.get(method) if method in METHODS else None
+    if table in {_PAIRS, _SUBSETS_C} or (known is not None and known.names_its_storage):
         return (objective.upper(), _STORED[parameterization]) if parameterization in _STORED else None
-    known = METHODS.get(method)
     # A name alone is not the system: a run may carry it and be put together of other parts.
     if known is None or (known.objective, known.parameterization) != (objective, parameterization):
         return None

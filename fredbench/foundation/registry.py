@@ -64,6 +64,10 @@ class Registry(Generic[T]):
             self._targets[name] = target = cast(T, resolved)
         return target
 
+    def values(self) -> list[T]:
+        """Every object, in the order of registration; lazy ones are imported now."""
+        return [self.get(name) for name in self]
+
     def summary(self, name: str) -> str:
         """The one line said of `name` in listings."""
         if name not in self._targets:

@@ -15,6 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench.foundation.errors import DataError, UnknownNameError
+from fredbench.foundation.registry import Registry
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.parameterizations.base import State, class_ordered_labels
@@ -23,7 +24,19 @@ from fredbench.parameterizations.pixels import Pixels, PixelsConfig
 from fredbench.training.batches import RealPictures
 from fredbench.training.loop import TrainingRecipe, train
 
-__all__ = ["CONFIGS", "FeatureConfig", "RandomConfig", "choose", "herding", "k_centre", "random_subset"]
+__all__ = [
+    "CHOICES",
+    "OBJECTIVE",
+    "PARAMETERIZATION",
+    "RANDOM",
+    "FeatureConfig",
+    "RandomConfig",
+    "choose",
+    "config_of",
+    "herding",
+    "k_centre",
+    "random_subset",
+]
 
 Choice = Callable[[Float[Tensor, "m d"], int], Int64[Tensor, " n"]]
 
@@ -60,7 +73,9 @@ class FeatureConfig:
         )
 
 
-CONFIGS: dict[str, type[Any]] = {"random": RandomConfig, "herding": FeatureConfig, "k-centre": FeatureConfig}
+# A choice of real pictures stands where an objective's name would; what it chooses is stored as whole pictures.
+OBJECTIVE, PARAMETERIZATION = "none", "pixels"
+RANDOM = "random"
 
 
 def random_subset(real: RealPictures, budget: Budget, rng: Stream, *, draw: int = 0) -> State:
@@ -105,20 +120,31 @@ def k_centre(features: Float[Tensor, "m d"], count: int) -> Int64[Tensor, " n"]:
     return torch.tensor(chosen[:count], dtype=torch.int64)
 
 
-_CHOICES: dict[str, Choice] = {"herding": herding, "k-centre": k_centre}
+CHOICES: Registry[Choice] = Registry("coreset")
+"""Choices by features, by the method's name: functions of (features of a class (m, d), count n) to n row numbers."""
+CHOICES.register("herding", herding, summary="the running mean follows the class mean")
+CHOICES.register("k-centre", k_centre, summary="the farthest from those chosen, greedily")
+
+
+def config_of(method: str) -> type[RandomConfig] | type[FeatureConfig]:
+    """The settings of the choice that `method` makes; `UnknownNameError` where it is none."""
+    if method == RANDOM:
+        return RandomConfig
+    if method not in CHOICES:
+        raise UnknownNameError("coreset", method, (RANDOM, *CHOICES))
+    return FeatureConfig
 
 
 def choose(
     method: str, config: Any, real: RealPictures, budget: Budget, network: Callable[[Stream], Network], rng: Stream
 ) -> State:
-    """The pictures that `method` chooses within `budget`, in class order; `config` is of `CONFIGS[method]`.
+    """The pictures that `method` chooses within `budget`, in class order; `config` is of `config_of(method)`.
 
     Raises `DataError` where a class has fewer pictures than the budget buys.
     """
-    if method == "random":
+    if method == RANDOM:
         return random_subset(real, budget, rng)
-    if method not in _CHOICES:
-        raise UnknownNameError("coreset", method, CONFIGS)
+    select = CHOICES.get(method)
     count = Pixels(PixelsConfig()).instances(budget)
     smallest = min(len(members) for members in real.by_class)
     if count > smallest:
@@ -129,7 +155,7 @@ def choose(
     stream = rng.child(method)
     extractor = network(stream.child("network"))
     train(extractor, real, config.recipe(), stream.child("training"))
-    chosen = [members[_CHOICES[method](_features(extractor, real, members), count)] for members in real.by_class]
+    chosen = [members[select(_features(extractor, real, members), count)] for members in real.by_class]
     pictures = real.images(torch.cat(chosen))
     labels = class_ordered_labels(budget.classes, count).to(real.device)
     return State({"pixels": pictures.requires_grad_()}, {}, labels, budget.shape)

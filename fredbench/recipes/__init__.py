@@ -1,22 +1,52 @@
-"""The settings that the published systems were run with: a table by objective, storage, dataset and budget, no code.
+"""Who ran what, and how: the published systems, the settings they were run with, and what a request resolves to.
 
-The companion of `methods`, which names the systems. Every value says where it comes from (see `settings`).
+`systems/` holds one file a system: its name and the rows of its recipe, as data. `rules` looks rows up, `resolution`
+makes a spec of a request.
 """
 
-from fredbench.recipes.matching import iterations_of, matching_settings, network_of, quick_iterations_of
+from fredbench.recipes.methods import METHODS, Method, register_method
+from fredbench.recipes.rules import (
+    RULES,
+    AtMost,
+    Case,
+    Rule,
+    at_least,
+    at_most,
+    between,
+    by_budget,
+    chosen,
+    except_for,
+    inferred,
+    look_up,
+    paper,
+    script,
+    where,
+)
 from fredbench.recipes.settings import Origin, Setting, Settings
-from fredbench.recipes.storage import label_settings, storage_settings
-from fredbench.recipes.students import student_settings
+from fredbench.recipes.systems import load
 
 __all__ = [
+    "METHODS",
+    "RULES",
+    "AtMost",
+    "Case",
+    "Method",
     "Origin",
+    "Rule",
     "Setting",
     "Settings",
-    "iterations_of",
-    "label_settings",
-    "matching_settings",
-    "network_of",
-    "quick_iterations_of",
-    "storage_settings",
-    "student_settings",
+    "at_least",
+    "at_most",
+    "between",
+    "by_budget",
+    "chosen",
+    "except_for",
+    "inferred",
+    "look_up",
+    "paper",
+    "register_method",
+    "script",
+    "where",
 ]
+
+load()

@@ -1,4 +1,4 @@
-"""From what a user typed to a spec: filled in from method, preset and dataset; what cannot go together is refused."""
+"""From what a user typed to a spec: filled in from recipe, preset and dataset; what cannot go together is refused."""
 
 from __future__ import annotations
 
@@ -14,24 +14,17 @@ from fredbench.foundation.errors import BudgetError, CompatibilityError, Unknown
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
 from fredbench.parameterizations.budget import Budget
-from fredbench.recipes import (
-    Setting,
-    Settings,
-    iterations_of,
-    label_settings,
-    matching_settings,
-    network_of,
-    quick_iterations_of,
-    storage_settings,
-    student_settings,
-)
-from fredbench.recipes.methods import METHODS, method_named
+from fredbench.recipes.methods import METHODS, system_of
 from fredbench.recipes.presets import PRESETS, Preset
+from fredbench.recipes.rules import Case, look_up
+from fredbench.recipes.settings import Setting, Settings
 from fredbench.runs.spec import Spec
 from fredbench.training import augmentation
 from fredbench.training.loop import TrainingRecipe
 
 __all__ = ["Request", "explained", "resolve"]
+
+DEFAULT_METHOD = "fred"
 
 
 @dataclass(frozen=True)
@@ -51,12 +44,12 @@ class Request:
 
 
 def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) -> Spec:
-    """Fill a request in from method, preset and dataset; contradictions and unknown names are errors here."""
+    """Fill a request in from recipe, preset and dataset; contradictions and unknown names are errors here."""
     return _resolved(request, dataset, device=device, threads=threads)[0]
 
 
 def explained(request: Request, dataset: Dataset) -> dict[str, Settings]:
-    """What the recipes say of a request, with origins and reasons; found by the same steps as `resolve` takes.
+    """What the recipes say of a request, with origins and sources; found by the same steps as `resolve` takes.
 
     Sections: `run` (iterations and network), `parameterization`, `objective`, `labels`, `student`, as `--set` names
     them. Every value is the run's: where preset or request has another than the recipe, it is `chosen` for that
@@ -80,80 +73,52 @@ _Sections = dict[str, tuple[Settings, Mapping[str, Any]]]
 
 
 def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) -> tuple[Spec, _Sections]:
-    """The spec; and by section the recipes' settings and the values that the spec was made of."""
+    """The spec; and by section the recipe's settings and the values that the spec was made of."""
     if request.preset not in PRESETS:
         raise UnknownNameError("preset", request.preset, PRESETS)
     preset = PRESETS[request.preset]
-    shape = (dataset.channels, *dataset.size)
-    budget = _budget(request, len(dataset.classes), shape)
-    ipc = max(1, budget.whole_pictures)
-    method, objective, parameterization = _parts(request)
-    sections = _split_overrides(request.overrides)
-    length = _iterations(request, objective, parameterization, dataset=dataset, ipc=ipc)
-    iterations = int(length.value)
-    kind = PARAMETERIZATIONS.get(parameterization)
-    storage = storage_settings(
-        objective,
-        parameterization,
-        dataset=dataset.name,
-        ipc=ipc,
-        size=dataset.size,
-        iterations=iterations,
-        width=preset.width,
-        quick=preset.name == "quick",
-    )
-    config = replace_known(
-        kind.Config(), {**_values(storage), **sections["parameterization"]}, where="parameterization"
-    )
-    loops = matching_settings(
-        method,
-        objective,
-        parameterization,
-        dataset=dataset.name,
-        ipc=ipc,
-        side=max(dataset.size),
-        flip=dataset.flip,
-        iterations=iterations,
-        quick=preset.name == "quick",
-    )
-    matching = _matching(dataset, method, objective, kind, loops, sections["objective"], preset)
-    labelled = label_settings(objective, classes=len(dataset.classes), iterations=iterations)
-    labels = _labels(objective, labelled, sections["labels"])
+    given = _split_overrides(request.overrides)
+    budget = _budget(request, dataset)
+    case = _case(request, dataset, budget, preset)
+    _check_compatible(case.objective, case.parameterization)
+
+    run = _run_settings(request, case, dataset)
+    case = dataclasses.replace(case, iterations=int(run["iterations"].value))
     usual = f"convnet-d{networks.default_depth(dataset.size)}-w{preset.width}-in"
-    network = _network(request.network or network_of(objective, preset.width) or usual, dataset)
-    student = {"students": preset.students, "network": request.network or usual}
-    published: Settings = {}
-    if preset.name == "paper":
-        published = student_settings(
-            objective,
-            dataset=dataset.name,
-            flip=dataset.flip,
-            ipc=ipc,
-            side=max(dataset.size),
-            augmented=matching.get("augmentation", "none") != "none",
-            storage=to_mapping(config),
-            pictures=kind(config).shown(budget) * len(dataset.classes),
-            classes=len(dataset.classes),
-        )
-        if "network" in published:
-            named = _network(published["network"].value, dataset)
-            published = {**published, "network": dataclasses.replace(published["network"], value=named)}
-        student |= _values(published)
-        if request.network:
-            student["network"] = request.network
-    student_network, students, recipe = _student(dataset, preset, labels, {**student, **sections["student"]})
+    network = _network(request.network or _values(run).get("network", usual), dataset)
+
+    kind = PARAMETERIZATIONS.get(case.parameterization)
+    storage = look_up(case, "parameterization")
+    config = replace_known(kind.Config(), {**_values(storage), **given["parameterization"]}, where="parameterization")
+    loops = look_up(case, "objective")
+    matching = _matching(dataset, case, loops, given["objective"], preset)
+    labelled = look_up(case, "labels")
+    labels = _labels(case.objective, labelled, given["labels"])
+
+    seen = dataclasses.replace(
+        case,
+        augmented=matching.get("augmentation", "none") != "none",
+        storage=to_mapping(config),
+        pictures=kind(config).shown(budget) * case.classes,
+    )
+    published = _canonical(look_up(seen, "student"), dataset)
+    student = {"students": preset.students, "network": usual, **_values(published)}
+    if request.network:
+        student["network"] = request.network
+    student_network, students, recipe = _student(dataset, preset, labels, {**student, **given["student"]})
+
     spec = Spec(
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
         split="train without validation" if preset.holds_out_validation else "train",
-        method=method,
-        objective=objective,
-        parameterization=parameterization,
-        ipc=ipc,
+        method=case.method,
+        objective=case.objective,
+        parameterization=case.parameterization,
+        ipc=case.ipc,
         budget=budget.scalars,
         preset=preset.name,
         seed=request.seed,
-        iterations=iterations,
+        iterations=case.iterations,
         network=network,
         device=device,
         threads=threads,
@@ -164,14 +129,8 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
         student=recipe,
         label_settings={} if labels.form == "hard" else to_mapping(labels),
     )
-    own = network_of(objective, preset.width)
-    run = {"iterations": length}
-    if own:
-        published_width = preset.width == PRESETS["paper"].width
-        why = "the objective's own network" + ("" if published_width else ", as wide as the preset says")
-        run["network"] = Setting(_network(own, dataset), "script" if published_width else "chosen", why)
     return spec, {
-        "run": (run, {"iterations": iterations, "network": network}),
+        "run": (run, {"iterations": case.iterations, "network": network}),
         "parameterization": (storage, vars(config)),
         "objective": (loops, matching),
         "labels": (labelled, {} if labels.form == "hard" else vars(labels)),
@@ -179,8 +138,46 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
     }
 
 
+def _case(request: Request, dataset: Dataset, budget: Budget, preset: Preset) -> Case:
+    """What the rows of recipes may ask about, as far as it is known before any was read."""
+    method, objective, parameterization = _parts(request)
+    return Case(
+        method=method,
+        objective=objective,
+        parameterization=parameterization,
+        choice=objective == coresets.OBJECTIVE,
+        dataset=dataset.name,
+        classes=len(dataset.classes),
+        ipc=max(1, budget.whole_pictures),
+        size=dataset.size,
+        flip=dataset.flip,
+        preset=preset.name,
+        width=preset.width,
+    )
+
+
 def _values(settings: Settings) -> dict[str, Any]:
     return {name: setting.value for name, setting in settings.items()}
+
+
+def _run_settings(request: Request, case: Case, dataset: Dataset) -> dict[str, Setting]:
+    """Iterations, and the network that the objective was published with, if any."""
+    if request.iterations is not None and request.iterations < 0:
+        raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
+    if case.choice and request.iterations:
+        raise UsageError("a choice of real pictures has no iterations", hint="drop --iterations, or use a method")
+    run = _canonical(look_up(case, "run"), dataset)
+    if request.iterations is not None and not case.choice:
+        run["iterations"] = Setting(request.iterations, "chosen", "the request's")
+    return run
+
+
+def _canonical(settings: dict[str, Setting], dataset: Dataset) -> dict[str, Setting]:
+    """The same, with a network by the name that it has at this size."""
+    if "network" in settings:
+        named = dataclasses.replace(settings["network"], value=_network(settings["network"].value, dataset))
+        return {**settings, "network": named}
+    return settings
 
 
 def _labels(objective: str, settings: Settings, given: Mapping[str, str]) -> LabelConfig:
@@ -189,7 +186,7 @@ def _labels(objective: str, settings: Settings, given: Mapping[str, str]) -> Lab
     if given.get("form") == "hard":
         published["learned"] = False
     labels = replace_known(LabelConfig(), {**published, **given}, where="labels")
-    if objective == "none":
+    if objective == coresets.OBJECTIVE:
         if labels.form != "hard":
             raise CompatibilityError("a choice of real pictures has hard labels", hint="drop --set labels....")
         return labels
@@ -223,27 +220,19 @@ def _student(
 
 
 def _matching(
-    dataset: Dataset,
-    method: str,
-    objective: str,
-    parameterization: Any,
-    published: Settings,
-    given: Mapping[str, str],
-    preset: Preset,
+    dataset: Dataset, case: Case, published: Settings, given: Mapping[str, str], preset: Preset
 ) -> dict[str, Any]:
     """Settings of the objective, or of the choice of pictures: defaults, as published, as given, in that order."""
-    if objective == "none":
-        defaults = coresets.CONFIGS[method]()
+    if case.choice:
+        defaults = coresets.config_of(case.method)()
         if given and not dataclasses.fields(defaults):
-            raise UsageError(f"{method} has no objective settings", hint="drop --set objective....")
+            raise UsageError(f"{case.method} has no objective settings", hint="drop --set objective....")
     else:
-        kind = OBJECTIVES.get(objective)
-        _check_compatible(kind, parameterization)
-        defaults = kind.Config()
+        defaults = OBJECTIVES.get(case.objective).Config()
     usual = {"augmentation": "_".join(augmentation.strategy_for(dataset.flip))} if _augments(defaults) else {}
     spent = {**to_mapping(defaults), **usual, **_values(published)}
     # Settings of other objectives may have these names and mean something else.
-    if objective != "none" and "experts" in OBJECTIVES.get(objective).needs:
+    if not case.choice and "experts" in OBJECTIVES.get(case.objective).needs:
         spent = preset.limited(spent)
     return to_mapping(replace_known(defaults, {**spent, **given}, where="objective"))
 
@@ -252,7 +241,8 @@ def _augments(config: Any) -> bool:
     return any(field.name == "augmentation" for field in dataclasses.fields(config))
 
 
-def _budget(request: Request, classes: int, shape: tuple[int, int, int]) -> Budget:
+def _budget(request: Request, dataset: Dataset) -> Budget:
+    classes, shape = len(dataset.classes), (dataset.channels, *dataset.size)
     if (request.ipc is None) == (request.params is None):
         raise UsageError("give the budget once: --ipc N or --params N", hint="for example --ipc 1")
     if request.ipc is not None:
@@ -264,7 +254,7 @@ def _budget(request: Request, classes: int, shape: tuple[int, int, int]) -> Budg
 
 def _parts(request: Request) -> tuple[str, str, str]:
     """(method, objective, parameterization); parts given by hand are named as the system that they are."""
-    method = method_named(request.method or "fred")
+    method = METHODS.get(request.method or DEFAULT_METHOD)
     objective = request.objective or method.objective
     parameterization = request.parameterization or method.parameterization
     if request.method is not None and parameterization != method.parameterization:
@@ -274,7 +264,7 @@ def _parts(request: Request) -> tuple[str, str, str]:
         )
     if request.method is not None and objective == method.objective:
         return method.name, objective, parameterization
-    name = _name_of(objective, parameterization)
+    name = system_of(objective, parameterization)
     if request.method is not None and name != method.name:
         raise UsageError(
             f"--method {method.name} is objective {method.objective!r}, not {objective!r}",
@@ -285,48 +275,26 @@ def _parts(request: Request) -> tuple[str, str, str]:
     return name, objective, parameterization
 
 
-def _name_of(objective: str, parameterization: str) -> str:
-    """The published system of these two parts, so that it is one run however it is asked for; else both names.
-
-    Whatever stores coefficients is FreD, under any objective. Of systems with the same parts the first listed is meant:
-    random of the choices, CAFE without an augmentation.
-    """
-    if objective == "none":
-        return "random"
-    if parameterization == "fred":
-        return "fred"
-    pair = (objective, parameterization)
-    found = (method.name for method in METHODS.values() if (method.objective, method.parameterization) == pair)
-    return next(found, "-".join(pair))
-
-
 _OFFERED_BY_THE_LOOP = frozenset({"experts"})
 
 
-def _check_compatible(objective: Any, parameterization: Any) -> None:
-    needs = objective.needs - _OFFERED_BY_THE_LOOP
-    missing = sorted(needs - parameterization.offers)
+def _check_compatible(objective: str, parameterization: str) -> None:
+    if objective == coresets.OBJECTIVE:
+        if parameterization != coresets.PARAMETERIZATION:
+            raise CompatibilityError(
+                f"objective {objective!r} chooses real pictures and cannot fill {parameterization!r}",
+                hint=f"use --parameterization {coresets.PARAMETERIZATION}, or --iterations 0 with another objective",
+            )
+        return
+    needs = OBJECTIVES.get(objective).needs - _OFFERED_BY_THE_LOOP
+    missing = sorted(needs - PARAMETERIZATIONS.get(parameterization).offers)
     if missing:
         have = [n for n in PARAMETERIZATIONS if not needs - PARAMETERIZATIONS.get(n).offers]
         raise CompatibilityError(
-            f"objective {objective.name!r} needs {', '.join(missing)}, which parameterization "
-            f"{parameterization.name!r} does not offer",
+            f"objective {objective!r} needs {', '.join(missing)}, which parameterization "
+            f"{parameterization!r} does not offer",
             hint=f"these do: {', '.join(have) or 'none'}",
         )
-
-
-def _iterations(request: Request, objective: str, parameterization: str, *, dataset: Dataset, ipc: int) -> Setting:
-    if request.iterations is not None and request.iterations < 0:
-        raise UsageError(f"--iterations must be 0 or more, not {request.iterations}", hint="0 gives the start")
-    if objective == "none":
-        if request.iterations:
-            raise UsageError("a choice of real pictures has no iterations", hint="drop --iterations, or use a method")
-        return iterations_of(objective, parameterization)
-    if request.iterations is not None:
-        return Setting(request.iterations, "chosen", "the request's")
-    if request.preset == "quick":
-        return quick_iterations_of(objective, parameterization, dataset=dataset.name, ipc=ipc)
-    return iterations_of(objective, parameterization, side=max(dataset.size))
 
 
 def _network(name: str, dataset: Dataset) -> str:

@@ -1,42 +1,26 @@
-"""One value of a recipe, and where it comes from.
-
-`script` (the authors' published scripts), `paper` (paper or its tables), `inferred` (follows from published numbers),
-`chosen` (ours, where nothing is published).
-"""
+"""One value of a recipe, and where it comes from."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-__all__ = ["Origin", "Setting", "Settings", "chosen", "inferred", "script"]
+__all__ = ["ORIGINS", "Origin", "Setting", "Settings"]
 
 Origin = Literal["script", "paper", "inferred", "chosen"]
+"""`script`: the authors' published scripts. `paper`: the paper or its tables. `inferred`: follows from published
+numbers. `chosen`: ours, where nothing is published."""
+ORIGINS: tuple[Origin, ...] = get_args(Origin)
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One value of a recipe and its origin."""
+    """One value of a recipe, its origin, and its source or reason in words."""
 
     value: Any
     origin: Origin
-    why: str = ""
+    why: str
 
 
 Settings = Mapping[str, Setting]
-
-
-def chosen(why: str, **values: Any) -> dict[str, Setting]:
-    """Several values of our own, for one reason."""
-    return {name: Setting(value, "chosen", why) for name, value in values.items()}
-
-
-def inferred(why: str, **values: Any) -> dict[str, Setting]:
-    """Several values that follow from published ones, for one reason."""
-    return {name: Setting(value, "inferred", why) for name, value in values.items()}
-
-
-def script(why: str, **values: Any) -> dict[str, Setting]:
-    """Several values of one published script."""
-    return {name: Setting(value, "script", why) for name, value in values.items()}

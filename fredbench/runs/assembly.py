@@ -141,7 +141,7 @@ class Distillation:
     def _choose(
         self, real: RealPictures, budget: Budget, network: Callable[[Stream], networks.Network], rng: Stream
     ) -> State:
-        config = from_mapping(coresets.CONFIGS[self.spec.method], self.spec.objective_settings, where="objective")
+        config = from_mapping(coresets.config_of(self.spec.method), self.spec.objective_settings, where="objective")
         return coresets.choose(self.spec.method, config, real, budget, network, rng)
 
     def _prepare_objective(

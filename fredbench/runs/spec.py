@@ -14,6 +14,7 @@ import tomli_w
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import canonical_json
+from fredbench.objectives import coresets
 from fredbench.parameterizations import PARAMETERIZATIONS
 from fredbench.training.loop import TrainingRecipe
 
@@ -105,24 +106,24 @@ class Spec:
         """Random real pictures of the same budget, scored by the same recipe."""
         return dataclasses.replace(
             self,
-            method="random",
-            objective="none",
-            parameterization="pixels",
+            method=coresets.RANDOM,
+            objective=coresets.OBJECTIVE,
+            parameterization=coresets.PARAMETERIZATION,
             iterations=0,
             objective_settings={},
-            parameterization_settings=to_mapping(PARAMETERIZATIONS.get("pixels").Config()),
+            parameterization_settings=to_mapping(PARAMETERIZATIONS.get(coresets.PARAMETERIZATION).Config()),
             label_settings={},
         )
 
     @property
     def is_control(self) -> bool:
         """Whether this is a random subset."""
-        return self.method == "random"
+        return self.method == coresets.RANDOM
 
     @property
     def is_choice(self) -> bool:
         """Whether this is a choice of real pictures, random or not: nothing is distilled."""
-        return self.objective == "none"
+        return self.objective == coresets.OBJECTIVE
 
     @property
     def is_start(self) -> bool:

@@ -15,7 +15,7 @@ from commands import Child, invoke, waiting
 import fredbench
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.tables import Entrant, Evaluation
-from fredbench.recipes import iterations_of, storage_settings
+from fredbench.recipes import Case, look_up
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
@@ -120,10 +120,11 @@ def spec_of(dataset: str = "digits", preset: str = "paper", **asked: object) -> 
 
 
 def test_published_settings_and_the_scale_of_the_others() -> None:
-    assert iterations_of("tm", "haba").value == 15_000
+    assert look_up(Case(objective="tm", parameterization="haba"), "run")["iterations"].value == 15_000
 
     def rates(objective: str, dataset: str = "cifar10", iterations: int = 15_000) -> tuple[float, float, str]:
-        found = storage_settings(objective, "haba", dataset=dataset, ipc=1, size=(32, 32), iterations=iterations)
+        case = Case(objective=objective, parameterization="haba", dataset=dataset, iterations=iterations)
+        found = look_up(case, "parameterization")
         return found["lr"].value, found["lr_hallucinators"].value, found["lr"].origin
 
     assert rates("tm") == (100.0, 100.0, "script")

@@ -1,10 +1,12 @@
-"""The rooms of the house: every module has a place, imports go down only, and never in a circle."""
+"""The rooms of the house: each has a floor, imports go down only, and never in a circle."""
 
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,56 +14,28 @@ import pytest
 from commands import ROOT, environment
 
 PACKAGE = ROOT / "fredbench"
-# From the ground up; a name stands for the module or for the package with all that is in it.
-LEVELS: tuple[frozenset[str], ...] = (
-    frozenset({"errors", "affine", "allocator", "progress", "rng", "statistics"}),
-    frozenset(
-        {
-            "budget",
-            "config",
-            "device",
-            "environment",
-            "files",
-            "memory",
-            "optimisation",
-            "plugins",
-            "registry",
-            "suite_reading",
-        }
-    ),
-    frozenset(
-        {"augmentation", "corruptions", "cutmix", "datasets", "kernels", "networks", "pictures", "stages", "whitening"}
-    ),
-    frozenset({"training"}),
-    frozenset({"coresets", "experts", "objectives", "parameterizations", "trajectories"}),
-    frozenset({"synset"}),
-    frozenset({"grids", "methods", "presets", "published", "recipes", "spec", "suite_parts", "suites"}),
-    frozenset({"framing", "official", "resolution", "store"}),
-    frozenset({"assembly"}),
-    frozenset({"auditing", "diagnosis", "distillation", "domains", "exporting", "reproducing", "rows", "students"}),
-    frozenset({"baselines", "estimation", "evaluation", "tabulation"}),
-    frozenset({"api", "sweep", "testing"}),
+# From the ground up: the floors of the house, and the rooms on each. A room is a folder of the package, with all in it.
+FLOORS: tuple[frozenset[str], ...] = (
+    frozenset({"foundation"}),
+    frozenset({"corruptions", "datasets", "networks"}),
+    frozenset({"suites", "training"}),
+    frozenset({"objectives", "parameterizations"}),
+    frozenset({"runs"}),
+    frozenset({"recipes"}),
+    frozenset({"evaluation", "testing"}),
+    frozenset({"execution"}),
     frozenset({"report"}),
-    frozenset({"cli", "__main__"}),
+    frozenset({"cli"}),
+    frozenset({"__main__"}),
 )
-# Arrows between rooms of one level; all others are refused. Objectives and parameterizations know nothing of each
-# other, nor do datasets, networks and corruptions.
+# Arrows between rooms of one floor, from a module to a room, each with its reason; all others are refused: objectives
+# and parameterizations know nothing of each other, nor do datasets, networks and corruptions.
 SIDEWAYS = {
-    ("__main__", "cli"),
-    ("coresets", "parameterizations"),
-    ("domains", "rows"),
-    ("evaluation", "tabulation"),
-    ("experts", "trajectories"),
-    ("grids", "suites"),
-    ("published", "methods"),
-    ("published", "suites"),
-    ("stages", "augmentation"),
-    ("suites", "suite_parts"),
+    ("objectives.coresets", "parameterizations"): "a choice of real pictures is whole pictures, stored as such",
 }
 # The package itself says its version and, lazily, where its public names lie: it is above and below all.
 FACADE = ""
-SUITE_FILES = "suite_files"  # the folder suites/, which is data
-PLACE = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
+FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
 def modules() -> dict[str, Path]:
@@ -113,10 +87,10 @@ def wrong_arrows(arrows: dict[str, set[str]]) -> list[str]:
     for module, targets in arrows.items():
         for target in targets:
             here, there = room(module), room(target)
-            if FACADE in {here, there} or here == there or not {here, there} <= PLACE.keys():
-                continue  # a room without a place has a test of its own
-            same_level = PLACE[here] == PLACE[there]
-            if PLACE[there] > PLACE[here] or (same_level and (here, there) not in SIDEWAYS):
+            if FACADE in {here, there} or here == there or not {here, there} <= FLOOR.keys():
+                continue  # a room without a floor has a test of its own
+            sideways = FLOOR[here] == FLOOR[there] and (module, there) not in SIDEWAYS
+            if FLOOR[there] > FLOOR[here] or sideways:
                 found.append(f"{module} -> {target}")
     return sorted(found)
 
@@ -139,11 +113,32 @@ def circle(arrows: dict[str, set[str]]) -> list[str]:
     return next((found for module in sorted(arrows) if (found := visit(module, []))), [])
 
 
-def test_every_module_has_a_place_and_every_place_a_module() -> None:
+def test_every_room_has_a_floor_and_every_floor_its_rooms() -> None:
     rooms = {room(module) for module in modules()} - {FACADE}
-    assert rooms - set(PLACE) == set(), "new rooms need a place in LEVELS"
-    assert set(PLACE) - rooms == set(), "these rooms are gone"
-    assert sum(map(len, LEVELS)) == len(PLACE), "a room has two places"
+    assert rooms - set(FLOOR) == set(), "new rooms need a floor in FLOORS"
+    assert set(FLOOR) - rooms == set(), "these rooms are gone"
+    assert sum(map(len, FLOORS)) == len(FLOOR), "a room has two floors"
+
+
+def test_the_top_of_the_package_is_rooms() -> None:
+    """No module lies on the landing, and whoever opens the package sees all of it at a glance."""
+    entries = {entry.name for entry in PACKAGE.iterdir() if entry.name != "__pycache__"}
+    assert entries - set(FLOOR) == {"__init__.py", "__main__.py", "py.typed"} and len(entries) < 20
+
+
+def test_every_room_says_what_it_holds_and_travels_in_the_wheel() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
+    folders = {file.parent for file in PACKAGE.rglob("*.py")}
+    named = {".".join(folder.relative_to(ROOT).parts) for folder in folders}
+    assert named == set(settings["packages"]) - set(settings["package-dir"])
+    for folder in folders:
+        assert ast.get_docstring(ast.parse((folder / "__init__.py").read_text())), f"{folder} does not say what it is"
+
+
+def test_the_page_of_rooms_shows_the_house_as_it_is() -> None:
+    page = (ROOT / "docs" / "architecture.md").read_text()
+    shown = [set(re.findall(r"`(\w+)/`", row)) for row in re.findall(r"^\| \d+ \|([^|]+)\|", page, re.MULTILINE)]
+    assert shown == [set(rooms) for rooms in FLOORS if rooms != {"__main__"}]
 
 
 def test_imports_name_modules_that_exist() -> None:
@@ -161,20 +156,29 @@ def test_imports_make_no_circle() -> None:
 
 
 def test_sideways_arrows_that_are_allowed_exist() -> None:
-    arrows = {(room(module), room(target)) for module, targets in graph().items() for target in targets}
-    assert arrows >= SIDEWAYS
-    assert all(PLACE[a] == PLACE[b] for a, b in SIDEWAYS)
+    arrows = {(module, room(target)) for module, targets in graph().items() for target in targets}
+    assert arrows >= SIDEWAYS.keys()
+    assert all(FLOOR[room(module)] == FLOOR[there] for module, there in SIDEWAYS)
+
+
+def test_below_the_command_line_the_package_is_asked_for_its_version_and_place_only() -> None:
+    for module, file in modules().items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "fredbench" and room(module) != "cli":
+                assert node.attr in {"__version__", "__file__"}, f"{module}:{node.lineno} goes out by the front door"
 
 
 @pytest.mark.parametrize(
     ("module", "source"),
     [
-        ("errors", "import fredbench.cli"),
-        ("rng", "def f() -> None:\n    from fredbench.store import Store"),
+        ("foundation.errors", "import fredbench.cli"),
+        ("foundation.rng", "def f() -> None:\n    from fredbench.runs.store import Store"),
         ("objectives.distribution", "from fredbench.parameterizations import frequency"),
         ("parameterizations.pixels", "from fredbench.objectives.base import Context"),
         ("datasets.digits", "try:\n    from fredbench import networks\nexcept ImportError:\n    pass"),
-        ("training", "from fredbench.distillation import run"),
+        ("training.loop", "from fredbench.runs.distillation import run"),
+        ("recipes.tables", "from fredbench.evaluation import rows"),
+        ("runs.store", "import fredbench.execution.inline"),
     ],
 )
 def test_a_wrong_arrow_would_be_seen(module: str, source: str) -> None:
@@ -183,9 +187,10 @@ def test_a_wrong_arrow_would_be_seen(module: str, source: str) -> None:
 
 def test_a_circle_would_be_seen() -> None:
     arrows = {**graph()}
-    arrows["rows"] = {*arrows["rows"], "students"}
-    arrows["students"] = {*arrows["students"], "rows"}
-    assert set(circle(arrows)) == {"rows", "students"}
+    rows, students = "evaluation.rows", "evaluation.students"
+    arrows[rows] = {*arrows[rows], students}
+    arrows[students] = {*arrows[students], rows}
+    assert set(circle(arrows)) == {rows, students}
     only_for_types = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from fredbench.cli import main\n"
     assert imported(only_for_types, set(modules())) == set()
 

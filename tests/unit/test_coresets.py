@@ -10,7 +10,7 @@ from fredbench import networks
 from fredbench.foundation.errors import DataError, UnknownNameError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
-from fredbench.objectives.coresets import CONFIGS, FeatureConfig, choose, herding, k_centre
+from fredbench.objectives.coresets import CHOICES, FeatureConfig, choose, herding, k_centre
 from fredbench.parameterizations.budget import Budget
 from fredbench.training.batches import RealPictures
 
@@ -105,4 +105,4 @@ def test_an_unknown_choice_names_those_that_are() -> None:
     budget = Budget.for_ipc(1, CLASSES, (3, SIDE, SIDE))
     with pytest.raises(UnknownNameError, match="herding"):
         choose("hearding", FeatureConfig(), real_pictures(), budget, network_of, Stream(0))
-    assert set(CONFIGS) == {"random", "herding", "k-centre"}
+    assert set(CHOICES) == {"herding", "k-centre"}

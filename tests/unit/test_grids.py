@@ -53,7 +53,7 @@ def test_shipped_grids_are_whole(name: str) -> None:
 
 def test_the_row_of_twelve() -> None:
     grid = grid_named("twelve")
-    assert grid.methods == TWELVE and set(TWELVE) <= METHODS.keys()
+    assert grid.methods == TWELVE and set(TWELVE) <= set(METHODS)
     digits, cifar = grid.place("digits"), grid.place("cifar10")
     assert (digits.ipcs, digits.preset, digits.limit) == ((1, 10), "quick", None)
     assert (cifar.ipcs, cifar.preset, cifar.limit, cifar.scored_on) == ((1,), "quick", 1000, "cifar10c")

@@ -13,14 +13,12 @@ from fredbench.datasets import Dataset
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations import PARAMETERIZATIONS
 from fredbench.parameterizations.budget import Budget
-from fredbench.recipes import iterations_of, matching_settings, storage_settings, student_settings
+from fredbench.recipes import Case, look_up
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.recipes.settings import Settings
 from fredbench.runs.spec import Spec
 from fredbench.training.batches import RealPictures
 from fredbench.training.optimisation import Optimisers
-
-SMALL = (32, 32)
 
 
 def resolved(dataset: Dataset | None = None, **asked: object) -> Spec:
@@ -31,23 +29,32 @@ def named(name: str, *, flip: bool = True) -> Dataset:
     return dataclasses.replace(cifar_like(), name=name, title=name, flip=flip)
 
 
-def matching(objective: str, parameterization: str = "pixels", method: str = "any", **asked: object) -> Settings:
-    usual = {"dataset": "cifar10", "ipc": 1, "side": 32, "flip": True, "iterations": 1000, "quick": False}
-    return matching_settings(method, objective, parameterization, **{**usual, **asked})
+def storage(objective: str, parameterization: str, **facts: object) -> Settings:
+    return look_up(Case(objective=objective, parameterization=parameterization, **facts), "parameterization")
 
 
-def students(objective: str, **asked: object) -> Settings:
-    usual = {"dataset": "cifar10", "flip": True, "ipc": 1, "side": 32, "augmented": False, "storage": {}}
-    return student_settings(objective, **{**usual, "pictures": 10, "classes": 10, **asked})
+def matching(objective: str, parameterization: str = "pixels", method: str = "any", **facts: object) -> Settings:
+    usual = {"dataset": "cifar10", "iterations": 1000, "choice": objective == "none"}
+    case = Case(method=method, objective=objective, parameterization=parameterization, **{**usual, **facts})
+    return look_up(case, "objective")
+
+
+def students(objective: str, **facts: object) -> Settings:
+    usual = {"dataset": "cifar10", "pictures": 10, "choice": objective == "none"}
+    return look_up(Case(objective=objective, **{**usual, **facts}), "student")
+
+
+def iterations_of(objective: str, **facts: object) -> int:
+    return look_up(Case(objective=objective, **facts), "run")["iterations"].value
 
 
 @pytest.mark.parametrize(
     ("objective", "dataset", "k"), [("dc", "cifar10", 32), ("dm", "cifar10", 64), ("dc", "svhn", 64)]
 )
 def test_fred_dc_keeps_fewer_coefficients_in_one_cell(objective: str, dataset: str, k: int) -> None:
-    found = storage_settings(objective, "fred", dataset=dataset, ipc=2, size=SMALL)
+    found = storage(objective, "fred", dataset=dataset, ipc=2)
     assert found["k"].value == k
-    assert storage_settings(objective, "fred", dataset=dataset, ipc=1, size=SMALL)["k"].value == 64
+    assert storage(objective, "fred", dataset=dataset, ipc=1)["k"].value == 64
 
 
 @pytest.mark.parametrize(
@@ -59,21 +66,21 @@ def test_fred_dc_keeps_fewer_coefficients_in_one_cell(objective: str, dataset: s
 def test_frepo_mirrors_where_it_was_published_to(
     dataset: str, side: int, ipc: int, flip: bool, on: bool, origin: str
 ) -> None:
-    found = matching("frepo", dataset=dataset, side=side, ipc=ipc, flip=flip)["flip"]
+    found = matching("frepo", dataset=dataset, size=(side, side), ipc=ipc, flip=flip)["flip"]
     assert (found.value, found.origin) == (on, origin)
 
 
 def test_idc_at_128_px() -> None:
-    assert iterations_of("idc").value == 200_000 and iterations_of("idc", side=128).value == 50_000
+    assert iterations_of("idc") == 200_000 and iterations_of("idc", size=(128, 128)) == 50_000
     large = set_of(2, (128, 128), per_class=10)
     assert resolved(large, method="idc").iterations == 50_000
-    assert students("idc", side=128)["epochs"].origin == "chosen" and "epochs" not in students("idc")
+    assert students("idc", size=(128, 128))["epochs"].origin == "chosen" and "epochs" not in students("idc")
 
 
 def test_idc_rates_grow_with_the_area() -> None:
-    rates = {side: storage_settings("idc", "idc", dataset="own", ipc=1, size=(side, side))["lr"] for side in (32, 64)}
+    rates = {side: storage("idc", "idc", dataset="own", size=(side, side))["lr"] for side in (32, 64)}
     assert rates[64].value == 4 * rates[32].value and rates[64].origin == "inferred"
-    assert storage_settings("idc", "idc", dataset="mnist", ipc=10, size=(28, 28))["lr"].value == 1e-4
+    assert storage("idc", "idc", dataset="mnist", ipc=10, size=(28, 28))["lr"].value == 1e-4
 
 
 def real_pictures() -> RealPictures:
@@ -155,14 +162,14 @@ def test_dc_trains_long_on_mnist_only(dataset: str, epochs: int) -> None:
 def test_a_rate_is_published_where_it_was_published(
     objective: str, parameterization: str, dataset: str, ipc: int, origin: str
 ) -> None:
-    assert storage_settings(objective, parameterization, dataset=dataset, ipc=ipc, size=SMALL)["lr"].origin == origin
+    assert storage(objective, parameterization, dataset=dataset, ipc=ipc)["lr"].origin == origin
 
 
 @pytest.mark.parametrize(
     ("parameterization", "dataset", "ipc", "origin", "word"),
-    [("pixels", "cifar10", 10, "paper", ""), ("pixels", "cifar10", 20, "chosen", "IPC 10"),
+    [("pixels", "cifar10", 10, "paper", "MTT's table"), ("pixels", "cifar10", 20, "chosen", "IPC 10"),
      ("pixels", "cifar100", 1, "paper", "ZCA"), ("pixels", "cifar100", 50, "paper", "ZCA"),
-     ("pixels", "cifar100", 10, "paper", ""), ("fred", "cifar10", 11, "script", ""),
+     ("pixels", "cifar100", 10, "paper", "MTT's table"), ("fred", "cifar10", 11, "script", "FreD's TM folder"),
      ("fred", "svhn", 11, "chosen", "IPC 10"), ("haba", "cifar10", 1, "script", "ZCA"),
      ("idc", "cifar10", 1, "chosen", "FreD")],
 )  # fmt: skip
@@ -170,7 +177,8 @@ def test_trajectories_of_another_budget_are_chosen(
     parameterization: str, dataset: str, ipc: int, origin: str, word: str
 ) -> None:
     found = matching("tm", parameterization, dataset=dataset, ipc=ipc)["steps"]
-    assert found.origin == origin and word in found.why and bool(word) == bool(found.why)
+    assert found.origin == origin and word in found.why
+    assert ("ZCA" in found.why) == (word == "ZCA") and ("IPC" in found.why) == (origin == "chosen" and "IPC" in word)
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,11 @@ from fredbench.foundation.errors import (
 )
 from fredbench.objectives import OBJECTIVES
 from fredbench.parameterizations.contrast import extractor_name
-from fredbench.recipes import iterations_of, storage_settings
+from fredbench.recipes import Case, look_up
 from fredbench.recipes.methods import METHODS
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
+from fredbench.recipes.settings import Settings
 from fredbench.runs.spec import Spec
 
 
@@ -48,7 +49,7 @@ def named(dataset: Dataset, name: str) -> Dataset:
 
 def test_defaults_are_those_of_the_contract() -> None:
     plain = resolve(Request(ipc=1), cifar_like(), device="cpu", threads=1)
-    assert (plain.method, plain.objective) == ("fred", METHODS["fred"].objective)
+    assert (plain.method, plain.objective) == ("fred", METHODS.get("fred").objective)
     spec = resolved()
     assert (spec.objective, spec.parameterization, spec.preset, spec.seed) == ("dm", "fred", "paper", 0)
     assert (spec.network, spec.student_network, spec.students) == ("convnet-d3-w128-in", "convnet-d3-w128-in", 5)
@@ -85,20 +86,23 @@ def test_fred_keeps_the_published_coefficients(dataset: str, ipc: int, k: int) -
 
 
 def test_published_rates_and_iterations() -> None:
-    assert iterations_of("dm").value == 20_000
+    def storage(parameterization: str, **facts: object) -> Settings:
+        return look_up(Case(objective="dm", parameterization=parameterization, **facts), "parameterization")
+
+    assert look_up(Case(objective="dm"), "run")["iterations"].value == 20_000
     dm = resolved(method="dm")
     assert dm.parameterization_settings == {"lr": 1.0, "momentum": 0.5, "init": "real"}
     assert dm.objective_settings["batch_real"] == 256
-    many = storage_settings("dm", "pixels", dataset="cifar10", ipc=100, size=(32, 32))
+    many = storage("pixels", dataset="cifar10", ipc=100)
     assert many["lr"].value == 10.0 and many["lr"].origin == "script"
     for dataset in ("cifar10", "svhn", "digits", "anything"):
-        for setting in storage_settings("dm", "fred", dataset=dataset, ipc=1, size=(32, 32)).values():
+        for setting in storage("fred", dataset=dataset).values():
             assert setting.origin in {"script", "paper", "inferred", "chosen"}
-    assert storage_settings("dm", "fred", dataset="imagenette", ipc=10, size=(128, 128))["k"].value == 2048
+    assert storage("fred", dataset="imagenette", ipc=10, size=(128, 128))["k"].value == 2048
 
 
 def test_every_method_is_a_pair_of_registered_parts() -> None:
-    for name, method in METHODS.items():
+    for name, method in zip(METHODS, METHODS.values(), strict=True):
         spec = resolved(method=name, preset="quick")
         assert (spec.method, spec.objective, spec.parameterization) == (name, method.objective, method.parameterization)
         assert method.paper and method.verified
@@ -107,7 +111,11 @@ def test_every_method_is_a_pair_of_registered_parts() -> None:
 @pytest.mark.parametrize(
     ("objective", "parameterization", "name"),
     [
-        *((method.objective, method.parameterization, name) for name, method in METHODS.items() if name not in SHARING),
+        *(
+            (method.objective, method.parameterization, name)
+            for name, method in zip(METHODS, METHODS.values(), strict=True)
+            if name not in SHARING
+        ),
         *(("none", "pixels", "random"), ("cafe", "pixels", "cafe")),
         *(("idc", "pixels", "idc-pixels"), ("dm", "idc", "dm-idc"), ("dc", "haba", "dc-haba")),
         *((objective, "fred", "fred") for objective in ("dm", "dc", "kip")),

@@ -1,0 +1,25 @@
+"""The published systems, one file each: `METHODS`, their names, and `RULES`, the rows of their recipes."""
+
+from __future__ import annotations
+
+from fredbench.recipes.methods import register_method
+from fredbench.recipes.rules import RULES
+from fredbench.recipes.systems import cafe, common, coresets, dc, dm, fred, frepo, haba, idc, kip, tm
+
+__all__ = ["load"]
+
+# As `fredbench list methods` shows them.
+_LISTED = (coresets, dc, cafe, idc, dm, tm, kip, frepo, haba, fred)
+# What is stored before what is matched: an objective that brings its own optimiser has the last word.
+_READ = (common, fred, haba, idc, coresets, dc, cafe, dm, tm, kip, frepo)
+
+
+def load() -> None:
+    """Register them all; a second call changes nothing."""
+    if RULES:
+        return
+    for system in _READ:
+        RULES.extend(system.RULES)
+    for system in _LISTED:
+        for method in system.METHODS:
+            register_method(method)

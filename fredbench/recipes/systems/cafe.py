@@ -1,0 +1,86 @@
+"""CAFE: features of every block, aligned; without and with DSA."""
+
+from __future__ import annotations
+
+from fredbench.recipes.methods import Method
+from fredbench.recipes.rules import Case, Rule, at_least, chosen, except_for, script, where
+from fredbench.recipes.systems.common import MANY
+
+__all__ = ["METHODS", "RULES"]
+
+_PAPER = "Wang et al., CAFE: Learning to Condense Dataset by Aligning Features, CVPR 2022"
+METHODS = (
+    Method(
+        "cafe",
+        "cafe",
+        "pixels",
+        _PAPER,
+        "losses and gradients against golden cafe; the loop against its definition",
+        note="each accuracy is measured alone: the published code adds a tenth of the one before to it",
+    ),
+    Method("cafe-dsa", "cafe", "pixels", _PAPER, "as cafe, with the augmentation of golden dsa_aug"),
+)
+
+_PUBLISHED_ITERATIONS = 2000
+
+
+def _milestones(case: Case) -> tuple[int, ...]:
+    """1200, 1600 and 1800 of the published 2000, at the same shares of any other number.
+
+    Rounded up, so that the first iteration of the shortest run still has the whole rate.
+    """
+    return tuple(max(1, -(-case.iterations * share // 10)) for share in (6, 8, 9))
+
+
+RULES: tuple[Rule, ...] = (
+    script("run", "CAFE, distill.py", where(objective="cafe"), iterations=_PUBLISHED_ITERATIONS),
+    chosen(
+        "run",
+        "quick: two rounds an iteration, or most pictures of a class in every one",
+        where(objective="cafe", preset="quick", ipc=at_least(MANY)),
+        iterations=150,
+    ),
+    script(
+        "objective",
+        "CAFE, distill.py",
+        where(objective="cafe"),
+        published=(where(iterations=_PUBLISHED_ITERATIONS),),
+        milestones=_milestones,
+    ),
+    script(
+        "objective",
+        "CAFE without DSA",
+        where(objective="cafe", method=except_for("cafe-dsa")),
+        augmentation="none",
+    ),
+    chosen(
+        "objective",
+        "quick: 64 real pictures a class, 16 to measure by, at most 2 rounds with 2 epochs between them",
+        where(objective="cafe", preset="quick"),
+        batch_real=64,
+        batch_probe=16,
+        most_rounds=2,
+        most_epochs=2,
+    ),
+    script(
+        "parameterization",
+        "CAFE, distill.py",
+        where(objective="cafe", parameterization="pixels"),
+        published=(where(dataset="cifar10"),),
+        lr=0.1,
+    ),
+    script("parameterization", "CAFE's default", where(objective="cafe", parameterization="pixels"), init="noise"),
+    chosen(
+        "parameterization",
+        "quick: noise takes more iterations than there are, at many pictures a class",
+        where(objective="cafe", parameterization="pixels", preset="quick", ipc=at_least(MANY)),
+        init="real",
+    ),
+    script(
+        "student",
+        "CAFE, distill.py",
+        where(objective="cafe", preset="paper", augmented=False),
+        epochs=600,
+        augmentation="none",
+    ),
+)

@@ -1,0 +1,55 @@
+"""What holds where no system says otherwise, and words that several of them share."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from fredbench.recipes.rules import Case, Rule, chosen, look_up, where
+
+__all__ = [
+    "IMAGENET_SUBSETS",
+    "LARGE",
+    "MANY",
+    "NORMALISED",
+    "NOT_MIRRORED",
+    "OWN_STATISTICS",
+    "RULES",
+    "SMALL_GREY",
+    "pixels_rate",
+]
+
+IMAGENET_SUBSETS = frozenset({"imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow", "imagesquawk"})
+SMALL_GREY = frozenset({"mnist", "fashion-mnist"})
+# Pixels of a side from which on the literature speaks of ImageNet.
+LARGE = 128
+# Whole pictures a class from which on `quick` has to save where it need not below.
+MANY = 5
+# A picture of [0, 1] is normalised by a deviation s of about .2: a step of eta on it is one of eta / s^2 after.
+NORMALISED = 0.04
+
+# Two habits of published scripts that no run here shares: a mirrored digit is none of its class, and a dataset has one
+# mean and deviation, whatever made a synset of it.
+OWN_STATISTICS = {
+    "cifar100": "CIFAR-100 is normalised by its own mean and deviation; trajectory matching and IDC took CIFAR-10's",
+}
+NOT_MIRRORED = dict.fromkeys(
+    ("svhn", "mnist"), "digits are not mirrored in augmentation; the scripts' default mirrors them"
+)
+
+
+def pixels_rate(case: Case) -> float:
+    """The learning rate of whole pictures under the case's objective: where rates of other storages start from."""
+    pixels = dataclasses.replace(case, parameterization="pixels")
+    return float(look_up(pixels, "parameterization")["lr"].value)
+
+
+RULES: tuple[Rule, ...] = (
+    chosen("run", "no published number for this objective", iterations=1000),
+    chosen("run", "quick: minutes on two cores", where(preset="quick", choice=False), iterations=300),
+    chosen(
+        "parameterization",
+        "as DM: nothing is published",
+        where(parameterization="pixels", choice=False),
+        lr=1.0,
+    ),
+)

@@ -1,0 +1,93 @@
+"""DC and DSA: gradients of a network, matched class by class."""
+
+from __future__ import annotations
+
+from fredbench.recipes.methods import Method
+from fredbench.recipes.rules import AtMost, Rule, at_least, by_budget, chosen, script, where
+from fredbench.recipes.systems.common import MANY, SMALL_GREY
+
+__all__ = ["METHODS", "RULES"]
+
+METHODS = (
+    Method(
+        "dc",
+        "dc",
+        "pixels",
+        "Zhao, Mopuri and Bilen, Dataset Condensation with Gradient Matching, ICLR 2021",
+        "gradients, distances (ours, mse, cos) and losses against golden dc_loss",
+    ),
+    Method(
+        "dsa",
+        "dsa",
+        "pixels",
+        "Zhao and Bilen, Dataset Condensation with Differentiable Siamese Augmentation, ICML 2021",
+        "DC's loss against golden dc_loss, the augmentation against dsa_aug",
+    ),
+)
+
+_BOTH = {"dc", "dsa"}
+_PUBLISHED_FOR = (where(dataset=SMALL_GREY | {"svhn", "cifar10", "cifar100"}),)
+# (rounds, epochs of network training between them) by IPC: the loops of the public code, and FreD's at 2, 11 and 51.
+_LOOPS = {
+    budget: {"rounds": rounds, "epochs": epochs}
+    for budget, (rounds, epochs) in {
+        1: (1, 1), 2: (1, 1), 10: (10, 50), 11: (10, 50), 20: (20, 25), 30: (30, 20), 40: (40, 15),
+        50: (50, 10), 51: (50, 10),
+    }.items()
+}  # fmt: skip
+
+RULES: tuple[Rule, ...] = (
+    script("run", "DC and FreD's DC folder", where(objective="dc"), iterations=1000),
+    script("run", "DSA, as DC", where(objective="dsa"), iterations=1000),
+    chosen(
+        "run",
+        "quick: two rounds an iteration, or most pictures of a class in every one",
+        where(objective=_BOTH, preset="quick", ipc=at_least(MANY)),
+        iterations=150,
+    ),
+    *by_budget("objective", _LOOPS, "script", "DC and FreD, get_loops", where(objective=_BOTH), what="loops"),
+    chosen(
+        "objective",
+        "quick: at most 2 rounds with 2 epochs between them, 32 real pictures a class",
+        where(objective=_BOTH, preset="quick"),
+        rounds=AtMost(2),
+        epochs=AtMost(2),
+        batch_real=32,
+    ),
+    script(
+        "parameterization",
+        "DC",
+        where(objective="dc", parameterization="pixels"),
+        published=_PUBLISHED_FOR,
+        lr=0.1,
+    ),
+    script(
+        "parameterization",
+        "as DC",
+        where(objective="dsa", parameterization="pixels"),
+        published=_PUBLISHED_FOR,
+        lr=0.1,
+    ),
+    script("parameterization", "DC's default", where(objective="dc", parameterization="pixels"), init="noise"),
+    # Digits, IPC 10, DC: 300 iterations from noise end at 86.9 where random pictures have 91.7.
+    chosen(
+        "parameterization",
+        "quick: noise takes more iterations than there are, at many pictures a class",
+        where(objective="dc", parameterization="pixels", preset="quick", ipc=at_least(MANY)),
+        init="real",
+    ),
+    script(
+        "student",
+        "DC and FreD-DC: 300 epochs, no augmentation",
+        where(objective="dc", preset="paper"),
+        epochs=300,
+        augmentation="none",
+    ),
+    chosen(
+        "student",
+        "DC's own MNIST augmentation is not built; its 1000 epochs",
+        where(objective="dc", preset="paper", dataset="mnist"),
+        epochs=1000,
+        augmentation="none",
+    ),
+)

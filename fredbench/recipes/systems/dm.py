@@ -1,0 +1,37 @@
+"""DM: mean embeddings, matched class by class."""
+
+from __future__ import annotations
+
+from fredbench.recipes.methods import Method
+from fredbench.recipes.rules import Rule, at_least, script, where
+
+__all__ = ["METHODS", "RULES"]
+
+METHODS = (
+    Method(
+        "dm",
+        "dm",
+        "pixels",
+        "Zhao and Bilen, Dataset Condensation with Distribution Matching, WACV 2023",
+        "loss, gradients and optimiser steps against golden dm_loss",
+    ),
+)
+
+_PIXELS = where(objective="dm", parameterization="pixels")
+
+RULES: tuple[Rule, ...] = (
+    script("run", "DM README; FreD's DM folder", where(objective="dm"), iterations=20_000),
+    script(
+        "parameterization",
+        "DM README, IPC 1, 10, 50",
+        _PIXELS,
+        published=(where(dataset={"cifar10", "cifar100"}),),
+        lr=1.0,
+    ),
+    script(
+        "parameterization",
+        "DM README: CIFAR-10, IPC 100 and more",
+        {**_PIXELS, **where(dataset="cifar10", ipc=at_least(100))},
+        lr=10.0,
+    ),
+)

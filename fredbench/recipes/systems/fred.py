@@ -1,0 +1,133 @@
+"""FreD: the frequency coefficients that carry a class's variance, under any objective."""
+
+from __future__ import annotations
+
+from fredbench.recipes.methods import Method
+from fredbench.recipes.rules import Case, Rule, at_least, chosen, inferred, script, where
+from fredbench.recipes.systems.common import LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS, pixels_rate
+
+__all__ = ["METHODS", "RULES"]
+
+METHODS = (
+    Method(
+        "fred",
+        "tm",
+        "fred",
+        "Shin, Shin and Moon, Frequency Domain-based Dataset Distillation, NeurIPS 2023",
+        "transform, masks and decoding against golden fred_dct; TM through it against tm_loss, DM against dm_loss",
+        departures={**OWN_STATISTICS, **NOT_MIRRORED},
+        names_its_storage=True,
+    ),
+)
+
+_FRED = where(parameterization="fred", choice=False)
+_INCREMENTS = "slides table 1, its increment row: k = 1024 / increment"
+# k: coefficients kept a channel, by dataset and the least IPC that takes them; n' = floor(n H W / k). IPC 2, 11 and 51
+# take the k of 1, 10 and 50; so does whatever lies between.
+_KEPT = {
+    "svhn": {1: 64, 10: 128, 50: 256},
+    "cifar10": {1: 64, 10: 160, 50: 256},
+    "cifar100": {1: 128, 10: 400, 50: 400},
+}
+
+
+def _on_coefficients(case: Case) -> float:
+    return pixels_rate(case) * (2 * case.side) ** 2
+
+
+# Rates act on unnormalised DCT coefficients (see parameterizations.transforms.pixel_rate).
+RULES: tuple[Rule, ...] = (
+    script("run", "FreD's TM folder", {**_FRED, **where(objective="tm")}, iterations=15_000),
+    chosen(
+        "run",
+        "quick: FreD has up to 32 pictures a picture's budget for DC to go through",
+        {**_FRED, **where(objective={"dc", "dsa"}, preset="quick", ipc=lambda ipc: ipc < MANY)},
+        iterations=150,
+    ),
+    chosen(
+        "parameterization",
+        "a sixteenth of the frequencies, as CIFAR-10 at IPC 1",
+        _FRED,
+        k=lambda case: max(1, case.area // 16),
+    ),
+    inferred(
+        "parameterization",
+        "FreD's ImageNet-A..E scripts at IPC 1, taken for every IPC",
+        {**_FRED, **where(side=at_least(LARGE))},
+        k=2048,
+    ),
+    chosen(
+        "parameterization",
+        "8 x 8 scans widened to 32 x 32 are nearly lossless at k = 64: nothing to distill",
+        {**_FRED, **where(dataset="digits")},
+        k=256,
+    ),
+    *(
+        inferred("parameterization", _INCREMENTS, {**_FRED, **where(dataset=dataset, ipc=at_least(least))}, k=kept)
+        for dataset, rows in _KEPT.items()
+        for least, kept in rows.items()
+    ),
+    script(
+        "parameterization",
+        "FreD's TM script, CIFAR-10 IPC 1",
+        {**_FRED, **where(dataset="cifar10", ipc=lambda ipc: ipc < 10)},
+        k=64,
+    ),
+    script(
+        "parameterization",
+        "FreD-DC, CIFAR-10 IPC 2; DM keeps 64 there",
+        {**_FRED, **where(objective="dc", dataset="cifar10", ipc=2)},
+        k=32,
+    ),
+    chosen("parameterization", "as FreD-DM: nothing is published", _FRED, lr=1e6),
+    script(
+        "parameterization",
+        "FreD's DM scripts: CIFAR-10 IPC 2 and ImageNet-A..E",
+        {**_FRED, **where(objective="dm")},
+        published=(where(dataset="cifar10", ipc=2),),
+        lr=1e6,
+    ),
+    script(
+        "parameterization",
+        "FreD's TM script: CIFAR-10 IPC 1. Tune down where the loss stays above 1",
+        {**_FRED, **where(objective="tm")},
+        published=(where(dataset="cifar10", ipc=1),),
+        lr=1e8,
+    ),
+    inferred(
+        "parameterization",
+        "FreD's TM script: ImageNet-A..E IPC 1 at 128 px",
+        {**_FRED, **where(objective="tm", side=at_least(LARGE))},
+        lr=1e9,
+    ),
+    # Two epochs of 1,167 digits are ten steps of an expert: a segment is short, so that its relative loss is steep.
+    chosen(
+        "parameterization",
+        "falls from .9 to .5 in 20 iterations at width 16; 1e6 rises to 2 first",
+        {**_FRED, **where(objective="tm", dataset="digits")},
+        lr=1e5,
+    ),
+    chosen("parameterization", "as FreD-DC", {**_FRED, **where(objective={"dsa", "cafe"})}, lr=1e3),
+    chosen(
+        "parameterization", "as FreD-DC", {**_FRED, **where(objective={"dsa", "cafe"}, side=at_least(LARGE))}, lr=1e5
+    ),
+    script(
+        "parameterization",
+        "FreD's DC script: CIFAR-10 IPC 2",
+        {**_FRED, **where(objective="dc")},
+        published=(where(dataset="cifar10", ipc=2),),
+        lr=1e3,
+    ),
+    inferred(
+        "parameterization",
+        "FreD's DC script: ImageNet-A..E IPC 1",
+        {**_FRED, **where(objective="dc", side=at_least(LARGE))},
+        lr=1e5,
+    ),
+    chosen(
+        "parameterization",
+        "the pixels' rate on unnormalised coefficients",
+        {**_FRED, **where(objective="idc")},
+        lr=_on_coefficients,
+    ),
+)

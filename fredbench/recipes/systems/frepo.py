@@ -1,0 +1,144 @@
+"""FRePo: ridge regression on the features of a pool of networks."""
+
+from __future__ import annotations
+
+import math
+
+from fredbench.recipes.methods import Method
+from fredbench.recipes.rules import Case, Rule, between, chosen, except_for, inferred, paper, script, where
+from fredbench.recipes.systems.common import LARGE
+
+__all__ = ["METHODS", "RULES"]
+
+METHODS = (
+    Method(
+        "frepo",
+        "frepo",
+        "pixels",
+        "Zhou, Nezhadarya and Ba, Dataset Distillation using Neural Feature Regression, NeurIPS 2022",
+        "regression, label loss and gradients against golden frepo",
+        note="without the paper's ZCA whitening",
+        departures={
+            "cifar10": "CIFAR-10 is normalised by the deviation of all other systems (.2023 .1994 .2010), not "
+            "FRePo's own",
+        },
+    ),
+)
+
+_FREPO = where(objective="frepo")
+_QUICK = {**_FREPO, **where(preset="quick")}
+_STUDENTS = {**_FREPO, **where(preset="paper")}
+# LAMB moves a tensor by its rate's share of its norm a step: 300 steps of 3e-4 would leave real pictures as they are.
+_SHORT = {**_FREPO, **where(iterations=between(1, 10_000))}
+_SHORT_SOURCE = "ten times the published rate for runs of under 10,000 iterations"
+_RATE, _SHORT_RATE = 3e-4, 3e-3
+_CODE = "FRePo, its README and training script"
+
+# Students are trained for a number of steps by the number of pictures (FRePo's evaluation script).
+_STEPS = {10: 1000, 100: 2000, 200: 20_000, 400: 5000, 500: 5000, 1000: 10_000, 2000: 40_000, 5000: 40_000}
+_WARMUP, _BATCH = 500, 500
+
+
+def _nearest(case: Case) -> int:
+    return min(_STEPS, key=lambda listed: abs(math.log(listed / case.pictures)))
+
+
+def _batches(case: Case) -> int:
+    return math.ceil(case.pictures / _BATCH)
+
+
+def _mirrored(case: Case) -> bool:
+    few = case.dataset not in {"cifar100", "tiny-imagenet"} or case.ipc == 1
+    return case.flip and few and case.side < LARGE
+
+
+RULES: tuple[Rule, ...] = (
+    script("run", "FRePo README", _FREPO, iterations=500_000),
+    script(
+        "run",
+        "the objective's own network",
+        _FREPO,
+        network=lambda case: f"frepo-w{case.width}-bn",
+    ),
+    chosen(
+        "run",
+        "the objective's own network, as wide as the preset says",
+        {**_FREPO, **where(width=except_for(128))},
+        network=lambda case: f"frepo-w{case.width}-bn",
+    ),
+    script(
+        "objective",
+        "FRePo: off for digits, for ImageNet, and for 100 classes above IPC 1",
+        _FREPO,
+        flip=_mirrored,
+    ),
+    chosen(
+        "objective",
+        "a mirror changes the class",
+        {**_FREPO, **where(flip=False, dataset=except_for("mnist"))},
+        flip=False,
+    ),
+    chosen(
+        "objective",
+        "published: on; but a mirrored digit is none of its class",
+        {**_FREPO, **where(dataset="svhn")},
+        flip=lambda case: case.flip,
+    ),
+    chosen("objective", "quick: a quarter of the real pictures", _QUICK, batch_real=256),
+    script("parameterization", _CODE, _FREPO, lr=_RATE, optimiser="lamb"),
+    script("parameterization", "half a cosine down to a tenth", _FREPO, final=0.1),
+    # LAMB's rate is a share of a tensor's norm, whatever the tensor is.
+    chosen("parameterization", "not published", {**_FREPO, **where(parameterization="haba")}, lr_hallucinators=_RATE),
+    chosen("parameterization", _SHORT_SOURCE, _SHORT, lr=_SHORT_RATE),
+    chosen(
+        "parameterization", "not published", {**_SHORT, **where(parameterization="haba")}, lr_hallucinators=_SHORT_RATE
+    ),
+    paper("labels", "FRePo: one-hot rows minus 1 / C, learned", _FREPO, form="centred", learned=True),
+    script(
+        "labels",
+        "FRePo: targets are divided by the root of a tenth of the classes",
+        _FREPO,
+        divisor=lambda case: math.sqrt(case.classes / 10),
+    ),
+    script("labels", _CODE, _FREPO, lr=_RATE, optimiser="lamb"),
+    script("labels", "half a cosine down to a tenth", _FREPO, final=0.1),
+    chosen("labels", _SHORT_SOURCE, _SHORT, lr=_SHORT_RATE),
+    script(
+        "student",
+        "FRePo, its evaluation script",
+        _STUDENTS,
+        network="frepo-w128-none",
+        warmup=lambda case: _WARMUP // _batches(case),
+        batch_size=_BATCH,
+        lr=3e-4,
+        optimiser="adam",
+        weight_decay=0.0,
+        schedule="cosine",
+        final=0.01,
+    ),
+    chosen(
+        "student",
+        "nearest listed number",
+        _STUDENTS,
+        epochs=lambda case: _STEPS[_nearest(case)] // _batches(case),
+    ),
+    script(
+        "student",
+        "FRePo, its evaluation script",
+        {**_STUDENTS, **where(pictures=frozenset(_STEPS))},
+        epochs=lambda case: _STEPS[case.pictures] // _batches(case),
+    ),
+    inferred(
+        "student",
+        "the same operations; ours draw parameters for each picture",
+        _STUDENTS,
+        strength="frepo",
+    ),
+    # Rate and weight decay are those of a squared error, so hard labels do not make students classify by cross-entropy.
+    script(
+        "student",
+        "the published loss, of hard labels too: rate and weight decay are of its curvature",
+        _STUDENTS,
+        loss="mse",
+    ),
+)

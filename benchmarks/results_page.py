@@ -31,7 +31,7 @@ HEAD = ("set", "students", "clean", "over random", "over start", "#Params", "str
 
 def lines_of(document: Mapping[str, Any]) -> list[str]:
     """The Markdown table of a kept file."""
-    return tables.table(document) if document["format"] == "fredbench-sweep" else _record(document)
+    return tables.table(document) if document["format"] == "fredbench-grid" else _record(document)
 
 
 def _record(document: Mapping[str, Any]) -> list[str]:
@@ -47,13 +47,13 @@ def _record_cells(rows: list[dict[str, Any]], runs: Mapping[str, Any]) -> Iterat
         control = next((other for other in others if other["control"]), None)
         start = next((other for other in others if other["start"] and _system(other) == _system(row)), None)
         alone = row["control"] or row["start"]
-        clean = tables._sample(row["clean"])
+        clean = tables.sample(row["clean"])
         yield (
             _label(row),
             _students(row, trained[row["run"]]),
             str(clean),
-            "–" if row["control"] else tables._lead(clean, control),
-            "–" if alone else tables._lead(clean, start),
+            "–" if row["control"] else tables.lead(clean, control),
+            "–" if alone else tables.lead(clean, start),
             f"{row['params']:,}",
             f"{row['params_strict']:,}",
             f"{row['decoded']:,}",

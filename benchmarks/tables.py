@@ -1,4 +1,4 @@
-"""Kept results as the Markdown tables of README.md, so that no number there is typed by hand.
+"""Kept results as the Markdown tables of docs/results.md, so that no number there is typed by hand.
 
     python benchmarks/tables.py results/twelve-digits-ipc1.json
 
@@ -37,15 +37,15 @@ def _cells(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
     for row in rows.values():
         if "cell" not in row:
             continue
-        clean, beside = _sample(row["clean"]), row["beside"]
+        clean, beside = sample(row["clean"]), row["beside"]
         published = (row["published"] or {}).get("clean")
         seconds = row["seconds"]
         yield (
             row["cell"].partition(",")[0],
             str(clean),
-            str(_sample(row["average"])),
-            "–" if row["control"] else _lead(clean, rows.get(beside["control"])),
-            "–" if row["control"] else _lead(clean, rows.get(beside["start"])),
+            str(sample(row["average"])),
+            "–" if row["control"] else lead(clean, rows.get(beside["control"])),
+            "–" if row["control"] else lead(clean, rows.get(beside["start"])),
             f"{row['params']:,}",
             f"{row['params_strict']:,}",
             f"{row['decoded']:,}",
@@ -55,14 +55,14 @@ def _cells(rows: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, ...]]:
         )
 
 
-def _sample(found: Mapping[str, Any]) -> Sample:
+def sample(found: Mapping[str, Any]) -> Sample:
     return Sample(found["mean"], found["std"], found["n"])
 
 
-def _lead(clean: Sample, other: Mapping[str, Any] | None) -> str:
+def lead(clean: Sample, other: Mapping[str, Any] | None) -> str:
     if other is None:
         return "–"
-    beside = _sample(other["clean"])
+    beside = sample(other["clean"])
     difference, spread = clean.mean - beside.mean, spread_between(clean, beside)
     return f"{difference:+.1f}" + ("\\*" if spread is not None and abs(difference) > spread else "")
 

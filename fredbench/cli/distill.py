@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from fredbench.datasets import Dataset, load_dataset
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.progress import say
+from fredbench.objectives import OBJECTIVES
 from fredbench.recipes.methods import METHODS
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
@@ -92,8 +92,8 @@ def _introduce(spec: Spec, dataset: Dataset) -> None:
         f"{spec.iterations} iterations with {spec.network}, preset {spec.preset}, "
         f"budget {spec.budget:,} scalars, device {spec.device}"
     )
-    if spec.objective == "tm":
-        _introduce_matching(spec.objective_settings)
+    if not spec.is_choice and (told := OBJECTIVES.get(spec.objective).told(spec.objective_settings)):
+        say(told)
     for note in METHODS.get(spec.method).notes(dataset.name) if spec.method in METHODS else []:
         say(f"note: {note}")
     for split, what in dataset.partial.items():
@@ -117,16 +117,6 @@ def _tell_estimate(spec: Spec, dataset: Dataset, store: Path, *, yes: bool) -> N
             f"this run would take about {duration(cost.seconds)} on this CPU",
             hint=f"add --yes to go on, or try: {quick_command(sys.argv[1:])}",
         )
-
-
-def _introduce_matching(settings: Mapping[str, Any]) -> None:
-    """What of trajectory matching a reader of the log must know: its scale."""
-    last = settings["start_epochs"] - 1 + settings["expert_epochs"]
-    say(
-        f"matching N = {settings['steps']} steps to M = {settings['expert_epochs']} epochs of {settings['experts']} "
-        f"experts, starts below T+ = {settings['start_epochs']} (experts are trained for {last} epochs), "
-        f"gradient {settings['gradient']}"
-    )
 
 
 def quick_command(arguments: list[str]) -> str:

@@ -111,7 +111,7 @@ def _progress(folder: RunFolder) -> dict[str, Any]:
             found[f"{name}, first and last logged"] = [first.get(name), last[name]]
     if folder.finished:
         found["seconds"] = folder.result().get("seconds")
-    found["trained students"] = len(list(folder.cells.glob("student-*.safetensors")))
+    found["trained students"] = len(list(folder.students.glob("student-*.safetensors")))
     return found
 
 

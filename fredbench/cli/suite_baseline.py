@@ -41,7 +41,7 @@ def baseline_command(
 ) -> None:
     """Train NETWORK on the real training data of suite NAME, and print its errors as the file's [baseline] table.
 
-    Corruption errors (mCE) are relative to that network. Its cells stay in the store; a stopped run goes on.
+    Corruption errors (mCE) are relative to that network. Its students stay in the store; a stopped run goes on.
     """
     from fredbench import networks
     from fredbench.datasets import data_root, load_dataset
@@ -58,7 +58,7 @@ def baseline_command(
     strategy = "color_crop_cutout_flip_scale_rotate" if dataset.flip else "color_crop_cutout_scale_rotate"
     measured = measure_baseline(
         domains_of(suite, dataset, data_root(data), severities=(1, 2, 3, 4, 5)),
-        folder=store / f"baseline-{suite.name}" / "cells",
+        folder=store / f"baseline-{suite.name}" / "students",
         network=canonical,
         recipe=TrainingRecipe(epochs=epochs, schedule="steps", lr=0.01, augmentation=strategy),
         students=students,

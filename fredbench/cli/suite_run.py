@@ -14,7 +14,7 @@ from fredbench.recipes.presets import PRESETS
 from fredbench.suites.grids import Grid, Place, grid_named
 
 if TYPE_CHECKING:
-    from fredbench.execution.inline import Sweep
+    from fredbench.execution.inline import GridRun
 
 __all__ = ["plan_command", "run_command"]
 
@@ -46,8 +46,8 @@ def plan_command(form: str, **asked: Any) -> None:
     """Say what a grid will make, and what of it is there; nothing is trained."""
     from fredbench.report.results import plan_table
 
-    sweep = _sweep(**asked)
-    click.echo(plan_table(sweep, sweep.planned(), form))
+    grid_run = _grid_run(**asked)
+    click.echo(plan_table(grid_run, grid_run.planned(), form))
 
 
 @click.command("run", epilog=examples("fredbench suite run smoke", "fredbench suite run twelve --out twelve.json"))
@@ -63,12 +63,12 @@ def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
     from fredbench.foundation.files import write_json
     from fredbench.report.results import results_document, results_table
 
-    sweep = _sweep(**asked)
-    outcomes = list(sweep.run(yes=yes))
-    made_by = environment(str(sweep.device), sweep.threads)
-    click.echo(results_table(sweep, outcomes, form, made_by))
+    grid_run = _grid_run(**asked)
+    outcomes = list(grid_run.run(yes=yes))
+    made_by = environment(str(grid_run.device), grid_run.threads)
+    click.echo(results_table(grid_run, outcomes, form, made_by))
     if out is not None:
-        write_json(out, results_document(sweep, outcomes, made_by))
+        write_json(out, results_document(grid_run, outcomes, made_by))
     if failed := [outcome for outcome in outcomes if outcome.problem is not None]:
         raise UsageError(
             f"{len(failed)} of {len(outcomes)} cells failed: {'; '.join(o.cell.label for o in failed)}",
@@ -76,7 +76,7 @@ def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
         )
 
 
-def _sweep(
+def _grid_run(
     *,
     name: str,
     dataset: str | None,
@@ -88,16 +88,16 @@ def _sweep(
     store: Path,
     data: Path | None,
     offline: bool,
-) -> Sweep:
+) -> GridRun:
     """The part of the grid `name` that is asked for, with its dataset loaded."""
     from fredbench.datasets import data_root, load_dataset
-    from fredbench.execution.inline import Sweep
+    from fredbench.execution.inline import GridRun
     from fredbench.foundation.device import resolve_device, use_threads
     from fredbench.runs.store import Store
 
     grid = grid_named(name)
     place = _part(grid, grid.place(dataset), ipcs, preset, limit)
-    return Sweep(
+    return GridRun(
         grid,
         place,
         load_dataset(place.name, root=data, offline=offline),

@@ -18,7 +18,13 @@ import torch
 import fredbench
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.rows import CLEAN_CROP
-from fredbench.evaluation.students import StudentPlan, predictions_on, store_predictions, stored_predictions, sweep
+from fredbench.evaluation.students import (
+    StudentPlan,
+    predictions_on,
+    remove_half_written,
+    store_predictions,
+    stored_predictions,
+)
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
@@ -42,8 +48,8 @@ def measure_baseline(
 ) -> Baseline:
     """Train `students` networks on all of the dataset's training pictures and score them on the suite's domains.
 
-    Their cells lie in `folder`, so a stopped measurement goes on. Raises `UsageError` for a suite without
-    corruptions, with a limit or without all five severities: the errors are those of whole domains.
+    They and their predictions lie in `folder`, so a stopped measurement goes on. Raises `UsageError` for a suite
+    without corruptions, with a limit or without all five severities: the errors are those of whole domains.
     """
     if not domains.suite.corruptions or domains.limit is not None or domains.severities != (1, 2, 3, 4, 5):
         raise UsageError(
@@ -54,7 +60,7 @@ def measure_baseline(
         _plan(domains, folder, network, recipe, Stream(seed).child("baseline", number), device, threads)
         for number in range(students)
     ]
-    sweep(folder, {plan.file.name for plan in plans})
+    remove_half_written(folder, {plan.file.name for plan in plans})
     with Progress("training baselines", students) as progress:
         for plan in plans:
             plan.ensure()
@@ -114,15 +120,15 @@ def _plan(
 def _errors(domains: TestDomains, plans: Sequence[StudentPlan], name: str) -> tuple[float, ...]:
     """Error in percent, a value a severity, mean over the networks; scores what is not stored."""
     normalization = {"mean": list(domains.dataset.mean), "std": list(domains.dataset.std)}
-    cells = [(plan, plan.scores_file({**domains.key(name), "normalization": normalization})) for plan in plans]
-    missing = [(plan, file) for plan, file in cells if not file.is_file()]
+    asked = [(plan, plan.scores_file({**domains.key(name), "normalization": normalization})) for plan in plans]
+    missing = [(plan, file) for plan, file in asked if not file.is_file()]
     labels = domains.labels_of(name)
     if missing:
         say(f"scoring {name}")
         severities = list(domains.pictures(name))
         for plan, file in missing:
             store_predictions(file, predictions_on(plan.load(), severities, labels, normalization, plan.device))
-    accuracies = [stored_predictions(file).accuracy(labels) for _, file in cells]
+    accuracies = [stored_predictions(file).accuracy(labels) for _, file in asked]
     return tuple(round(100 - float(np.mean(column)), 3) for column in zip(*accuracies, strict=True))
 
 

@@ -153,7 +153,7 @@ class TestDomains:
             yield from self._generated(name, indices)
 
     def key(self, name: str) -> dict[str, Any]:
-        """What determines the pictures of domain `name`, for the names of cells."""
+        """What determines the pictures of domain `name`, for the names of files of predictions."""
         key: dict[str, Any] = {"domain": name, "test": self.dataset.test_fingerprint, "limit": self.limit}
         if self.shifted is not None and name == self.shifted.name:
             return {**key, "test": self.shifted.digest()}

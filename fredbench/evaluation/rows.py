@@ -72,7 +72,7 @@ class Row:
     decoded: int
     students: int
     network: str
-    scale: str
+    preset: str
     recipe: str
     control: bool
     start: bool
@@ -121,10 +121,11 @@ class Row:
             name: getattr(self, name)
             for name in (
                 "run", "dataset", "method", "objective", "parameterization", "iterations", "ipc", "seed",
-                "params", "params_strict", "decoded", "students", "network", "scale", "recipe",
+                "params", "params_strict", "decoded", "students", "network", "recipe",
                 "control", "start", "protocol",
             )
         }  # fmt: skip
+        plain["scale"] = self.preset  # the name of this key is fixed: scripts read it
         plain |= {name: value for name, value in (("suite", self.suite), ("framing", self.framing)) if value}
         plain["clean"] = self.clean.to_mapping()
         if self.average is not None:

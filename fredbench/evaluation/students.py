@@ -1,7 +1,7 @@
-"""Students as cells on disk: trained once for a synset, recipe and seed, then scored on any domain.
+"""Students on disk: trained once for a synset, recipe and seed, then scored on any domain.
 
-A cell's name is the digest of everything that determines it, so a killed evaluation goes on where it was and a new
-domain needs no new student. Predictions are kept beside the weights: every metric can be recomputed from them.
+A file's name is the digest of everything that determines what is in it, so a killed evaluation goes on where it was
+and a new domain needs no new student. Predictions are kept beside the weights: every metric can be recomputed.
 """
 
 from __future__ import annotations
@@ -26,7 +26,14 @@ from fredbench.foundation.rng import Stream
 from fredbench.training.batches import Pictures, normalise
 from fredbench.training.loop import TrainingRecipe, predict, train
 
-__all__ = ["Predictions", "StudentPlan", "predictions_on", "store_predictions", "stored_predictions", "sweep"]
+__all__ = [
+    "Predictions",
+    "StudentPlan",
+    "predictions_on",
+    "remove_half_written",
+    "store_predictions",
+    "stored_predictions",
+]
 
 
 @dataclass(frozen=True)
@@ -137,15 +144,15 @@ class StudentPlan:
         return network
 
 
-def sweep(folder: Path, made_now: Collection[str]) -> None:
-    """Remove half-written cells that a killed evaluation left in `folder`.
+def remove_half_written(folder: Path, made_now: Collection[str]) -> None:
+    """Remove half-written files that a killed evaluation left in `folder`.
 
-    Those of the cells called `made_now`, which this process is about to write, and of cells that are there whole by
+    Those of the files called `made_now`, which this process is about to write, and of files that are there whole by
     now; another may be on its way in a process of its own.
     """
     for left in folder.glob(".*.part"):
-        cell = left.name.removeprefix(".").removesuffix(".part").rpartition(".")[0]
-        if cell in made_now or (folder / cell).is_file():
+        whole = left.name.removeprefix(".").removesuffix(".part").rpartition(".")[0]
+        if whole in made_now or (folder / whole).is_file():
             left.unlink(missing_ok=True)
 
 

@@ -20,11 +20,18 @@ from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.published import published_row
 from fredbench.evaluation.rows import CLEAN, Row
 from fredbench.evaluation.statistics import summarise
-from fredbench.evaluation.students import StudentPlan, predictions_on, store_predictions, stored_predictions, sweep
+from fredbench.evaluation.students import (
+    StudentPlan,
+    predictions_on,
+    remove_half_written,
+    store_predictions,
+    stored_predictions,
+)
 from fredbench.evaluation.tabulation import Outcomes, row_scores
 from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
+from fredbench.objectives import OBJECTIVES
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
@@ -108,7 +115,7 @@ class Standing:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class _Unscored:
     """One student's predictions on one domain, before they are made; `normalization` is of the test pictures."""
 
     plan: StudentPlan
@@ -157,7 +164,8 @@ class Evaluation:
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
         if self.protocol == "fred-literal":
-            strategy = "none" if spec.objective == "dc" else "color_crop_cutout_flip_scale_rotate"
+            plain = not spec.is_choice and OBJECTIVES.get(spec.objective).scored_plain
+            strategy = "none" if plain else "color_crop_cutout_flip_scale_rotate"
             return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
         if synset.step_size is not None and spec.preset == "paper":
             return dataclasses.replace(spec.student, lr=synset.step_size)
@@ -179,7 +187,7 @@ class Evaluation:
         if spec.is_control:
             source = f"random draw {student} of {spec.digest()}"
         return StudentPlan(
-            folder=entrant.folder.cells,
+            folder=entrant.folder.students,
             source=source,
             network=network,
             recipe=recipe,
@@ -202,12 +210,12 @@ class Evaluation:
         images, labels = Pixels(PixelsConfig()).decode(state)
         return TensorPictures(images.detach(), labels)
 
-    def _make(self, entrants: Sequence[Entrant], missing: Mapping[str, Sequence[_Cell]]) -> None:
+    def _make(self, entrants: Sequence[Entrant], missing: Mapping[str, Sequence[_Unscored]]) -> None:
         """Train the students that lack predictions on some domain, and store those."""
-        students = {cell.plan.file: cell.plan for cells in missing.values() for cell in cells}
-        made = {file.name for file in students} | {cell.file.name for cells in missing.values() for cell in cells}
+        students = {each.plan.file: each.plan for group in missing.values() for each in group}
+        made = {file.name for file in students} | {each.file.name for group in missing.values() for each in group}
         for entrant in entrants:
-            sweep(entrant.folder.cells, made)
+            remove_half_written(entrant.folder.students, made)
         with Progress("training students", len(students)) as progress:
             for plan in students.values():
                 plan.ensure()
@@ -215,29 +223,29 @@ class Evaluation:
         if missing:
             pictures = len(self.domains.indices)
             say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
-        for name, cells in missing.items():
-            self._score(name, cells)
+        for name, group in missing.items():
+            self._score(name, group)
 
     def _missing(
         self, name: str, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
-    ) -> list[_Cell]:
+    ) -> list[_Unscored]:
         """Predictions on domain `name` that are not on disk."""
         found = []
         for entrant in entrants:
             normalization = self._normalization(entrant.synset)
             for plan in itertools.chain.from_iterable(plans[entrant.spec.digest()].values()):
-                cell = _Cell(plan, plan.scores_file(self._domain_key(name, normalization)), normalization)
-                if not cell.file.is_file():
-                    found.append(cell)
+                unscored = _Unscored(plan, plan.scores_file(self._domain_key(name, normalization)), normalization)
+                if not unscored.file.is_file():
+                    found.append(unscored)
         return found
 
-    def _score(self, name: str, cells: Sequence[_Cell]) -> None:
+    def _score(self, name: str, missing: Sequence[_Unscored]) -> None:
         """Make the domain's pictures once and score every student that lacks it."""
         severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
-        with Progress(f"scoring {name}", len(cells)) as progress:
-            for cell in cells:
-                found = predictions_on(cell.plan.load(), severities, labels, cell.normalization, self.device)
-                store_predictions(cell.file, found)
+        with Progress(f"scoring {name}", len(missing)) as progress:
+            for each in missing:
+                found = predictions_on(each.plan.load(), severities, labels, each.normalization, self.device)
+                store_predictions(each.file, found)
                 progress.advance()
 
     def _normalization(self, synset: Synset) -> Mapping[str, Any]:
@@ -278,7 +286,7 @@ class Evaluation:
             decoded=ledger.decoded,
             students=len(plans[first]),
             network=first,
-            scale=spec.preset,
+            preset=spec.preset,
             recipe=_describe(spec, self.recipe_of(spec, entrant.synset)),
             control=spec.is_control,
             start=spec.is_start,

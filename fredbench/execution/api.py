@@ -1,10 +1,9 @@
-"""The library's front door: what the commands do, as functions."""
+"""The library's front door: what `fredbench distill` and the evaluating commands do, as functions."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.evaluation.domains import domains_of
@@ -23,6 +22,16 @@ __all__ = ["distill", "evaluate"]
 def distill(
     dataset: str | Dataset,
     *,
+    ipc: int | None = None,
+    params: int | None = None,
+    method: str | None = None,
+    objective: str | None = None,
+    parameterization: str | None = None,
+    preset: str = "paper",
+    seed: int = 0,
+    iterations: int | None = None,
+    network: str | None = None,
+    overrides: Sequence[str] = (),
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -30,12 +39,30 @@ def distill(
     threads: int | None = None,
     name: str | None = None,
     fresh: bool = False,
-    **asked: Any,
 ) -> RunFolder:
-    """Distill `dataset` and return the run's folder; a run that was stopped goes on, a finished one is reported.
+    """Distill `dataset` and return the run's folder; a run that was stopped goes on, a finished one stays as it is.
 
-    `asked` are the fields of `Request`: `ipc` or `params`, `method`, `objective`, `parameterization`, `preset`, `seed`,
-    `iterations`, `network`, `overrides`. Raises a `FredbenchError` for anything that cannot be meant.
+    dataset: a name (`digits`, `cifar10`, `folder:PATH`, see `fredbench list datasets`) or a `Dataset` in memory.
+    ipc, params: the budget, one of the two: pictures a class whose scalars the set may store (`ipc` times classes
+    times channels times height times width), or scalars in all.
+    method: a published system by name, by default `fred`; or the two parts of one, objective (what is matched) and
+    parameterization (what is stored). What none of them names is the method's own.
+    preset: how much of the published effort is spent: `paper`, `fair` (one recipe for all) or `quick` (minutes).
+    iterations: of the outer loop, by default the recipe's; 0 gives the start, what is stored before any is done.
+    network: to distill with and to score by, by name (`convnet-d3-w128-in`), by default the recipe's.
+    overrides: further settings as `SECTION.KEY=VALUE`, the sections being objective, parameterization, labels, student.
+    store: folder of runs, one folder each. name: that of the run's folder, by default made of its spec.
+    data: folder of datasets, by default `FREDBENCH_DATA` or the user's cache. offline: never try to fetch one.
+    device: `auto`, `cpu` or `cuda[:i]`. threads: of this process's arithmetic, part of what is asked: results are the
+    same bits for the same number; by default as many as torch takes.
+    fresh: start over, also where there is a finished run of this spec.
+
+    The folder holds the artefact (`fredbench.load(folder.path)`: pictures as float32 (N, C, H, W) in the students'
+    input space, normalised; labels int64 (N,) or float (N, classes)), the spec, and what it was made in.
+
+    Raises a `FredbenchError`, whose text says what, where and how to mend: `UsageError` and `UnknownNameError` for what
+    cannot be meant, `CompatibilityError` for parts that do not fit, `BudgetError` for a budget that buys nothing,
+    `DataError` for a dataset that is missing or broken, `StorageError` where another process holds the run.
 
     >>> run = fredbench.distill("digits", ipc=1, preset="quick")    # doctest: +SKIP
     >>> fredbench.load(run.path).images.shape                       # doctest: +SKIP
@@ -43,7 +70,19 @@ def distill(
     """
     pictures = _dataset(dataset, data, offline)
     torch_device = resolve_device(device)
-    spec = resolve(Request(**asked), pictures, device=str(torch_device), threads=use_threads(threads))
+    request = Request(
+        ipc=ipc,
+        params=params,
+        method=method,
+        objective=objective,
+        parameterization=parameterization,
+        preset=preset,
+        seed=seed,
+        iterations=iterations,
+        network=network,
+        overrides=tuple(overrides),
+    )
+    spec = resolve(request, pictures, device=str(torch_device), threads=use_threads(threads))
     folder = Store(Path(store)).folder_for(spec, name, replace=fresh)
     distillation.run(spec, pictures, folder, fresh=fresh)
     return folder
@@ -68,22 +107,39 @@ def evaluate(
 ) -> list[Row]:
     """Rows for `runs`, their starts and controls: clean accuracy and, with a `suite`, its corruptions.
 
-    All runs must be of one dataset, the suite's where there is one; it is loaded unless it is given. `calibration`
-    adds negative log-likelihood and expected calibration error.
+    runs: finished runs of one dataset, as names in the store, paths or folders. Each distilled run's row is followed by
+    those of its start (nothing distilled) and of its control (random pictures of the same budget), made where missing.
+    suite: the suite that is scored, by name, TOML file or as such; its dataset must be the runs'. Without one, clean.
+    networks: test networks by name, by default each run's own; the first is scored on the corruptions.
+    students: how many are trained a set and network, by default the run's own number; `Sample.n` is that number.
+    severities: 1 to 5, by default the suite's. limit: that many evenly spaced test pictures, in place of all.
+    protocol: `own`, or `fred-literal` as FreD's published corruption script scores.
+    calibration: adds negative log-likelihood (nats) and expected calibration error (percent).
+    store, data, offline, device, threads: as of `distill`. dataset: the runs' dataset, where it is at hand already.
+
+    Accuracies of a `Row` are `Sample`s in percent: mean, standard deviation (n - 1) and n over students. What was
+    trained and predicted is kept with the runs, so a call that was stopped goes on.
+
+    Raises a `FredbenchError`: `UsageError` for no run or one that is not finished, `CompatibilityError` for runs of
+    another dataset than the suite's, `UnknownNameError`, `DataError`, `ArtefactError` for a set that was altered.
+
+    >>> rows = fredbench.evaluate([run], suite="digitsc", limit=100)    # doctest: +SKIP
+    >>> rows[0].clean.mean > rows[2].clean.mean                         # doctest: +SKIP
+    True
     """
     folders = Store(Path(store))
     entrants = [Entrant.of(run if isinstance(run, RunFolder) else folders.find(str(run))) for run in runs]
     if not entrants:
         raise UsageError("no run to evaluate", hint="name one or more, see `fredbench list runs`")
-    name = entrants[0].spec.dataset
-    chosen = suite_named(suite) if isinstance(suite, str) else suite or CorruptionSuite.clean_only(name)
+    own = entrants[0].spec.dataset
+    chosen = suite_named(suite) if isinstance(suite, str) else suite or CorruptionSuite.clean_only(own)
     for entrant in entrants:
         if entrant.spec.dataset != chosen.dataset:
             raise CompatibilityError(
                 f"{entrant.folder.path} is a set of {entrant.spec.dataset}, {chosen.name} tests {chosen.dataset}",
                 hint="choose the suite of the run's dataset, see `fredbench suite list`",
             )
-    pictures = dataset or _dataset(name, data, offline)
+    pictures = dataset or _dataset(own, data, offline)
     root = data_root(None if data is None else Path(data))
     evaluation = Evaluation(
         dataset=pictures,

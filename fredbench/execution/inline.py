@@ -1,6 +1,6 @@
 """The runs of a grid on one dataset: planned from what the store has, made cell by cell, scored, and timed.
 
-A cell that is refused or fails is reported and the others go on. Everything is kept by the store, so a sweep that was
+A cell that is refused or fails is reported and the others go on. Everything is kept by the store, so a grid that was
 killed and is asked for again makes what is missing only.
 """
 
@@ -34,7 +34,7 @@ from fredbench.runs.store import RunFolder, Store
 from fredbench.suites.corruption import suite_named
 from fredbench.suites.grids import Cell, Grid, Place
 
-__all__ = ["Outcome", "Planned", "Scored", "Sweep"]
+__all__ = ["GridRun", "Outcome", "Planned", "Scored"]
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Sweep:
+class GridRun:
     """A grid on one dataset. data: the folder of datasets, where published corrupted arrays may lie."""
 
     grid: Grid

@@ -11,8 +11,8 @@ from fredbench.foundation.registry import Registry
 from fredbench.foundation.rng import Stream
 from fredbench.networks.base import Builder, Network, Signature
 from fredbench.networks.convnet import ConvNet, ConvNetConfig
-from fredbench.networks.frepo import FRePoNet
-from fredbench.networks.kip import KIPNet
+from fredbench.networks.frepo_net import FRePoNet
+from fredbench.networks.kip_net import KIPNet
 from fredbench.networks.resnet import ResNet, ResNetConfig
 from fredbench.networks.small import LeNet, Perceptron
 from fredbench.networks.stacks import AlexNet, Vgg11

@@ -25,7 +25,7 @@ OBJECTIVES.register(
 )
 OBJECTIVES.register(
     "idc",
-    "fredbench.objectives.idc:IDCMatching",
+    "fredbench.objectives.alongside:IDCMatching",
     summary="gradients of a network that learns from real pictures alongside (IDC)",
 )
 OBJECTIVES.register(

@@ -97,6 +97,8 @@ class Objective(ABC):
     # Forms of labels that it can match (`hard`, `probability`, `centred`), and whether it moves learned ones.
     label_forms: ClassVar[frozenset[str]] = frozenset({"hard"})
     learns_labels: ClassVar[Literal["never", "may", "must"]] = "never"
+    # Whether the authors of FreD score its sets with students that see plain pictures, in their corruption script.
+    scored_plain: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:
         self.config = config
@@ -113,6 +115,11 @@ class Objective(ABC):
     def shortened(cls, config: Any) -> tuple[Any, float]:
         """Settings of a cheaper iteration to estimate from, and how many times as long a whole one takes."""
         return config, 1.0
+
+    @classmethod
+    def told(cls, settings: Mapping[str, Any]) -> str:
+        """A sentence on the scale of these settings for the log of a run, where numbers mean little without it."""
+        return ""
 
     def memory_advice(self) -> str:
         """What to change when the device's memory is exhausted."""

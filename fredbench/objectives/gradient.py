@@ -194,6 +194,7 @@ class GradientMatching(Objective):
     Config: ClassVar[type[DCConfig]] = DCConfig
     config: DCConfig
     augmentation = "none"
+    scored_plain: ClassVar[bool] = True
 
     def prepare(self, context: Context) -> None:
         """Builds the one network that is re-initialised every iteration."""
@@ -251,6 +252,7 @@ class SiameseGradientMatching(GradientMatching):
     name: ClassVar[str] = "dsa"
     Config: ClassVar[type[DCConfig]] = DSAConfig
     config: DSAConfig
+    scored_plain: ClassVar[bool] = False
 
     def prepare(self, context: Context) -> None:
         """As DC; the network too is trained under the strategy, drawn for each picture by itself."""

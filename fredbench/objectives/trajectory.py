@@ -41,7 +41,7 @@ def _own_chunk(network: FlatNetwork, device: str) -> int:
 
 @dataclass(frozen=True)
 class TMConfig:
-    """The matching and its experts; published values by dataset and IPC stand in `fredbench.recipes.methods`.
+    """The matching and its experts; published values by dataset and IPC stand in `fredbench.recipes.systems`.
 
     steps: N, steps of the student. expert_epochs: M, epochs of the expert that they should cover. start_from,
     start_epochs: the start is drawn uniformly from start_from .. start_epochs - 1 (T+). growth_iterations: over these
@@ -224,6 +224,16 @@ class TrajectoryMatching(Objective):
         """Two steps of the student: time is linear in N."""
         few = min(config.steps, 2)
         return replace(config, steps=few), config.steps / few
+
+    @classmethod
+    def told(cls, settings: Mapping[str, Any]) -> str:
+        """How many steps of the student cover how much of how many experts."""
+        last = settings["start_epochs"] - 1 + settings["expert_epochs"]
+        return (
+            f"matching N = {settings['steps']} steps to M = {settings['expert_epochs']} epochs of "
+            f"{settings['experts']} experts, starts below T+ = {settings['start_epochs']} (experts are trained for "
+            f"{last} epochs), gradient {settings['gradient']}"
+        )
 
     def memory_advice(self) -> str:
         """Fewer pictures in one graph; or the gradient that keeps one graph only."""

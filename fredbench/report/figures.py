@@ -54,14 +54,14 @@ class _Style:
 
 
 def distinct_labels(rows: Sequence[Row]) -> list[str]:
-    """The rows' labels, told apart where two are equal: by IPC, iterations, scale, seed or network, else by run."""
+    """The rows' labels, told apart where two are equal: by IPC, iterations, preset, seed or network, else by run."""
     labels = [row.label for row in rows]
     repeated = {label for label, count in Counter(labels).items() if count > 1}
     traits: tuple[Callable[[Row], str], ...] = (
         lambda row: f"IPC {row.ipc}",
         lambda row: f"{row.params:,} scalars",
         lambda row: f"{row.iterations} iterations",
-        lambda row: row.scale,
+        lambda row: row.preset,
         lambda row: f"seed {row.seed}",
         lambda row: row.network,
     )
@@ -182,7 +182,7 @@ def _styles(rows: Sequence[Row], theme: Theme) -> list[_Style]:
 
 def _kin(row: Row) -> tuple[Any, ...]:
     """What a distilled row and its start have in common."""
-    return (row.method, row.objective, row.parameterization, row.ipc, row.seed, row.scale, row.network, row.protocol)
+    return (row.method, row.objective, row.parameterization, row.ipc, row.seed, row.preset, row.network, row.protocol)
 
 
 def _line(style: _Style, theme: Theme) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""A sweep as a table and as a document: every cell with its accuracies, budget, seconds and what it was made by."""
+"""A grid's runs as a table and as a document: each with its accuracies, budget, seconds and what it was made by."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.statistics import Sample, spread_between
-from fredbench.execution.inline import Outcome, Planned, Scored, Sweep
+from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
 from fredbench.recipes.reproducing import distill_command
 from fredbench.report.table import frame, simple_table
 
@@ -18,12 +18,12 @@ __all__ = ["plan_table", "results_document", "results_table"]
 _ABSENT = "–"
 
 
-def plan_table(sweep: Sweep, cells: Sequence[Planned], form: str) -> str:
+def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str) -> str:
     """A line a cell: how far it is distilled and scored, and what it will be called."""
     head = ("cell", "ipc", "seed", "preset", "iterations", "distilled", "students", "scores", "run")
     lines: list[Sequence[Any]] = []
     for planned in cells:
-        cell, spec, standing = planned.cell, planned.spec, sweep.standing(planned)
+        cell, spec, standing = planned.cell, planned.spec, grid_run.standing(planned)
         lines.append(
             (
                 cell.system,
@@ -40,18 +40,18 @@ def plan_table(sweep: Sweep, cells: Sequence[Planned], form: str) -> str:
     return simple_table(head, lines, form)
 
 
-def results_table(sweep: Sweep, outcomes: Sequence[Outcome], form: str, environment: Mapping[str, Any]) -> str:
+def results_table(grid_run: GridRun, outcomes: Sequence[Outcome], form: str, environment: Mapping[str, Any]) -> str:
     """The table in a format; JSON is `results_document`. `environment`: as `foundation.environment` gives it."""
     if form == "json":
-        return json.dumps(results_document(sweep, outcomes, environment), indent=1, allow_nan=False)
+        return json.dumps(results_document(grid_run, outcomes, environment), indent=1, allow_nan=False)
     if form == "csv":
         return _csv(outcomes)
     head = (
         "set", "ipc", "clean", "average", "clean over random", "clean over start", "#Params", "strict", "decoded",
-        "n", "distilled s", "scored s", "scale", "published clean",
+        "n", "distilled s", "scored s", "preset", "published clean",
     )  # fmt: skip
     body = simple_table(head, list(_lines(outcomes)), form)
-    return body if form == "latex" else "\n".join([body, "", *_notes(sweep, outcomes)])
+    return body if form == "latex" else "\n".join([body, "", *_notes(grid_run, outcomes)])
 
 
 def _each_once(outcomes: Sequence[Outcome]) -> Iterator[tuple[Outcome, Scored | None]]:
@@ -101,7 +101,7 @@ def _line(scored: Scored, outcome: Outcome) -> Sequence[Any]:
         row.students,
         f"{scored.distillation:.1f}",
         _ABSENT if scored.evaluation is None else f"{scored.evaluation:.1f}",
-        row.scale,
+        row.preset,
         _ABSENT if published is None else f"{published['mean']:g}",
     )
 
@@ -114,51 +114,52 @@ def _lead(clean: Sample, other: Scored | None) -> str:
     return f"{difference:+.1f}" + ("*" if spread is not None and abs(difference) > spread else "")
 
 
-def _notes(sweep: Sweep, outcomes: Sequence[Outcome]) -> list[str]:
-    place, domains = sweep.place, sweep.evaluation.domains
+def _notes(grid_run: GridRun, outcomes: Sequence[Outcome]) -> list[str]:
+    place, domains = grid_run.place, grid_run.evaluation.domains
     severities = ", ".join(map(str, domains.severities))
+    title = grid_run.dataset.title
     said = [
-        f"Suite {sweep.grid.name} on {sweep.dataset.title}, scored on {place.scored_on} (severities {severities}, "
+        f"Suite {grid_run.grid.name} on {title}, scored on {place.scored_on} (severities {severities}, "
         f"{len(domains.indices)} test pictures, {domains.source}).",
         "Accuracy in %, mean ± std over n students. * more apart than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂).",
-        f"Seconds on {sweep.threads} thread(s) of {sweep.device}: of the run, and of its students with their scores "
-        f"({_ABSENT} where not all of it was timed).",
+        f"Seconds on {grid_run.threads} thread(s) of {grid_run.device}: of the run, and of its students with their "
+        f"scores ({_ABSENT} where not all of it was timed).",
     ]
     scored = [o.scored for o in outcomes if o.scored is not None]
-    said += [f"Scale {recipe}." for recipe in dict.fromkeys(s.row.recipe for s in scored if not s.row.control)]
+    said += [f"Preset {recipe}." for recipe in dict.fromkeys(s.row.recipe for s in scored if not s.row.control)]
     # Rows know what their suite finds missing beyond what the dataset says of itself.
-    partial = dict(sweep.dataset.partial)
+    partial = dict(grid_run.dataset.partial)
     for each in scored:
         partial |= each.row.partial
     said += [f"Partial dataset ({split}: {what})." for split, what in partial.items()]
     said += [f"Failed: {o.cell.label}: {o.problem}" for o in outcomes if o.problem is not None]
-    return said + ([sweep.grid.note] if sweep.grid.note else [])
+    return said + ([grid_run.grid.note] if grid_run.grid.note else [])
 
 
-def results_document(sweep: Sweep, outcomes: Sequence[Outcome], environment: Mapping[str, Any]) -> dict[str, Any]:
+def results_document(grid_run: GridRun, outcomes: Sequence[Outcome], environment: Mapping[str, Any]) -> dict[str, Any]:
     """Rows as `corrupt-eval --format json` has them, each with its spec, seconds and command; what failed; provenance.
 
     `environment` is that of the scores, `made_in` those of the runs, each with the runs that it made. No name of a
     host, and of folders only the last part of a run's.
     """
-    domains = sweep.evaluation.domains
+    domains = grid_run.evaluation.domains
     found = [scored for _, scored in _each_once(outcomes) if scored is not None]
-    rows = {scored.row.run: _row(sweep, scored) for scored in found}
+    rows = {scored.row.run: _row(grid_run, scored) for scored in found}
     for outcome in outcomes:
         if outcome.scored is not None:
             rows[outcome.scored.row.run] |= {"cell": outcome.cell.label, "beside": _beside(outcome)}
     return {
-        "format": "fredbench-sweep",
+        "format": "fredbench-grid",
         "format_version": 1,
-        "suite": sweep.grid.name,
-        "title": sweep.grid.title,
-        "dataset": sweep.dataset.title,
-        "fingerprint": sweep.dataset.fingerprint,
-        "scored_on": sweep.place.scored_on,
+        "suite": grid_run.grid.name,
+        "title": grid_run.grid.title,
+        "dataset": grid_run.dataset.title,
+        "fingerprint": grid_run.dataset.fingerprint,
+        "scored_on": grid_run.place.scored_on,
         "severities": list(domains.severities),
         "rows": list(rows.values()),
-        "failed": [_failure(sweep, outcome) for outcome in outcomes if outcome.problem is not None],
-        "asked": {**asdict(sweep.place), "changes": [asdict(change) for change in sweep.grid.changes]},
+        "failed": [_failure(grid_run, outcome) for outcome in outcomes if outcome.problem is not None],
+        "asked": {**asdict(grid_run.place), "changes": [asdict(change) for change in grid_run.grid.changes]},
         "environment": _anonymous(environment),
         "made_in": _environments(found),
     }
@@ -185,21 +186,21 @@ def _beside(outcome: Outcome) -> dict[str, str | None]:
     return {role: None if other is None else Path(other.row.run).name for role, other in others.items()}
 
 
-def _row(sweep: Sweep, scored: Scored) -> dict[str, Any]:
+def _row(grid_run: GridRun, scored: Scored) -> dict[str, Any]:
     spec = scored.spec.to_mapping()
-    spec["run"]["dataset"] = sweep.dataset.title
+    spec["run"]["dataset"] = grid_run.dataset.title
     return {
         **scored.row.to_mapping(),
         "run": Path(scored.row.run).name,
-        "dataset": sweep.dataset.title,
+        "dataset": grid_run.dataset.title,
         "seconds": {"distillation": scored.distillation, "evaluation": scored.evaluation},
-        "command": distill_command(scored.spec, sweep.dataset),
+        "command": distill_command(scored.spec, grid_run.dataset),
         "spec": spec,
     }
 
 
-def _failure(sweep: Sweep, outcome: Outcome) -> dict[str, str]:
-    problem, place = outcome.problem, str(sweep.store.root)
+def _failure(grid_run: GridRun, outcome: Outcome) -> dict[str, str]:
+    problem, place = outcome.problem, str(grid_run.store.root)
     if problem is None:
         raise ValueError(f"{outcome.cell.label} did not fail")
     said = {"error": problem.message, "hint": problem.hint}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas
@@ -11,6 +11,7 @@ from tabulate import tabulate
 
 from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
 from fredbench.evaluation.statistics import Sample, ahead_by_more_than_spread, spread_between
+from fredbench.recipes.methods import METHODS
 from fredbench.report.columns import Column, further_columns
 
 __all__ = ["corruption_table", "frame", "network_table", "notes", "simple_table", "verdicts"]
@@ -48,7 +49,7 @@ def corruption_table(
     further = further_columns(rows)
     head = [
         "set", *(SHORT.get(name, name) for name in names), "Avg.", "Clean", *(title for title, _, _ in further),
-        "#Params", "strict", "n", "scale",
+        "#Params", "strict", "n", "preset",
     ]  # fmt: skip
     lines = []
     for row in rows:
@@ -80,11 +81,11 @@ def network_table(rows: Sequence[Row], form: str) -> str:
             f"{row.params:,}",
             f"{row.params_strict:,}",
             row.students,
-            row.scale,
+            row.preset,
         ]
         for row in rows
     ]
-    body = _render(["set", *names, "#Params", "strict", "n", "scale"], lines, form)
+    body = _render(["set", *names, "#Params", "strict", "n", "preset"], lines, form)
     return "\n".join([body, "", *notes(rows, ())]) if form != "latex" else body
 
 
@@ -104,10 +105,10 @@ def frame(rows: Sequence[Row]) -> pandas.DataFrame:
 
 
 def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
-    """What must be read beside the numbers: scale, limits, partial data, spread, what is inferred."""
+    """What must be read beside the numbers: preset, limits, partial data, spread, what is inferred."""
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
     said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite]
-    said += [f"Scale {recipe}, network {network}." for recipe, network in _scales(rows)]
+    said += [f"Preset {recipe}, network {network}." for recipe, network in _presets(rows)]
     limits = sorted({row.limit for row in rows if row.limit is not None})
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
@@ -122,9 +123,17 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said += verdicts(rows)
     inferred = {tuple(row.published["inferred"]) for row in rows if row.published}
     said += [text for words, text in _INFERRED.items() if words in inferred]
-    if any(row.method == "fred" and row.objective == "dm" for row in rows):
-        said.append("fred is run here with distribution matching (dm); the paper's headline numbers use tm.")
-    return said
+    return said + [
+        f"{name} is run here with {objective}; the numbers that it was published with use {usual}."
+        for name, objective, usual in dict.fromkeys(_other_objectives(rows))
+    ]
+
+
+def _other_objectives(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
+    """(method, its objective here, its own) of rows whose system was published with another objective."""
+    for row in rows:
+        if row.method in METHODS and (usual := METHODS.get(row.method).objective) != row.objective:
+            yield row.method, row.objective, usual
 
 
 def _unharmed(score: CorruptionScore) -> bool:
@@ -161,7 +170,7 @@ def _severity_note(severities: Sequence[int]) -> str:
     return f"; corruptions over severit{'y' if len(severities) == 1 else 'ies'} {', '.join(map(str, severities))}"
 
 
-def _scales(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def _presets(rows: Sequence[Row]) -> list[tuple[str, str]]:
     longest = max(rows, key=lambda row: row.iterations, default=None)
     return list(dict.fromkeys((row.recipe, row.network) for row in rows if row.iterations or row is longest))
 
@@ -173,8 +182,8 @@ def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
         if row.control or row.start:
             continue
         for other in rows:
-            same = (other.dataset, other.ipc, other.seed, other.scale, other.protocol) == (
-                row.dataset, row.ipc, row.seed, row.scale, row.protocol,
+            same = (other.dataset, other.ipc, other.seed, other.preset, other.protocol) == (
+                row.dataset, row.ipc, row.seed, row.preset, row.protocol,
             )  # fmt: skip
             own_start = other.start and other.parameterization == row.parameterization and other.method == row.method
             if same and (other.control or own_start):
@@ -212,7 +221,7 @@ def _cells(row: Row, names: Sequence[str], further: Sequence[Column], intervals:
         f"{row.params:,}",
         f"{row.params_strict:,}",
         row.students,
-        row.scale,
+        row.preset,
     ]
 
 

@@ -62,13 +62,13 @@ class RunFolder:
 
     @property
     def seconds_file(self) -> Path:
-        """Seconds that evaluations of this run took, by what they were (see `sweep`)."""
+        """Seconds that evaluations of this run took, by what they were (see `execution.inline`)."""
         return self.path / "seconds.json"
 
     @property
-    def cells(self) -> Path:
+    def students(self) -> Path:
         """Trained students and their predictions, content-addressed."""
-        return self.path / "cells"
+        return self.path / "students"
 
     @property
     def finished(self) -> bool:

@@ -1,7 +1,7 @@
 """Grids of runs: which systems are distilled on which datasets at which budgets, and where they are scored.
 
 A grid is a TOML file of `kind = "grid"` in the folder of suites, or a file of the user's. It says what is asked; the
-cells are resolved to specs, run and scored in `sweep`.
+cells are resolved to specs, run and scored in `execution`.
 """
 
 from __future__ import annotations

@@ -135,8 +135,8 @@ def test_students_do_not_depend_on_each_other_or_on_the_order(tmp_path: Path) ->
         asked = invoke(*command, "--threads", "1", "--store", tmp_path / store)
         assert asked.code == 0, asked.err
         if cut:
-            cells = tmp_path / store / made.folder.name / "cells"
-            for file in sorted(cells.iterdir())[::2]:
+            students = tmp_path / store / made.folder.name / "students"
+            for file in sorted(students.iterdir())[::2]:
                 file.unlink()
             torch.manual_seed(5)
             asked = invoke(*command, "--threads", "1", "--store", tmp_path / store)

@@ -57,8 +57,8 @@ def test_kept_numbers_say_with_what_and_against_what_they_were_measured(name: st
     if found["format"] == "fredbench-benchmark":
         assert found["environment"]["commit"] and found["setting"]
         return
-    if found["format"] == "fredbench-sweep":
-        _check_sweep(found)
+    if found["format"] == "fredbench-grid":
+        _check_grid(found)
         return
     assert found["format"] == "fredbench-result"
     for run in found["runs"].values():
@@ -68,7 +68,7 @@ def test_kept_numbers_say_with_what_and_against_what_they_were_measured(name: st
     assert any(row["control"] for row in found["rows"]) and any(row["start"] for row in found["rows"])
 
 
-def _check_sweep(found: dict[str, Any]) -> None:
+def _check_grid(found: dict[str, Any]) -> None:
     rows = {row["run"]: row for row in found["rows"]}
     assert not found["failed"] and found["severities"] and found["environment"]["commit"]
     assert sorted(run for made in found["made_in"] for run in made["runs"]) == sorted(rows)
@@ -95,7 +95,7 @@ def test_the_page_of_results_is_made_of_the_kept_files(maker: dict[str, Any]) ->
     assert sorted(shown) == sorted(name for name, found in KEPT.items() if found["format"] != "fredbench-benchmark")
 
 
-@pytest.mark.parametrize("name", [name for name in KEPT if KEPT[name]["format"] == "fredbench-sweep"])
+@pytest.mark.parametrize("name", [name for name in KEPT if KEPT[name]["format"] == "fredbench-grid"])
 def test_a_kept_grid_has_a_line_a_cell(name: str, maker: dict[str, Any]) -> None:
     assert len(maker["lines_of"](KEPT[name])) == 2 + {"twelve": 13, "table2": 12}[KEPT[name]["suite"]]
 

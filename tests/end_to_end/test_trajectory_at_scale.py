@@ -12,7 +12,7 @@ from commands import interpret
 from fredbench.evaluation.statistics import Sample, ahead_by_more_than_spread
 
 MINUTES = 20
-# More experts and iterations than the preset spends: the run that the README shows.
+# More experts and iterations than the preset spends: the run that docs/results.md shows.
 _SPENT = ("--iterations", 300, "--set", "objective.experts=5")
 _COMMAND = ("distill", "cifar10", "--ipc", 1, "--preset", "quick", *_SPENT, "--offline")
 

@@ -13,8 +13,8 @@ from vectors import Vectors, close, close_in_norm, holds, read, tensor, unnotice
 from fredbench import networks
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
+from fredbench.objectives.alongside import Metric, block_maps, convolution_distance, feature_distance
 from fredbench.objectives.gradient import matching_gradient, weight_gradients
-from fredbench.objectives.idc import Metric, block_maps, convolution_distance, feature_distance
 from fredbench.parameterizations.base import State
 from fredbench.parameterizations.multiformation import MultiFormation, MultiFormationConfig, mosaic
 

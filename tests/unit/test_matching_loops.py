@@ -15,8 +15,8 @@ from fredbench.foundation.rng import Stream
 from fredbench.networks import Network, Signature
 from fredbench.objectives import OBJECTIVES, Context, Objective
 from fredbench.objectives.alignment import CAFEConfig, FeatureAlignment, Window, map_weights
+from fredbench.objectives.alongside import IDCConfig
 from fredbench.objectives.gradient import DCConfig, gradient_distance, layer_distance, weight_gradients
-from fredbench.objectives.idc import IDCConfig
 from fredbench.training.batches import RealPictures
 from fredbench.training.optimisation import Optimisers, ParameterGroup
 

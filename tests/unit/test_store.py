@@ -109,8 +109,8 @@ def test_unreadable_specs_and_results_say_so(copied: Store) -> None:
 
 def test_clearing_forgets_all_but_the_lock(copied: Store) -> None:
     (run,) = copied.runs()
-    run.cells.mkdir()
-    (run.cells / "student-x.safetensors").write_text("x")
+    run.students.mkdir()
+    (run.students / "student-x.safetensors").write_text("x")
     with run.lock():
         run.clear()
     assert [file.name for file in run.path.iterdir()] == [".lock"]

@@ -45,7 +45,7 @@ def heads(names: Sequence[str], rows: Sequence[Row] = ()) -> list[dict[str, Any]
         ("#Params", "stored scalars, the literature's convention", True),
         ("strict", "everything counted", False),
         ("n", "students", False),
-        ("scale", "preset", False),
+        ("preset", "how much of the published effort was spent", False),
     ]
     return [{"text": text, "title": title, "rule": rule} for text, title, rule in titled]
 
@@ -119,7 +119,7 @@ def _cells(row: Row, names: Sequence[str], best: set[str], further: Sequence[Col
         shown, mark, spread = (text(row) or _ABSENT).partition(" ± ")
         cells.append(_cell(shown, small=f"± {spread}" if mark else ""))
     cells.append(_cell(f"{row.params:,}", rule=True))
-    return [*cells, _cell(f"{row.params_strict:,}"), _cell(str(row.students)), _cell(row.scale)]
+    return [*cells, _cell(f"{row.params_strict:,}"), _cell(str(row.students)), _cell(row.preset)]
 
 
 def _published_cells(published: Mapping[str, Any], names: Sequence[str], further: int) -> list[dict[str, Any]]:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One would guess: antialias=True matters where pictures shrink; where they grow, torch's bicubic gives the same pixels with or without it.
-# What happens: the flag changes the kernel (a = -0.5, Pillow's, instead of -0.75, OpenCV's): 32 to 64 pixels differ by up to 20 grey levels.
+# What happens: the flag changes the kernel (a = -0.5, Pillow's, instead of -0.75, OpenCV's): 32 to 64 pixels differ by up to 17 grey levels.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -39,7 +39,7 @@ def made_row(
         "decoded": 160,
         "students": 3,
         "network": "convnet-d3-w32-in",
-        "scale": "quick",
+        "preset": "quick",
         "recipe": "quick: 300 iterations, 200 epochs at lr 0.01",
         "control": False,
         "start": False,

@@ -48,7 +48,8 @@ def distill(
     method: a published system by name, by default `fred`; or the two parts of one, objective (what is matched) and
     parameterization (what is stored). What none of them names is the method's own.
     preset: how much of the published effort is spent: `paper`, `fair` (one recipe for all) or `quick` (minutes).
-    iterations: of the outer loop, by default the recipe's; 0 gives the start, what is stored before any is done.
+    seed: of every draw. iterations: of the outer loop, by default the recipe's; 0 gives the start, what is stored
+    before any is done.
     network: to distill with and to score by, by name (`convnet-d3-w128-in`), by default the recipe's.
     overrides: further settings as `SECTION.KEY=VALUE`, the sections being objective, parameterization, labels, student.
     store: folder of runs, one folder each. name: that of the run's folder, by default made of its spec.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -28,16 +29,31 @@ for test in tests:
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of the page's Python files, by the name in the first line of each."""
     folder = tmp_path_factory.mktemp("plugins")
-    for name, body in re.findall(r"^```python\n# (\S+\.py)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
+    for name, body in re.findall(r"^```(?:python|toml)\n# (\S+\.\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
         (folder / name).write_text(body)
-    assert {file.name for file in folder.iterdir()} == {"lowres.py", "moments.py", "test_mine.py"}
+    assert {file.name for file in folder.iterdir()} == {
+        "lowres.py",
+        "moments.py",
+        "small_moments.py",
+        "mine.toml",
+        "test_mine.py",
+    }
     return folder
+
+
+def commands() -> list[str]:
+    """The page's lines for a shell, in order."""
+    return re.findall(r"^fredbench (--plugin .*)$", PAGE, re.MULTILINE)
+
+
+def run_words(line: str, files: Path) -> list[str]:
+    """Its words, the page's files where they lie."""
+    return [str(files / word) if word.endswith((".py", ".toml")) else word for word in line.split()]
 
 
 def run_line(line: str, files: Path, scratch: Path, *more: object) -> Outcome:
     """A command of the page, with its files where they lie."""
-    words = [str(files / word) if word.endswith(".py") else word for word in line.split()]
-    return run_in_child(scratch / "log", *words, *more, "--store", scratch / "runs")
+    return run_in_child(scratch / "log", *run_words(line, files), *more, "--store", scratch / "runs")
 
 
 def test_the_pages_checks_pass(files: Path, tmp_path: Path) -> None:
@@ -46,7 +62,7 @@ def test_the_pages_checks_pass(files: Path, tmp_path: Path) -> None:
 
 
 def test_the_pages_commands_make_and_score_a_run(files: Path, tmp_path: Path) -> None:
-    distill, score = re.findall(r"^fredbench (--plugin .*)$", PAGE, re.MULTILINE)
+    distill, score, *_ = commands()
     made = run_line(distill, files, tmp_path, "--iterations", 20, *TINY)
     assert made.code == 0, made.err
     losses = [json.loads(line)["loss"] for line in (made.folder / "progress.jsonl").read_text().splitlines()]
@@ -61,3 +77,37 @@ def test_the_pages_commands_make_and_score_a_run(files: Path, tmp_path: Path) ->
     # Who does not know the storage cannot decode the set, and is told so.
     without = run_in_child(tmp_path / "log", "verify", made.folder)
     assert without.code in {1, 2} and "lowres" in without.out + without.err
+
+
+def test_the_pages_system_is_listed_runs_by_its_name_and_is_a_row_of_a_suite(files: Path, tmp_path: Path) -> None:
+    *_, distill, suite = commands()
+    plugins = distill.partition("distill")[0]
+    listed = run_in_child(tmp_path / "log", *run_words(f"{plugins}list methods --format json", files))
+    rows = {row["method"]: row for row in json.loads(listed.out)}
+    assert rows["small-moments"]["objective"] == "moments" and rows["fred"]["objective"] == "tm"
+
+    made = run_line(distill, files, tmp_path, "--threads", 1)
+    assert made.code == 0, made.err
+    assert "note: falls fast" in made.err
+    spec = tomllib.loads((made.folder / "spec.toml").read_text())
+    assert (spec["run"]["method"], spec["run"]["iterations"]) == ("small-moments", 20)
+    assert spec["parameterization"]["factor"] == 2 and spec["objective"]["batch_real"] == 64
+
+    recipe = run_in_child(
+        tmp_path / "log",
+        *run_words(f"{plugins}recipe digits --ipc 5 --method small-moments --format json", files),
+    )
+    said = {(line["section"], line["setting"]): line for line in json.loads(recipe.out)}
+    assert said["run", "iterations"]["value"] == 200 and said["student", "epochs"]["value"] == 300
+    assert said["objective", "batch_real"]["why"] == "IPC 5 is not published; the settings of IPC 1"
+
+    done = run_line(suite, files, tmp_path, "--limit", 20, "--threads", 1, "--format", "json")
+    assert done.code == 0, done.err
+    found = {row["method"]: row for row in json.loads(done.out)["rows"] if not row["start"]}
+    assert found.keys() == {"random", "small-moments"}
+    assert found["small-moments"]["run"] in str(made.folder)  # the run of that name, not another of its parts
+    # Asked for by its parts it is the same system, as ours are; with one part changed it is not.
+    for storage, same in (("lowres", True), ("pixels", False)):
+        line = f"{plugins}recipe digits --ipc 1 --objective moments --parameterization {storage}"
+        parts = run_in_child(tmp_path / "log", *run_words(line, files))
+        assert parts.code == 0 and ("the loss has come to rest on digits" in parts.out) == same

@@ -93,7 +93,7 @@ def test_published_rates_and_iterations() -> None:
     dm = resolved(method="dm")
     assert dm.parameterization_settings == {"lr": 1.0, "momentum": 0.5, "init": "real"}
     assert dm.objective_settings["batch_real"] == 256
-    many = storage("pixels", dataset="cifar10", ipc=100)
+    many = storage("pixels", method="dm", dataset="cifar10", ipc=100)
     assert many["lr"].value == 10.0 and many["lr"].origin == "script"
     for dataset in ("cifar10", "svhn", "digits", "anything"):
         for setting in storage("fred", dataset=dataset).values():

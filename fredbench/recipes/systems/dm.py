@@ -31,7 +31,8 @@ RULES: tuple[Rule, ...] = (
     script(
         "parameterization",
         "DM README: CIFAR-10, IPC 100 and more",
-        {**_PIXELS, **where(dataset="cifar10", ipc=at_least(100))},
+        # Of the system itself: rates of other storages, which derive from the pixels', keep to the lower budgets' one.
+        {**_PIXELS, **where(method="dm", dataset="cifar10", ipc=at_least(100))},
         lr=10.0,
     ),
 )

@@ -22,7 +22,7 @@ METHODS = (
 
 _IDC, _CANVASES = where(objective="idc"), where(parameterization="idc", choice=False)
 _STUDENTS = {**_IDC, **where(preset="paper")}
-_RATES = "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10"
+_RATES = "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10; (size / 32)^2 at other sizes"
 
 
 def _rate(case: Case) -> float:

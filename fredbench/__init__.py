@@ -7,7 +7,10 @@ worker processes never load torch.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import TYPE_CHECKING, Any
+
+from fredbench.foundation import errors as errors
 
 if TYPE_CHECKING:
     from fredbench.corruptions import corrupt as corrupt
@@ -26,6 +29,10 @@ _LAZY = {
     "corrupt": "fredbench.corruptions",
     "load": "fredbench.runs.synset",
 }
+
+
+# What callers catch is public under a short name, `fredbench.errors`; it lies with the rest of the foundation.
+sys.modules[f"{__name__}.errors"] = errors
 
 
 def __getattr__(name: str) -> Any:

@@ -28,6 +28,14 @@ def test_every_parameter_has_a_type_and_is_described(function) -> None:
         assert re.search(rf"(^|[\s`]){name}[`:,]", said, re.MULTILINE), name
 
 
+def test_what_callers_catch_has_a_short_name() -> None:
+    from fredbench.errors import FredbenchError
+
+    assert FredbenchError is fredbench.errors.FredbenchError
+    with pytest.raises(FredbenchError, match="give the budget once"):
+        fredbench.distill("digits")
+
+
 def test_the_six_public_names_are_there() -> None:
     assert set(fredbench.__all__) == {"Synset", "__version__", "corrupt", "distill", "evaluate", "load"}
     assert all(getattr(fredbench, name) for name in fredbench.__all__)

@@ -18,7 +18,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from fredbench.evaluation.statistics import Sample, spread_between  # noqa: E402
+from fredbench.evaluation.significance import starred  # noqa: E402
+from fredbench.evaluation.statistics import Sample  # noqa: E402
 
 HEAD = (
     "method", "clean", "average of 15", "over random", "over start", "#Params", "strict", "pictures", "n",
@@ -62,9 +63,7 @@ def sample(found: Mapping[str, Any]) -> Sample:
 def lead(clean: Sample, other: Mapping[str, Any] | None) -> str:
     if other is None:
         return "–"
-    beside = sample(other["clean"])
-    difference, spread = clean.mean - beside.mean, spread_between(clean, beside)
-    return f"{difference:+.1f}" + ("\\*" if spread is not None and abs(difference) > spread else "")
+    return starred(clean, sample(other["clean"])).replace("*", r"\*")
 
 
 if __name__ == "__main__":

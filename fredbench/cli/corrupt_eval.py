@@ -9,7 +9,7 @@ import click
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.datasets import data_root
 from fredbench.datasets.shifted import locate_shifted
-from fredbench.evaluation.tables import PROTOCOLS
+from fredbench.evaluation.scoring import PROTOCOLS
 from fredbench.execution.api import evaluate
 from fredbench.foundation.errors import UsageError
 from fredbench.report.table import corruption_table

@@ -10,7 +10,7 @@ import click
 from fredbench.cli.options import device_option, examples, format_option, store_option
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.domains import TestDomains
-from fredbench.evaluation.tables import Entrant, Evaluation, with_companions
+from fredbench.evaluation.scoring import Entrant, Evaluation, with_companions
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.environment import environment
 from fredbench.foundation.progress import say

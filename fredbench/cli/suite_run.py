@@ -44,7 +44,7 @@ def _run_options(command: Any) -> Any:
 @_run_options
 def plan_command(form: str, **asked: Any) -> None:
     """Say what a grid will make, and what of it is there; nothing is trained."""
-    from fredbench.report.results import plan_table
+    from fredbench.report.grid_table import plan_table
 
     grid_run = _grid_run(**asked)
     click.echo(plan_table(grid_run, grid_run.planned(), form))
@@ -61,7 +61,7 @@ def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
     """
     from fredbench.foundation.environment import environment
     from fredbench.foundation.files import write_json
-    from fredbench.report.results import results_document, results_table
+    from fredbench.report.grid_table import results_document, results_table
 
     grid_run = _grid_run(**asked)
     outcomes = list(grid_run.run(yes=yes))

@@ -33,7 +33,7 @@ PREFIXES: Registry[Callable[[str, Mapping[str, str], Callable[[str], Family | No
     "dataset prefix"
 )
 
-_HERE = "fredbench.datasets"
+_HERE = "fredbench.datasets.known"
 DATASETS.register("digits", f"{_HERE}.digits:DIGITS", summary="scanned digits, embedded: 10 classes, 32x32, 1,297/500")
 DATASETS.register("cifar10", f"{_HERE}.cifar:CIFAR10", summary="CIFAR-10: 10 classes, 32x32, 50,000/10,000")
 DATASETS.register("cifar100", f"{_HERE}.cifar:CIFAR100", summary="CIFAR-100: 100 classes, 32x32, 50,000/10,000")
@@ -57,8 +57,12 @@ DATASETS.register(
     f"{_HERE}.mnist:FASHION_MNIST",
     summary="Fashion-MNIST clothes: 10 classes, 28x28 grey, 60,000/10,000",
 )
-PREFIXES.register("folder", f"{_HERE}.image_folder:open_folder", summary="folder:PATH, a tree of class folders")
-PREFIXES.register("packed", f"{_HERE}.packed:open_packed", summary="packed:PATH, a folder written by `data pack`")
+PREFIXES.register(
+    "folder", "fredbench.datasets.image_folder:open_folder", summary="folder:PATH, a tree of class folders"
+)
+PREFIXES.register(
+    "packed", "fredbench.datasets.packed:open_packed", summary="packed:PATH, a folder written by `data pack`"
+)
 
 
 def data_root(root: Path | None = None) -> Path:

@@ -20,7 +20,7 @@ from jaxtyping import UInt8
 from fredbench.datasets import Dataset, Geometry, Split
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.core import StoredTest
-from fredbench.datasets.imagenet_subsets import validation_shortfall
+from fredbench.datasets.known.imagenet_subsets import validation_shortfall
 from fredbench.foundation.errors import DataError
 
 __all__ = ["Framing", "framing_of"]

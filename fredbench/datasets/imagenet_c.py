@@ -15,7 +15,7 @@ import numpy as np
 from jaxtyping import Int64, UInt8
 
 from fredbench.datasets.image_folder import read_pictures, stored_sizes
-from fredbench.datasets.imagenet_subsets import class_listing, validation_shortfall
+from fredbench.datasets.known.imagenet_subsets import class_listing, validation_shortfall
 from fredbench.datasets.resize import Geometry
 from fredbench.foundation.errors import DataError
 

@@ -1,4 +1,4 @@
-"""Mean, spread, intervals, what counts as a difference, and corruption errors."""
+"""Mean, spread, intervals and corruption errors; what counts as a difference stands in `significance`."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 __all__ = [
-    "Sample", "ahead_by_more_than_spread", "corruption_errors", "mean_over", "relative_corruption_errors",
-    "spread_between", "summarise",
+    "Sample", "corruption_errors", "mean_over", "relative_corruption_errors", "summarise",
 ]  # fmt: skip
 
 CONFIDENCE = 0.95
@@ -53,19 +52,6 @@ def summarise(values: Sequence[float]) -> Sample:
     if len(values) == 1:
         return Sample(mean, None, 1)
     return Sample(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)), len(values))
-
-
-def spread_between(a: Sample, b: Sample) -> float | None:
-    """2 sqrt(s_a^2 / n_a + s_b^2 / n_b), the least difference of means that counts; None without two students each."""
-    if a.std is None or b.std is None:
-        return None
-    return 2 * math.sqrt(a.std**2 / a.n + b.std**2 / b.n)
-
-
-def ahead_by_more_than_spread(a: Sample, b: Sample) -> bool:
-    """Whether `a` is above `b` by more than the spread; False where the spread is unknown."""
-    spread = spread_between(a, b)
-    return spread is not None and a.mean - b.mean > spread
 
 
 def corruption_errors(

@@ -8,7 +8,7 @@ from pathlib import Path
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.evaluation.domains import domains_of
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.tables import Entrant, Evaluation, Protocol, with_companions
+from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_companions
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.recipes.resolution import Request, resolve

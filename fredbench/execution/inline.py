@@ -21,7 +21,7 @@ import torch
 from fredbench.datasets import Dataset
 from fredbench.evaluation.domains import domains_of
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.tables import Entrant, Evaluation, Standing, with_companions
+from fredbench.evaluation.scoring import Entrant, Evaluation, Standing, with_companions
 from fredbench.foundation.errors import FredbenchError, ResourceError, UsageError
 from fredbench.foundation.files import canonical_json, write_json
 from fredbench.foundation.progress import say

@@ -13,7 +13,7 @@ from torch import Tensor
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
-from fredbench.networks.kernels.regression import centred_one_hot, half_squared_error, ridge_prediction
+from fredbench.networks.kernels.ridge import centred_one_hot, half_squared_error, ridge_prediction
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 from fredbench.objectives.kernel_regression import centred
 from fredbench.training.loop import descend, squared_error

@@ -14,7 +14,7 @@ from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks.kernels.empirical import empirical_ntk
 from fredbench.networks.kernels.named import Ntk, ntk_named
-from fredbench.networks.kernels.regression import centred_one_hot, half_squared_error, ridge_prediction, solved_labels
+from fredbench.networks.kernels.ridge import centred_one_hot, half_squared_error, ridge_prediction, solved_labels
 from fredbench.objectives.base import Context, Objective, Synthetic, Update
 
 __all__ = ["KIPConfig", "KernelInducingPoints", "LabelSolve", "centred", "kernel_regression_loss"]

@@ -17,8 +17,8 @@ import jinja2
 import fredbench
 from fredbench.evaluation.rows import Row
 from fredbench.foundation.files import write_text
-from fredbench.report.accuracy import accuracy_lines, heads
 from fredbench.report.figures import corruption_figure, distinct_labels, panel_figure, severity_figure
+from fredbench.report.page_table import accuracy_lines, heads
 from fredbench.report.pictures import class_pictures, frequency_masks, mask_png, pictures_per_class, strip_png
 from fredbench.report.table import notes, verdicts
 from fredbench.runs.synset import Synset

@@ -10,7 +10,8 @@ import pandas
 from tabulate import tabulate
 
 from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
-from fredbench.evaluation.statistics import Sample, ahead_by_more_than_spread, spread_between
+from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
+from fredbench.evaluation.statistics import Sample
 from fredbench.recipes.methods import METHODS
 from fredbench.report.columns import Column, further_columns
 

@@ -23,7 +23,7 @@ from fredbench.foundation.config import late
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks.kernels.empirical import maximum_stable_rate
-from fredbench.networks.kernels.regression import centred_one_hot, half_squared_error
+from fredbench.networks.kernels.ridge import centred_one_hot, half_squared_error
 from fredbench.training.augmentation import CONSTANTS
 from fredbench.training.batches import Pictures
 from fredbench.training.cutmix import mixed_loss, paste, sample_mix

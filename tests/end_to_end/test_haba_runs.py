@@ -14,7 +14,7 @@ from commands import Child, invoke, waiting
 
 import fredbench
 from fredbench.datasets import load_dataset
-from fredbench.evaluation.tables import Entrant, Evaluation
+from fredbench.evaluation.scoring import Entrant, Evaluation
 from fredbench.recipes import Case, look_up
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs.spec import Spec

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from commands import interpret
 
-from fredbench.evaluation.statistics import Sample, ahead_by_more_than_spread
+from fredbench.evaluation.significance import ahead_by_more_than_spread
+from fredbench.evaluation.statistics import Sample
 
 MINUTES = 20
 # More experts and iterations than the preset spends: the run that docs/results.md shows.

@@ -11,7 +11,7 @@ from torch import Tensor
 from vectors import Vectors, alterations, close, holds, read, tensor, write
 
 from fredbench.networks.kernels import centred_one_hot, half_squared_error
-from fredbench.networks.kernels.regression import ridge_matrix
+from fredbench.networks.kernels.ridge import ridge_matrix
 from fredbench.objectives.feature_regression import feature_regression, margin_loss, mirrored
 
 CLASSES = 3

@@ -6,7 +6,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from fredbench.datasets import channel_statistics, load_dataset
-from fredbench.datasets import digits as module
+from fredbench.datasets.known import digits as module
 from fredbench.foundation.errors import DataError
 
 

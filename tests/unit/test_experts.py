@@ -16,7 +16,7 @@ from spine import real, set_of
 
 import fredbench
 from fredbench.datasets import Dataset
-from fredbench.evaluation.tables import Entrant
+from fredbench.evaluation.scoring import Entrant
 from fredbench.foundation.config import from_mapping
 from fredbench.foundation.device import use_threads
 from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError
@@ -290,7 +290,7 @@ def test_a_run_trains_its_experts_and_stores_its_step_size(
 
 def test_students_of_the_paper_preset_use_the_learned_step_size(data: Dataset, tmp_path: Path) -> None:
     from fredbench.evaluation.domains import TestDomains
-    from fredbench.evaluation.tables import Evaluation
+    from fredbench.evaluation.scoring import Evaluation
     from fredbench.suites.corruption import CorruptionSuite
 
     entrant = Entrant.of(made(data, tmp_path))

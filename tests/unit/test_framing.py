@@ -18,7 +18,7 @@ from fredbench.corruptions import corrupt
 from fredbench.datasets import Dataset, Geometry, load_dataset
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.framing import framing_of
-from fredbench.datasets.imagenet_subsets import validation_shortfall
+from fredbench.datasets.known.imagenet_subsets import validation_shortfall
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.rows import CLEAN, CLEAN_CROP
 from fredbench.foundation.errors import DataError, UsageError

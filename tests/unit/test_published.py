@@ -14,7 +14,7 @@ from spine import cifar_like
 from fredbench.corruptions import NAMES
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.published import published_clean, published_row
-from fredbench.evaluation.tables import Evaluation
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs.spec import Spec
 from fredbench.suites.corruption import CorruptionSuite, suite_named

@@ -87,7 +87,7 @@ def test_listing_a_registry_imports_nothing_that_it_names() -> None:
     code = (
         "import sys; from fredbench.datasets import DATASETS\n"
         "assert 'digits' in list(DATASETS) and DATASETS.summary('cifar10')\n"
-        "print([m for m in ('torch', 'sklearn', 'fredbench.datasets.cifar') if m in sys.modules])"
+        "print([m for m in ('torch', 'sklearn', 'fredbench.datasets.known.cifar') if m in sys.modules])"
     )
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment(), check=True

@@ -7,15 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fredbench.evaluation.statistics import (
-    Sample,
-    ahead_by_more_than_spread,
-    corruption_errors,
-    mean_over,
-    relative_corruption_errors,
-    spread_between,
-    summarise,
-)
+from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
+from fredbench.evaluation.statistics import Sample, corruption_errors, mean_over, relative_corruption_errors, summarise
 
 accuracies = st.floats(0, 100)
 

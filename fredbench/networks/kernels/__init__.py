@@ -9,7 +9,7 @@ from fredbench.networks.kernels.convolutional import Architecture, convolutional
 from fredbench.networks.kernels.dense import Kernels, dense_kernels
 from fredbench.networks.kernels.empirical import empirical_ntk, maximum_stable_rate
 from fredbench.networks.kernels.named import KERNEL_NAMES, ntk_named
-from fredbench.networks.kernels.regression import centred_one_hot, half_squared_error, ridge_prediction, solved_labels
+from fredbench.networks.kernels.ridge import centred_one_hot, half_squared_error, ridge_prediction, solved_labels
 
 __all__ = [
     "KERNEL_NAMES",

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Case, Rule, at_least, chosen, inferred, script, where
-from fredbench.recipes.systems.common import LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS, pixels_rate
+from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS, pixels_rate
+from fredbench.recipes.systems.trajectories import (
+    FRED_BY_DATASET,
+    FRED_BY_SIDE,
+    FRED_TWINS,
+    matched,
+    of_datasets,
+    of_sizes,
+)
 
 __all__ = ["METHODS", "RULES"]
 
@@ -21,6 +29,7 @@ METHODS = (
 )
 
 _FRED = where(parameterization="fred", choice=False)
+_TM_FOLDER = "FreD's TM folder"
 _INCREMENTS = "slides table 1, its increment row: k = 1024 / increment"
 # k: coefficients kept a channel, by dataset and the least IPC that takes them; n' = floor(n H W / k). IPC 2, 11 and 51
 # take the k of 1, 10 and 50; so does whatever lies between.
@@ -37,7 +46,7 @@ def _on_coefficients(case: Case) -> float:
 
 # Rates act on unnormalised DCT coefficients (see parameterizations.transforms.pixel_rate).
 RULES: tuple[Rule, ...] = (
-    script("run", "FreD's TM folder", {**_FRED, **where(objective="tm")}, iterations=15_000),
+    script("run", _TM_FOLDER, {**_FRED, **where(objective="tm")}, iterations=15_000),
     chosen(
         "run",
         "quick: FreD has up to 32 pictures a picture's budget for DC to go through",
@@ -130,4 +139,14 @@ RULES: tuple[Rule, ...] = (
         {**_FRED, **where(objective="idc")},
         lr=_on_coefficients,
     ),
+    # How trajectories are matched through it.
+    *of_sizes(FRED_BY_SIDE, "fred"),
+    *(
+        rule
+        for name in sorted(IMAGENET_SUBSETS)
+        for rule in matched(
+            FRED_BY_SIDE[128], "script", _TM_FOLDER, "fred", FRED_TWINS[name], dataset=name, side=at_least(LARGE)
+        )
+    ),
+    *of_datasets("script", _TM_FOLDER, "fred", *FRED_BY_DATASET),
 )

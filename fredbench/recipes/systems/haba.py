@@ -1,10 +1,20 @@
-"""HaBa: bases, shown through hallucinators: rates by objective and dataset, the extractor's width."""
+"""HaBa: bases, shown through hallucinators: rates, trajectories, the extractor's width."""
 
 from __future__ import annotations
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Rule, between, chosen, except_for, script, where
-from fredbench.recipes.systems.common import NOT_MIRRORED, pixels_rate
+from fredbench.recipes.rules import Rule, at_least, between, chosen, except_for, script, where
+from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, NOT_MIRRORED, pixels_rate
+from fredbench.recipes.systems.trajectories import (
+    FRED_BY_SIDE,
+    OF_FRED,
+    WHITENED,
+    Table,
+    matched,
+    of_datasets,
+    of_sizes,
+    row,
+)
 
 __all__ = ["METHODS", "RULES"]
 
@@ -27,6 +37,9 @@ _HABA = where(parameterization="haba", choice=False)
 _HALLUCINATORS_SHARE = 1e-4
 # A run below so many iterations is none of the published ones, of 15,000; one of none is the start of those.
 _SHORT = between(1, 10_000)
+
+# HaBa's CIFAR-10 scripts, which whiten; its settings for other datasets are not published.
+_TRAJECTORIES: Table = {1: row(50, 2, 2, 1e-7, 0.01), 10: row(30, 2, 20, 1e-5, 0.001), 50: row(30, 2, 20, 1e-5, 0.01)}
 
 RULES: tuple[Rule, ...] = (
     script("run", "HaBa", {**_HABA, **where(objective="tm")}, iterations=15_000),
@@ -61,5 +74,19 @@ RULES: tuple[Rule, ...] = (
         "as wide as the run's networks; published: 128",
         {**_HABA, **where(width=except_for(128))},
         extractor_width=lambda case: case.width,
+    ),
+    # How trajectories are matched through it.
+    *of_sizes(FRED_BY_SIDE, "haba"),
+    *matched(FRED_BY_SIDE[128], "inferred", OF_FRED, "haba", dataset=IMAGENET_SUBSETS, side=at_least(LARGE)),
+    *of_datasets("inferred", OF_FRED, "haba", "mnist", "fashion-mnist", "svhn", "cifar100"),
+    *matched(_TRAJECTORIES, "script", f"HaBa's CIFAR-10 scripts, {WHITENED}", "haba", dataset="cifar10"),
+    script(
+        "objective",
+        "HaBa",
+        where(objective="tm", parameterization="haba", preset=except_for("quick")),
+        step_size_momentum=0.9,
+    ),
+    script(
+        "objective", "HaBa", where(objective="tm", parameterization="haba", dataset="digits"), step_size_momentum=0.9
     ),
 )

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from made_rows import CORRUPTIONS, made_row, made_trio
 
 from fredbench.evaluation.statistics import Sample
-from fredbench.report.accuracy import accuracy_lines, heads, leaders
+from fredbench.report.page_table import accuracy_lines, heads, leaders
 
 samples = st.builds(Sample, st.floats(0, 100), st.one_of(st.none(), st.floats(0, 20)), st.just(5))
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.statistics import Sample, spread_between
+from fredbench.evaluation.significance import spread_between
+from fredbench.evaluation.statistics import Sample
 from fredbench.report.columns import Column, further_columns
 from fredbench.report.table import SHORT
 

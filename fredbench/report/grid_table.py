@@ -8,7 +8,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fredbench.evaluation.statistics import Sample, spread_between
+from fredbench.evaluation.significance import starred
+from fredbench.evaluation.statistics import Sample
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
 from fredbench.recipes.reproducing import distill_command
 from fredbench.report.table import frame, simple_table
@@ -108,10 +109,7 @@ def _line(scored: Scored, outcome: Outcome) -> Sequence[Any]:
 
 def _lead(clean: Sample, other: Scored | None) -> str:
     """The difference of clean accuracies, with a star where it is beyond the spread."""
-    if other is None:
-        return _ABSENT
-    difference, spread = clean.mean - other.row.clean.mean, spread_between(clean, other.row.clean)
-    return f"{difference:+.1f}" + ("*" if spread is not None and abs(difference) > spread else "")
+    return _ABSENT if other is None else starred(clean, other.row.clean)
 
 
 def _notes(grid_run: GridRun, outcomes: Sequence[Outcome]) -> list[str]:

@@ -16,6 +16,7 @@ from typing import Any, Literal
 import torch
 
 from fredbench.datasets import Dataset
+from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.published import published_row
 from fredbench.evaluation.rows import CLEAN, Row
@@ -27,7 +28,6 @@ from fredbench.evaluation.students import (
     store_predictions,
     stored_predictions,
 )
-from fredbench.evaluation.tabulation import Outcomes, row_scores
 from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream

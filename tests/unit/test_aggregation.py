@@ -16,7 +16,7 @@ from fredbench.datasets import Dataset
 from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, Row
 from fredbench.evaluation.students import Predictions
 from fredbench.execution.api import evaluate
-from fredbench.report.accuracy import accuracy_lines, heads
+from fredbench.report.page_table import accuracy_lines, heads
 from fredbench.report.table import corruption_table, notes
 from fredbench.runs import distillation
 from fredbench.runs.store import RunFolder, Store

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
+from fredbench.foundation.errors import UsageError
 from fredbench.foundation.registry import Registry
-from fredbench.recipes.rules import RULES, Rule, where
+from fredbench.recipes.rules import RULES, Rule
 
 __all__ = ["METHODS", "Method", "register_method", "system_of"]
 
@@ -42,11 +43,22 @@ def register_method(method: Method, recipe: Iterable[Rule] = ()) -> Method:
 
     A second, different system of a name is a `UsageError`. See docs/plugins.md.
     """
+    own = [_of(method, rule) for rule in recipe]
     known = method.name in METHODS
     METHODS.register(method.name, method)
     if not known:
-        RULES.extend(replace(rule, when=where(**{**rule.when, "method": method.name})) for rule in recipe)
+        RULES.extend(own)
     return method
+
+
+def _of(method: Method, rule: Rule) -> Rule:
+    """The row, for runs by the method's name only."""
+    if rule.when.get("method", method.name) != method.name:
+        raise UsageError(
+            f"a recipe's row is of {rule.when['method']!r}, not of {method.name!r}",
+            hint="leave the method out: the rows of a system hold for its runs alone",
+        )
+    return replace(rule, when={**rule.when, "method": method.name})
 
 
 def system_of(objective: str, parameterization: str) -> str:

@@ -58,7 +58,7 @@ def baseline_command(
     strategy = "color_crop_cutout_flip_scale_rotate" if dataset.flip else "color_crop_cutout_scale_rotate"
     measured = measure_baseline(
         domains_of(suite, dataset, data_root(data), severities=(1, 2, 3, 4, 5)),
-        folder=store / f"baseline-{suite.name}" / "students",
+        folder=store / f"baseline-{suite.name}" / "cells",
         network=canonical,
         recipe=TrainingRecipe(epochs=epochs, schedule="steps", lr=0.01, augmentation=strategy),
         students=students,

@@ -76,7 +76,7 @@ class Predictions:
 
 @dataclass(frozen=True)
 class StudentPlan:
-    """One student before it is trained: what it sees, what it is, and where its cell lies.
+    """One student before it is trained: what it sees, what it is, and where its file lies.
 
     `source` names the training set's content (its digest); `pictures` makes it when it is needed.
     """
@@ -109,11 +109,11 @@ class StudentPlan:
 
     @property
     def file(self) -> Path:
-        """The cell with the trained weights."""
+        """The file with the trained weights."""
         return self.folder / f"student-{self.digest()}.safetensors"
 
     def scores_file(self, domain: Mapping[str, Any]) -> Path:
-        """The cell with the predictions on the domain that `domain` determines."""
+        """The file with the predictions on the domain that `domain` determines."""
         return self.folder / f"scores-{self.digest()}-{_digest(domain)}.safetensors"
 
     def network_blank(self) -> nn.Module:
@@ -128,7 +128,7 @@ class StudentPlan:
         ).to(self.device)
 
     def ensure(self) -> bool:
-        """Train and store the student unless its cell is there; says whether it had to."""
+        """Train and store the student unless its file is there; says whether it had to."""
         if self.file.is_file():
             return False
         network = self.network_blank()
@@ -179,12 +179,12 @@ def _outcomes(logits: Tensor, labels: Int64[np.ndarray, " n"]) -> tuple[Tensor, 
 
 
 def stored_predictions(file: Path) -> Predictions:
-    """Read a scores cell."""
+    """Read a file of predictions."""
     return Predictions(**_read(file))
 
 
 def store_predictions(file: Path, predictions: Predictions) -> None:
-    """Write a scores cell."""
+    """Write a file of predictions."""
     tensors = {name: tensor.contiguous() for name, tensor in predictions.to_tensors().items()}
     write_bytes(file, safetensors.torch.save(tensors))
 

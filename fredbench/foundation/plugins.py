@@ -43,4 +43,7 @@ def load_file(file: str | Path) -> None:
         raise UsageError(f"{path} is not a Python file", hint="plug-ins end in .py")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise UsageError(f"plug-in {path} cannot be imported: {error}", hint="mend the line it names") from error

@@ -11,7 +11,7 @@ its gradient:
 - `tesla_gradient` sets lambda_i = lambda_N for all i, which leaves the Hessians out (Cui et al., ICML 2023): cheaper,
   and not the gradient of L.
 
-Augmentation is a draw, kept with the step and applied again on the way back: both sweeps see the same pictures.
+Augmentation is a draw, kept with the step and applied again on the way back: both passes see the same pictures.
 """
 
 from __future__ import annotations
@@ -143,7 +143,7 @@ GRADIENTS: dict[str, Gradient] = {"exact": exact_gradient, "tesla": tesla_gradie
 def _matched(
     derivatives: Derivatives, segment: Segment, pictures: Tensor, labels: Tensor, step_size: Tensor, *, hessians: bool
 ) -> Matched:
-    path, final, losses = _forward_sweep(derivatives, segment, pictures, labels, step_size)
+    path, final, losses = _forward_pass(derivatives, segment, pictures, labels, step_size)
     offset = final - segment.target
     distance = (segment.start - segment.target).square().sum()
     adjoint = 2 * offset / distance
@@ -169,7 +169,7 @@ def _matched(
     return Matched(offset.square().sum() / distance, by_pictures, by_step_size, final, losses)
 
 
-def _forward_sweep(
+def _forward_pass(
     derivatives: Derivatives, segment: Segment, pictures: Tensor, labels: Tensor, step_size: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """(theta_0 .. theta_{N-1} as rows, theta_N, losses)."""

@@ -41,18 +41,37 @@ METHODS: Registry[Method] = Registry("method")
 def register_method(method: Method, recipe: Iterable[Rule] = ()) -> Method:
     """Add a named system, with the rows of its recipe; they hold for runs by that name alone.
 
-    A second, different system of a name is a `UsageError`. See docs/plugins.md.
+    The same system again changes nothing; another one of that name, or with another recipe, is a `UsageError`. See
+    docs/plugins.md.
     """
     own = [_of(method, rule) for rule in recipe]
-    known = method.name in METHODS
-    METHODS.register(method.name, method)
-    if not known:
+    if method.name not in METHODS:
+        METHODS.register(method.name, method)
         RULES.extend(own)
+    elif METHODS.get(method.name) != method or _outline(own) != _outline(_rows_of(method)):
+        raise UsageError(
+            f"method {method.name!r} is already registered, with other parts or another recipe",
+            hint="choose another name for the plug-in",
+        )
     return method
+
+
+def _rows_of(method: Method) -> list[Rule]:
+    return [rule for rule in RULES if rule.when.get("method") == method.name]
+
+
+def _outline(rows: Iterable[Rule]) -> list[tuple[object, ...]]:
+    """What of rows can be compared: a value may be a function, which is another one after a second import."""
+    return [(rule.section, tuple(rule.values), rule.origin) for rule in rows]
 
 
 def _of(method: Method, rule: Rule) -> Rule:
     """The row, for runs by the method's name only."""
+    if not isinstance(rule, Rule):
+        raise UsageError(
+            f"the recipe of {method.name!r} holds {type(rule).__name__}, not rows alone",
+            hint="write * before what gives several rows, as by_budget does",
+        )
     if rule.when.get("method", method.name) != method.name:
         raise UsageError(
             f"a recipe's row is of {rule.when['method']!r}, not of {method.name!r}",
@@ -66,9 +85,9 @@ def system_of(objective: str, parameterization: str) -> str:
 
     Of systems with the same parts the first listed is meant: random of the choices, CAFE without an augmentation.
     """
-    for method in METHODS.values():
-        if method.names_its_storage and method.parameterization == parameterization:
-            return method.name
     pair = (objective, parameterization)
-    same = (method.name for method in METHODS.values() if (method.objective, method.parameterization) == pair)
-    return next(same, "-".join(pair))
+    for method in METHODS.values():
+        if (method.objective, method.parameterization) == pair:
+            return method.name
+    named = (m.name for m in METHODS.values() if m.names_its_storage and m.parameterization == parameterization)
+    return next(named, "-".join(pair))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 __all__ = ["PRESETS", "Preset"]
 
@@ -18,14 +16,6 @@ class Preset:
     students: int
     epochs: int
     holds_out_validation: bool
-    # Trajectory matching: at most so many experts, and steps of the student.
-    experts: int | None = None
-    steps: int | None = None
-
-    def limited(self, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """`settings` of an objective that matches trajectories of experts, none above what this preset spends."""
-        limits = {"experts": self.experts, "steps": self.steps}
-        return {k: v if limits.get(k) is None else min(v, limits[k]) for k, v in settings.items()}
 
 
 PRESETS: dict[str, Preset] = {
@@ -39,8 +29,6 @@ PRESETS: dict[str, Preset] = {
             students=3,
             epochs=200,
             holds_out_validation=True,
-            experts=10,
-            steps=15,
         ),
     )
 }

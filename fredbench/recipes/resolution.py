@@ -90,8 +90,9 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
     kind = PARAMETERIZATIONS.get(case.parameterization)
     storage = look_up(case, "parameterization")
     config = replace_known(kind.Config(), {**_values(storage), **given["parameterization"]}, where="parameterization")
-    loops = look_up(case, "objective")
-    matching = _matching(dataset, case, loops, given["objective"], preset)
+    defaults = _defaults(case)
+    loops = look_up(case, "objective", to_mapping(defaults))
+    matching = _matching(dataset, defaults, loops, given["objective"], where=case.method)
     labelled = look_up(case, "labels")
     labels = _labels(case.objective, labelled, given["labels"])
 
@@ -146,6 +147,7 @@ def _case(request: Request, dataset: Dataset, budget: Budget, preset: Preset) ->
         objective=objective,
         parameterization=parameterization,
         choice=objective == coresets.OBJECTIVE,
+        experts=objective != coresets.OBJECTIVE and "experts" in OBJECTIVES.get(objective).needs,
         dataset=dataset.name,
         classes=len(dataset.classes),
         ipc=max(1, budget.whole_pictures),
@@ -167,6 +169,10 @@ def _run_settings(request: Request, case: Case, dataset: Dataset) -> dict[str, S
     if case.choice and request.iterations:
         raise UsageError("a choice of real pictures has no iterations", hint="drop --iterations, or use a method")
     run = _canonical(look_up(case, "run"), dataset)
+    listed = parse_value(run["iterations"].value, int, where="iterations of the recipe")
+    if listed < 0:
+        raise UsageError(f"a recipe asks for {listed} iterations", hint="mend the row that says so")
+    run["iterations"] = dataclasses.replace(run["iterations"], value=listed)
     if request.iterations is not None and not case.choice:
         run["iterations"] = Setting(request.iterations, "chosen", "the request's")
     return run
@@ -219,21 +225,19 @@ def _student(
     return network, students, recipe
 
 
+def _defaults(case: Case) -> Any:
+    """Settings of the objective, or of the choice of pictures, as they stand where nothing is said."""
+    return coresets.config_of(case.method)() if case.choice else OBJECTIVES.get(case.objective).Config()
+
+
 def _matching(
-    dataset: Dataset, case: Case, published: Settings, given: Mapping[str, str], preset: Preset
+    dataset: Dataset, defaults: Any, published: Settings, given: Mapping[str, str], *, where: str
 ) -> dict[str, Any]:
     """Settings of the objective, or of the choice of pictures: defaults, as published, as given, in that order."""
-    if case.choice:
-        defaults = coresets.config_of(case.method)()
-        if given and not dataclasses.fields(defaults):
-            raise UsageError(f"{case.method} has no objective settings", hint="drop --set objective....")
-    else:
-        defaults = OBJECTIVES.get(case.objective).Config()
+    if given and not dataclasses.fields(defaults):
+        raise UsageError(f"{where} has no objective settings", hint="drop --set objective....")
     usual = {"augmentation": "_".join(augmentation.strategy_for(dataset.flip))} if _augments(defaults) else {}
     spent = {**to_mapping(defaults), **usual, **_values(published)}
-    # Settings of other objectives may have these names and mean something else.
-    if not case.choice and "experts" in OBJECTIVES.get(case.objective).needs:
-        spent = preset.limited(spent)
     return to_mapping(replace_known(defaults, {**spent, **given}, where="objective"))
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fredbench.foundation.errors import UsageError
-from fredbench.recipes.settings import ORIGINS, Origin, Setting, Settings
+from fredbench.recipes.settings import ORIGINS, Origin, Setting
 
 __all__ = [
     "RULES",
@@ -44,7 +44,8 @@ _SECTIONS = frozenset({"run", "parameterization", "objective", "labels", "studen
 class Case:
     """What rows may ask about.
 
-    choice: whether real pictures are chosen and nothing is distilled. ipc: whole pictures a class that the budget
+    choice: whether real pictures are chosen and nothing is distilled. experts: whether the objective follows the
+    trajectories of experts. ipc: whole pictures a class that the budget
     would buy, at least 1. size: (H, W) in pixels. flip: whether a mirrored picture keeps its class. width: that of the
     run's networks. iterations: of the outer loop, 0 for a start (section `run` is looked up before it is known).
     Of the student's section alone: augmented, whether the objective matched under an augmentation; storage, the
@@ -55,6 +56,7 @@ class Case:
     objective: str = ""
     parameterization: str = "pixels"
     choice: bool = False
+    experts: bool = False
     dataset: str = ""
     classes: int = 10
     ipc: int = 1
@@ -78,6 +80,10 @@ class Case:
         return self.size[0] * self.size[1]
 
 
+# What is known only when the student's section is read; and the length of a run, once its own section was.
+_LATE = frozenset({"augmented", "storage", "pictures"})
+_KNOWN_LATE = {"run": _LATE | {"iterations"}, "student": frozenset()}
+_RUN = frozenset({"iterations", "network"})
 _FACTS = frozenset(f.name for f in dataclasses.fields(Case)) | {"side", "area"}
 
 # A value that a fact must equal, several of which it must be one, or a test of it.
@@ -104,9 +110,9 @@ def fits(conditions: Where, case: Case) -> bool:
 def _holds(condition: Condition, value: Any) -> bool:
     if callable(condition):
         return bool(condition(value))
-    if isinstance(condition, Collection) and not isinstance(condition, str):
-        return value in condition
-    return bool(value == condition)
+    # A size is a pair and may be asked for as such, so that equality comes before being one of several.
+    several = isinstance(condition, Collection) and not isinstance(condition, str)
+    return bool(value == condition) or (several and value in condition)
 
 
 def at_least(least: int | float) -> Callable[[Any], bool]:
@@ -131,7 +137,7 @@ def except_for(*values: Any) -> Callable[[Any], bool]:
 
 @dataclass(frozen=True)
 class AtMost:
-    """As a value: what earlier rows gave, but no more than this."""
+    """As a value: what stood until here, by earlier rows or as the part's default, but no more than this."""
 
     most: int | float
 
@@ -165,9 +171,18 @@ class Rule:
             )
         for conditions in (self.when, *self.published):
             where(**conditions)
+            if early := conditions.keys() & _KNOWN_LATE.get(self.section, _LATE):
+                raise UsageError(
+                    f"a recipe's row of section {self.section!r} asks for {', '.join(sorted(early))}",
+                    hint="that is known only after this section was read",
+                )
+        if self.section == "run" and (unknown := self.values.keys() - _RUN):
+            raise UsageError(
+                f"a run has no {', '.join(sorted(unknown))}", hint=f"section run holds {' and '.join(sorted(_RUN))}"
+            )
 
-    def settings(self, case: Case, earlier: Settings) -> dict[str, Setting]:
-        """The row's values for a case that it fits; `earlier`: what rows before it gave."""
+    def settings(self, case: Case, earlier: Mapping[str, Any]) -> dict[str, Setting]:
+        """The row's values for a case that it fits; `earlier`: the values until here, which some may limit."""
         source = self.source(case) if callable(self.source) else self.source
         origin = self.origin
         if self.published and not any(fits(cell, case) for cell in self.published):
@@ -177,9 +192,9 @@ class Rule:
         }
 
 
-def _value(value: Any, case: Case, earlier: Setting | None) -> Any:
+def _value(value: Any, case: Case, earlier: Any) -> Any:
     if isinstance(value, AtMost):
-        return value.most if earlier is None else min(earlier.value, value.most)
+        return value.most if earlier is None else min(earlier, value.most)
     return value(case) if callable(value) else value
 
 
@@ -235,10 +250,16 @@ RULES: list[Rule] = []
 """All rows, in order: those that come with fredbench, then those of plug-ins."""
 
 
-def look_up(case: Case, section: Section) -> dict[str, Setting]:
-    """What the rows say of one section of a case; empty where they say nothing."""
+def look_up(case: Case, section: Section, defaults: Mapping[str, Any] | None = None) -> dict[str, Setting]:
+    """What the rows say of one section of a case; empty where they say nothing.
+
+    defaults: the part's own values, which stand where no row speaks; rows that limit a value see them.
+    """
     found: dict[str, Setting] = {}
+    values = dict(defaults or {})
     for rule in sorted(RULES, key=lambda rule: "preset" in rule.when):
         if rule.section == section and fits(rule.when, case):
-            found.update(rule.settings(case, found))
+            settings = rule.settings(case, values)
+            found |= settings
+            values |= {name: setting.value for name, setting in settings.items()}
     return found

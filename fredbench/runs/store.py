@@ -68,7 +68,7 @@ class RunFolder:
     @property
     def students(self) -> Path:
         """Trained students and their predictions, content-addressed."""
-        return self.path / "students"
+        return self.path / "cells"  # its first name: stores that are older than this property keep their students
 
     @property
     def finished(self) -> bool:

@@ -82,17 +82,17 @@ def test_start_and_control_lie_in_the_store_as_runs_of_their_own(table: dict[str
 
 
 def test_asked_again_nothing_is_trained_or_scored(table: dict[str, object], store: Path) -> None:
-    cells = {path: path.stat().st_mtime_ns for path in store.rglob("students/*")}
+    cells = {path: path.stat().st_mtime_ns for path in store.rglob("cells/*")}
     # Two students and sixteen domains for each of three rows.
     assert len(cells) == 3 * (2 + 2 * 16)
     again = scored(store, "--format", "json")
     assert json.loads(again.out) == table and "scoring" not in again.err
-    assert {path: path.stat().st_mtime_ns for path in store.rglob("students/*")} == cells
+    assert {path: path.stat().st_mtime_ns for path in store.rglob("cells/*")} == cells
 
 
 def test_a_lost_cell_is_made_again_the_same(table: dict[str, object], store: Path) -> None:
-    student = next(store.rglob("students/student-*"))
-    scores = sorted(store.rglob("students/scores-*"))[::7]
+    student = next(store.rglob("cells/student-*"))
+    scores = sorted(store.rglob("cells/scores-*"))[::7]
     before = {path: path.read_bytes() for path in (student, *scores)}
     for path in before:
         path.unlink()
@@ -103,11 +103,11 @@ def test_a_lost_cell_is_made_again_the_same(table: dict[str, object], store: Pat
 def test_metrics_come_from_stored_predictions_alone(table: dict[str, object], store: Path, tmp_path: Path) -> None:
     """Every number of the table, and those asked for later, without a student's weights."""
     copy = Path(shutil.copytree(store, tmp_path / "store"))
-    for weights in copy.rglob("students/student-*"):
+    for weights in copy.rglob("cells/student-*"):
         weights.unlink()
     asked = scored(copy, "--format", "json", "--calibration", "--intervals")
     rows = json.loads(asked.out)["rows"]
-    assert not list(copy.rglob("students/student-*")) and "training" not in asked.err and "scoring" not in asked.err
+    assert not list(copy.rglob("cells/student-*")) and "training" not in asked.err and "scoring" not in asked.err
     for row, before in zip(rows, table["rows"], strict=True):
         calibration = row.pop("calibration")
         assert {**row, "run": before["run"]} == before
@@ -121,8 +121,8 @@ def test_metrics_come_from_stored_predictions_alone(table: dict[str, object], st
 
 def test_what_a_killed_evaluation_left_is_swept(table: dict[str, object], store: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copytree(store, tmp_path / "store"))
-    lost = next(copy.rglob("students/scores-*"))
-    whole = next(path for path in sorted(copy.rglob("students/student-*")) if path.parent == lost.parent)
+    lost = next(copy.rglob("cells/scores-*"))
+    whole = next(path for path in sorted(copy.rglob("cells/student-*")) if path.parent == lost.parent)
     leftovers = [file.parent / f".{file.name}.abc_123.part" for file in (lost, whole)]
     other = lost.parent / ".student-of-another-process.safetensors.abcd.part"
     for part in (*leftovers, other):
@@ -194,12 +194,12 @@ def test_tables_for_people_have_the_literatures_columns(store: Path, form: str) 
 
 
 def test_more_students_keep_the_first_ones(table: dict[str, object], store: Path) -> None:
-    before = {path: path.read_bytes() for path in store.rglob("students/student-*")}
+    before = {path: path.read_bytes() for path in store.rglob("cells/student-*")}
     (distilled,) = [row["run"] for row in table["rows"] if row["iterations"]]
     outcome = scored(store, "--students", "3", "--format", "json", Path(distilled).name)
     rows = json.loads(outcome.out)["rows"]
     assert [row["students"] for row in rows] == [3, 3, 3]
-    after = {path: path.read_bytes() for path in store.rglob("students/student-*")}
+    after = {path: path.read_bytes() for path in store.rglob("cells/student-*")}
     assert len(after) == 9 and {path: after[path] for path in before} == before
 
 

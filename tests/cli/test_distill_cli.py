@@ -74,14 +74,14 @@ def test_run_again_it_reports_itself_done_and_touches_nothing(made, store: Path)
 
 
 def test_fresh_starts_over_and_ends_in_the_same_bytes(made, store: Path) -> None:
-    (made.folder / "students").mkdir()
-    (made.folder / "students" / "old.safetensors").write_bytes(b"old")
+    (made.folder / "cells").mkdir()
+    (made.folder / "cells" / "old.safetensors").write_bytes(b"old")
     synset = (made.folder / "synset.safetensors").read_bytes()
     stamp = (made.folder / "result.json").stat().st_mtime_ns
     over = invoke(*DISTILL, "--iterations", "3", "--store", store, "--fresh")
     assert over.code == 0 and over.out == made.out and "done already" not in over.err
     assert (made.folder / "synset.safetensors").read_bytes() == synset
-    assert (made.folder / "result.json").stat().st_mtime_ns > stamp and not (made.folder / "students").exists()
+    assert (made.folder / "result.json").stat().st_mtime_ns > stamp and not (made.folder / "cells").exists()
 
 
 def test_a_name_is_the_folders_and_belongs_to_one_run(tmp_path: Path) -> None:

@@ -38,9 +38,9 @@ def test_networks_stand_side_by_side_each_once(tiny_run: Path) -> None:
 
 def test_running_it_again_trains_nothing_and_says_the_same(tiny_run: Path) -> None:
     first = _evaluate(tiny_run, "--format", "json")
-    cells = {file: file.stat().st_mtime_ns for file in tiny_run.parent.glob("*/students/*")}
+    cells = {file: file.stat().st_mtime_ns for file in tiny_run.parent.glob("*/cells/*")}
     assert cells and _evaluate(tiny_run, "--format", "json") == first
-    assert {file: file.stat().st_mtime_ns for file in tiny_run.parent.glob("*/students/*")} == cells
+    assert {file: file.stat().st_mtime_ns for file in tiny_run.parent.glob("*/cells/*")} == cells
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv"])

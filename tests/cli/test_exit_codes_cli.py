@@ -171,7 +171,7 @@ def test_an_interrupt_while_students_train_is_resumable(tmp_path: Path) -> None:
     score = ("corrupt-eval", "--suite", "digitsc", "--limit", "10", "--severity", "1", "--threads", "1", "--offline")
     child = Child(tmp_path / "log", *score, "--students", "40", "--store", tmp_path / "runs")
     for _ in waiting():
-        if len(list((tmp_path / "runs").rglob("students/student-*"))) >= 2:
+        if len(list((tmp_path / "runs").rglob("cells/student-*"))) >= 2:
             break
         assert child.alive, child.errors()
     child.kill(signal.SIGINT)
@@ -179,7 +179,7 @@ def test_an_interrupt_while_students_train_is_resumable(tmp_path: Path) -> None:
     assert (stopped.code, stopped.out) == (130, ""), stopped.err
     assert "run the same command again" in stopped.err
     assert not list((tmp_path / "runs").rglob("*.part"))
-    kept = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("students/student-*")}
+    kept = {path: path.read_bytes() for path in (tmp_path / "runs").rglob("cells/student-*")}
     again = invoke(*score, "--students", "3", "--store", tmp_path / "runs")
     assert again.code == 0, again.err
     assert {path: path.read_bytes() for path in kept} == kept

@@ -43,9 +43,9 @@ def test_the_page_shows_the_set_its_start_and_its_control(page: str) -> None:
 def test_the_page_says_the_numbers_that_corrupt_eval_prints(page: str, tiny_run: Path, small_suite: Path) -> None:
     """Cells on disk are read again, so the two cannot differ, and nothing is scored anew."""
     store = tiny_run.parent
-    cells = set(store.glob("*/students/*"))
+    cells = set(store.glob("*/cells/*"))
     done = invoke("corrupt-eval", "--suite", small_suite, "tiny", "--store", store, *COMMON, "--format", "json")
-    assert done.code == 0 and set(store.glob("*/students/*")) == cells
+    assert done.code == 0 and set(store.glob("*/cells/*")) == cells
     printed = [{**row, "run": Path(row["run"]).name} for row in json.loads(done.out)["rows"]]
     assert printed == _rows(page)[0]["rows"]
 

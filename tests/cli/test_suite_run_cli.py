@@ -130,7 +130,7 @@ def test_the_plan_says_what_is_there(grid: Path, made: tuple[Outcome, Path], tmp
     assert [line["distilled"] for line in lines] == ["done", "done", "to do", "refused"]
     assert [(line["students"], line["scores"]) for line in lines[:2]] == [("2/2", "6/6")] * 2
     assert "no-such" in lines[3]["run"] and lines[1]["run"] == document(made)["rows"][1]["run"]
-    next((made[1] / "runs" / lines[1]["run"] / "students").glob("scores-*")).unlink()
+    next((made[1] / "runs" / lines[1]["run"] / "cells").glob("scores-*")).unlink()
     assert plan(made[1] / "runs")[1]["scores"] == "5/6"
     assert run(grid, made[1] / "runs").code == 2 and plan(made[1] / "runs")[1]["scores"] == "6/6"
 
@@ -150,7 +150,7 @@ def test_killed_and_asked_again_it_ends_in_the_same_rows(
     command = ("suite", "run", grid, "--store", tmp_path / "runs", "--threads", 1, "--format", "json")
     child = Child(tmp_path / "log", *command)
     for _ in waiting():
-        if len(list((tmp_path / "runs").glob("*/students/student-*"))) >= 3:
+        if len(list((tmp_path / "runs").glob("*/cells/student-*"))) >= 3:
             break
         assert child.alive, child.errors()
     child.kill()

@@ -135,7 +135,7 @@ def test_students_do_not_depend_on_each_other_or_on_the_order(tmp_path: Path) ->
         asked = invoke(*command, "--threads", "1", "--store", tmp_path / store)
         assert asked.code == 0, asked.err
         if cut:
-            students = tmp_path / store / made.folder.name / "students"
+            students = tmp_path / store / made.folder.name / "cells"
             for file in sorted(students.iterdir())[::2]:
                 file.unlink()
             torch.manual_seed(5)

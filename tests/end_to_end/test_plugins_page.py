@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from commands import ROOT, TINY, Outcome, run_in_child
+from commands import ROOT, TINY, Outcome, interpret, run_in_child
 
 PAGE = (ROOT / "docs" / "plugins.md").read_text()
 CHECKS = """
@@ -80,7 +80,7 @@ def test_the_pages_commands_make_and_score_a_run(files: Path, tmp_path: Path) ->
 
 
 def test_the_pages_system_is_listed_runs_by_its_name_and_is_a_row_of_a_suite(files: Path, tmp_path: Path) -> None:
-    *_, distill, suite = commands()
+    *_, distill, suite, _ = commands()
     plugins = distill.partition("distill")[0]
     listed = run_in_child(tmp_path / "log", *run_words(f"{plugins}list methods --format json", files))
     rows = {row["method"]: row for row in json.loads(listed.out)}
@@ -105,9 +105,43 @@ def test_the_pages_system_is_listed_runs_by_its_name_and_is_a_row_of_a_suite(fil
     assert done.code == 0, done.err
     found = {row["method"]: row for row in json.loads(done.out)["rows"] if not row["start"]}
     assert found.keys() == {"random", "small-moments"}
-    assert found["small-moments"]["run"] in str(made.folder)  # the run of that name, not another of its parts
+    assert Path(found["small-moments"]["run"]).name == made.folder.name  # the run that was made by that name
     # Asked for by its parts it is the same system, as ours are; with one part changed it is not.
     for storage, same in (("lowres", True), ("pixels", False)):
         line = f"{plugins}recipe digits --ipc 1 --objective moments --parameterization {storage}"
         parts = run_in_child(tmp_path / "log", *run_words(line, files))
         assert parts.code == 0 and ("the loss has come to rest on digits" in parts.out) == same
+
+
+def test_the_pages_choice_of_pictures_is_a_run_and_has_no_published_recipe(files: Path, tmp_path: Path) -> None:
+    *_, distill = commands()
+    made = run_line(distill, files, tmp_path, "--threads", 1)
+    assert made.code == 0, made.err
+    spec = tomllib.loads((made.folder / "spec.toml").read_text())
+    assert (spec["run"]["method"], spec["run"]["objective"], spec["objective"]["epochs"]) == ("middle", "none", 2)
+    assert json.loads((made.folder / "result.json").read_text())["ledger"]["decoded"] == 100
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [
+        ("import no_such_package_of_anyone", "no_such_package_of_anyone"),
+        ("from fredbench.recipes import *\nbroken = (", "cannot be imported"),
+        (
+            "from fredbench.recipes import *\n"
+            "register_method(Method('x', 'dm', 'pixels', 'p', 'v'), [by_budget('run', {1: {'iterations': 2}}, "
+            "'chosen', 'why', where())])",
+            "holds list, not rows alone",
+        ),
+        (
+            "from fredbench.recipes import *\n"
+            "register_method(Method('dm', 'tm', 'pixels', 'p', 'v'))",
+            "method 'dm' is already registered",
+        ),
+        ("from fredbench.recipes import *\nchosen('objectives', 'why', lr=1)", "section 'objectives'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_in_a_plug_in_is_told_in_words(source: str, said: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(source)
+    done = interpret("--plugin", tmp_path / "mine.py", "list", "methods")
+    assert done.code == 2 and said in done.err and "Traceback" not in done.err

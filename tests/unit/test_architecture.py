@@ -35,6 +35,7 @@ SIDEWAYS = {
 }
 # The package itself says its version and, lazily, where its public names lie: it is above and below all.
 FACADE = ""
+LAZY = re.compile(r"(fredbench(?:\.\w+)+)(?::\w+)?")
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 
 
@@ -69,11 +70,20 @@ def imported(source: str, known: set[str]) -> set[str]:
     for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return):
+            found |= _named_in_text(node, known)
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are written out in full"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
             found |= {name if name.removeprefix("fredbench.") in known else str(node.module) for name in names}
     return {name.removeprefix("fredbench").removeprefix(".") for name in found if room(name) == "fredbench"}
+
+
+def _named_in_text(node: ast.stmt, known: set[str]) -> set[str]:
+    """Modules that a registry's `package.module:attribute` or an import by name will load."""
+    texts = (each.value for each in ast.walk(node) if isinstance(each, ast.Constant) and isinstance(each.value, str))
+    matches = (LAZY.fullmatch(text) for text in texts)
+    return {match[1] for match in matches if match is not None and match[1].removeprefix("fredbench.") in known}
 
 
 def graph() -> dict[str, set[str]]:
@@ -164,8 +174,31 @@ def test_sideways_arrows_that_are_allowed_exist() -> None:
 def test_below_the_command_line_the_package_is_asked_for_its_version_and_place_only() -> None:
     for module, file in modules().items():
         for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "fredbench" and room(module) != "cli":
-                assert node.attr in {"__version__", "__file__"}, f"{module}:{node.lineno} goes out by the front door"
+            assert module == FACADE or room(module) == "cli" or not _goes_out(node), f"{module}:{node.lineno}"
+
+
+def _goes_out(node: ast.AST) -> bool:
+    """Whether a piece of code asks the front door for more than version and place."""
+    plain = {"__version__", "__file__"}
+    if isinstance(node, ast.Attribute):
+        return ast.unparse(node.value) == "fredbench" and node.attr not in plain
+    if isinstance(node, ast.ImportFrom):
+        return node.module == "fredbench" and any(alias.name not in {*FLOOR, *plain} for alias in node.names)
+    return isinstance(node, ast.Import) and any(alias.name == "fredbench" and alias.asname for alias in node.names)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "from fredbench import distill",
+        "from fredbench import evaluate, load",
+        "import fredbench as fb",
+        "fredbench.load(p)",
+    ],
+)
+def test_whoever_goes_out_by_the_front_door_is_seen(source: str) -> None:
+    assert any(_goes_out(node) for node in ast.walk(ast.parse(source)))
+    assert not any(_goes_out(node) for node in ast.walk(ast.parse("import fredbench\nprint(fredbench.__version__)")))
 
 
 @pytest.mark.parametrize(
@@ -179,6 +212,8 @@ def test_below_the_command_line_the_package_is_asked_for_its_version_and_place_o
         ("training.loop", "from fredbench.runs.distillation import run"),
         ("recipes.tables", "from fredbench.evaluation import rows"),
         ("runs.store", "import fredbench.execution.inline"),
+        ("training.loop", "import importlib\nmodule = importlib.import_module('fredbench.cli')"),
+        ("objectives.base", "THINGS.register('x', 'fredbench.parameterizations.pixels:Pixels')"),
     ],
 )
 def test_a_wrong_arrow_would_be_seen(module: str, source: str) -> None:

@@ -138,7 +138,9 @@ def test_coresets_train_as_dc_does() -> None:
     for method in ("random", "herding", "k-centre"):
         spec = resolved(method=method)
         assert (spec.student.epochs, spec.student.augmentation) == (300, "none")
-    assert {setting.origin for setting in students("none").values()} == {"inferred"}
+    assert {setting.origin for setting in students("none", method="herding").values()} == {"inferred"}
+    # What a plug-in chooses was published nowhere.
+    assert students("none", method="mine") == matching("none", method="mine") == {}
     assert {setting.origin for setting in matching("none", method="herding").values()} == {"chosen"}
     # A control stands beside a method's row, under that method's recipe.
     assert resolved(method="dm").control().student == resolved(method="dm").student

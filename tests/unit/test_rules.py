@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import ast
+from dataclasses import replace
 
 import pytest
 from commands import ROOT
+from spine import cifar_like
 
 from fredbench.foundation.errors import UsageError
 from fredbench.recipes import (
@@ -25,8 +27,11 @@ from fredbench.recipes import (
     paper,
     register_method,
     script,
+    systems,
     where,
 )
+from fredbench.recipes.methods import system_of
+from fredbench.recipes.resolution import Request, resolve
 from fredbench.recipes.rules import fits
 from fredbench.recipes.settings import ORIGINS
 
@@ -71,6 +76,10 @@ def test_later_rows_win_value_by_value_and_presets_come_last(rows: list[Rule]) -
     assert [quick[name].value for name in ("rounds", "epochs", "batch")] == [2, 50, 8]
     assert look_up(Case(ipc=1, preset="quick"), "objective")["rounds"].value == 1
     assert look_up(Case(), "student") == {}
+    # A limit holds for a part's own default too, and only downwards.
+    rows[:] = [chosen("objective", "quick", experts=AtMost(10))]
+    for default, found in ((100, 10), (3, 3)):
+        assert look_up(Case(), "objective", {"experts": default, "steps": 50})["experts"].value == found
 
 
 def test_a_row_used_beyond_its_source_says_so(rows: list[Rule]) -> None:
@@ -108,11 +117,29 @@ def test_below_the_lowest_listed_budget_stands_the_lowest(rows: list[Rule]) -> N
 
 @pytest.mark.parametrize(
     "row",
-    [lambda: chosen("objective", "", lr=1.0), lambda: script("run", "why", where(), published=[{"colour": 1}], lr=1.0)],
+    [
+        lambda: chosen("objective", "", lr=1.0),
+        lambda: script("objective", "why", where(), published=[{"colour": 1}], lr=1.0),
+        lambda: chosen("run", "why", iteration=7),
+        lambda: chosen("run", "why", where(iterations=1), iterations=7),
+        lambda: chosen("objective", "why", where(augmented=True), lr=1.0),
+    ],
 )
-def test_a_row_without_a_source_or_with_an_unknown_fact_is_refused(row) -> None:
+def test_a_row_that_could_never_hold_or_says_nothing_is_refused(row) -> None:
     with pytest.raises(UsageError):
         row()
+
+
+@pytest.mark.parametrize("length", [-3, "many", 1.5])
+def test_a_length_that_is_none_is_refused(rows: list[Rule], length: object) -> None:
+    rows.append(chosen("run", "why", iterations=length))
+    with pytest.raises(UsageError, match="iterations"):
+        resolve(Request(ipc=1, method="dm"), cifar_like(), device="cpu", threads=1)
+
+
+def test_a_size_is_a_pair_and_not_one_of_two() -> None:
+    assert fits(where(size=(32, 32)), Case()) and fits(where(size=[(32, 32), (64, 64)]), Case())
+    assert not fits(where(size=(32, 64)), Case())
 
 
 def test_every_row_that_ships_says_where_it_comes_from() -> None:
@@ -129,6 +156,9 @@ def test_a_system_is_registered_once_and_its_rows_are_its_own(rows: list[Rule], 
     register_method(mine, recipe)
     register_method(mine, recipe)  # the same module, imported again
     assert len(rows) == 2
+    for again, other in ((mine, recipe[:1]), (replace(mine, objective="dc"), recipe)):
+        with pytest.raises(UsageError, match="'mine' is already registered"):
+            register_method(again, other)
     assert look_up(Case(method="mine", objective="dm"), "run")["iterations"].value == 7
     assert look_up(Case(method="dm", objective="dm"), "run") == {}
     with pytest.raises(UsageError, match="already registered"):
@@ -136,6 +166,26 @@ def test_a_system_is_registered_once_and_its_rows_are_its_own(rows: list[Rule], 
     with pytest.raises(UsageError, match="of 'other', not of 'another'"):
         register_method(Method("another", "dm", "pixels", "nowhere", "nothing"),
                         [chosen("run", "why", where(method="other"), iterations=1)])  # fmt: skip
+
+
+def test_a_storage_that_names_its_systems_takes_no_others_pair(monkeypatch) -> None:
+    monkeypatch.setattr(METHODS, "_targets", dict(METHODS._targets))
+    monkeypatch.setattr(METHODS, "_summaries", dict(METHODS._summaries))
+    register_method(Method("greedy", "dm", "pixels", "nowhere", "nothing", names_its_storage=True))
+    assert [system_of(objective, "pixels") for objective in ("tm", "dm", "none", "novel")] == [
+        *("tm", "dm", "random"),
+        "greedy",
+    ]
+    assert system_of("novel", "fred") == "fred" and system_of("novel", "idc") == "novel-idc"
+
+
+def test_every_file_of_a_system_is_read_and_listed() -> None:
+    folder = ROOT / "fredbench" / "recipes" / "systems"
+    files = {file.stem for file in folder.glob("*.py")} - {"__init__", "trajectories"}
+    read, listed = (
+        {module.__name__.rpartition(".")[2] for module in group} for group in (systems.READ, systems.LISTED)
+    )
+    assert read == files and listed == files - {"common"}
 
 
 def test_the_look_up_knows_no_name_of_a_system() -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 import json
 import sys
 from pathlib import Path
@@ -16,7 +17,9 @@ import pytest
 
 from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.foundation.errors import FredbenchError
-from fredbench.recipes.methods import METHODS
+from fredbench.objectives import OBJECTIVES
+from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.recipes import METHODS, RULES, script, where
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
 
@@ -27,8 +30,14 @@ SHAPES = {
     "cifar100": (100, 32, True),
     "svhn": (10, 32, False),
     "imagenette": (10, 128, True),
+    "mnist": (10, 28, False),
+    "tiny-imagenet": (200, 64, True),
 }
+TABLES = ("digits", "cifar10", "cifar100", "svhn", "imagenette")
 BUDGETS = (1, 10, 50)
+# Every pair of parts too, where rows meet: at budgets that are listed, and at two that FreD's tables add.
+PAIRS = tuple(itertools.product(OBJECTIVES, PARAMETERIZATIONS))
+PAIRED = {"cifar10": (1, 2, 11), "imagenette": (2,), "tiny-imagenet": (1,), "mnist": (1,)}
 
 
 @functools.cache
@@ -42,9 +51,9 @@ def dataset_named(name: str) -> Dataset:
     return Dataset.from_splits(name, split, split, [f"class {label}" for label in labels], flip=flip)
 
 
-def digest_of(method: str, dataset: str, ipc: int, preset: str) -> str:
-    """The first half of a spec's digest, or the refusal."""
-    request = Request(ipc=ipc, method=method, preset=preset)
+def digest_of(dataset: str, ipc: int, preset: str, **system: str) -> str:
+    """The first half of a spec's digest, or the refusal; `system` is a method, or an objective and parameterization."""
+    request = Request(ipc=ipc, preset=preset, **system)
     try:
         spec = resolve(request, dataset_named(dataset), device="cpu", threads=1)
     except FredbenchError as error:
@@ -55,11 +64,29 @@ def digest_of(method: str, dataset: str, ipc: int, preset: str) -> str:
 def digests(method: str) -> dict[str, str]:
     """By dataset, IPC and preset, all cells of one system."""
     return {
-        f"{dataset} ipc {ipc} {preset}": digest_of(method, dataset, ipc, preset)
-        for dataset in ("digits", *SHAPES)
+        f"{dataset} ipc {ipc} {preset}": digest_of(dataset, ipc, preset, method=method)
+        for dataset in TABLES
         for ipc in BUDGETS
         for preset in PRESETS
     }
+
+
+def pair_digests(objective: str, parameterization: str) -> dict[str, str]:
+    """The same of two parts, at fewer places."""
+    return {
+        f"{dataset} ipc {ipc} {preset}": digest_of(
+            dataset, ipc, preset, objective=objective, parameterization=parameterization
+        )
+        for dataset, budgets in PAIRED.items()
+        for ipc in budgets
+        for preset in ("paper", "quick")
+    }
+
+
+@pytest.mark.parametrize(("objective", "parameterization"), PAIRS)
+def test_specs_of_pairs_are_those_that_were_stored(objective: str, parameterization: str) -> None:
+    stored = json.loads(STORED.read_text())[f"{objective} x {parameterization}"]
+    assert pair_digests(objective, parameterization) == stored
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -72,17 +99,25 @@ def test_specs_are_those_that_were_stored(method: str) -> None:
 
 
 def test_every_stored_system_exists() -> None:
-    assert json.loads(STORED.read_text()).keys() == set(METHODS)
+    assert json.loads(STORED.read_text()).keys() == {*METHODS, *(" x ".join(pair) for pair in PAIRS)}
 
 
-def test_another_recipe_would_be_seen() -> None:
-    request = Request(ipc=1, method="dm", overrides=("parameterization.lr=2",))
-    spec = resolve(request, dataset_named("cifar10"), device="cpu", threads=1)
-    changed = dataclasses.replace(spec, fingerprint="").digest()[:32]
-    assert changed != json.loads(STORED.read_text())["dm"]["cifar10 ipc 1 paper"]
+def test_another_row_would_be_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recipe's value, an iteration count and a condition, each changed by itself."""
+    stored = json.loads(STORED.read_text())["dm"]
+    for row in (
+        script("parameterization", "another", where(objective="dm", parameterization="pixels"), lr=2.0),
+        script("run", "another", where(objective="dm"), iterations=20_001),
+    ):
+        monkeypatch.setattr("fredbench.recipes.rules.RULES", [*RULES, row])
+        assert digest_of("cifar10", 1, "paper", method="dm") != stored["cifar10 ipc 1 paper"]
+    monkeypatch.undo()
+    assert digest_of("cifar10", 1, "paper", method="dm") == stored["cifar10 ipc 1 paper"]
 
 
 if __name__ == "__main__":
     STORED.parent.mkdir(exist_ok=True)
-    STORED.write_text(json.dumps({method: digests(method) for method in METHODS}, indent=1) + "\n")
+    found = {method: digests(method) for method in METHODS}
+    found |= {" x ".join(pair): pair_digests(*pair) for pair in PAIRS}
+    STORED.write_text(json.dumps(found, indent=1) + "\n")
     sys.stderr.write(f"wrote {STORED}\n")

@@ -6,20 +6,20 @@ from fredbench.recipes.methods import register_method
 from fredbench.recipes.rules import RULES
 from fredbench.recipes.systems import cafe, common, coresets, dc, dm, fred, frepo, haba, idc, kip, tm
 
-__all__ = ["load"]
+__all__ = ["LISTED", "READ", "load"]
 
 # As `fredbench list methods` shows them.
-_LISTED = (coresets, dc, cafe, idc, dm, tm, kip, frepo, haba, fred)
+LISTED = (coresets, dc, cafe, idc, dm, tm, kip, frepo, haba, fred)
 # What is stored before what is matched: an objective that brings its own optimiser has the last word.
-_READ = (common, fred, haba, idc, coresets, dc, cafe, dm, tm, kip, frepo)
+READ = (common, fred, haba, idc, coresets, dc, cafe, dm, tm, kip, frepo)
 
 
 def load() -> None:
     """Register them all; a second call changes nothing."""
     if RULES:
         return
-    for system in _READ:
+    for system in READ:
         RULES.extend(system.RULES)
-    for system in _LISTED:
+    for system in LISTED:
         for method in system.METHODS:
             register_method(method)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fredbench.recipes.rules import Case, Rule, chosen, look_up, where
+from fredbench.recipes.rules import AtMost, Case, Rule, chosen, look_up, where
 
 __all__ = [
     "IMAGENET_SUBSETS",
@@ -46,6 +46,14 @@ def pixels_rate(case: Case) -> float:
 RULES: tuple[Rule, ...] = (
     chosen("run", "no published number for this objective", iterations=1000),
     chosen("run", "quick: minutes on two cores", where(preset="quick", choice=False), iterations=300),
+    # Of whatever follows experts, so that a plug-in's objective is as quick as ours.
+    chosen(
+        "objective",
+        "quick: at most ten experts, and 15 steps of the student",
+        where(preset="quick", experts=True),
+        experts=AtMost(10),
+        steps=AtMost(15),
+    ),
     chosen(
         "parameterization",
         "as DM: nothing is published",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Case, Rule, at_least, chosen, inferred, script, where
+from fredbench.recipes.rules import Case, Rule, at_least, at_most, chosen, inferred, script, where
 from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS, pixels_rate
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_DATASET,
@@ -50,7 +50,7 @@ RULES: tuple[Rule, ...] = (
     chosen(
         "run",
         "quick: FreD has up to 32 pictures a picture's budget for DC to go through",
-        {**_FRED, **where(objective={"dc", "dsa"}, preset="quick", ipc=lambda ipc: ipc < MANY)},
+        {**_FRED, **where(objective={"dc", "dsa"}, preset="quick", ipc=at_most(MANY - 1))},
         iterations=150,
     ),
     chosen(
@@ -79,7 +79,7 @@ RULES: tuple[Rule, ...] = (
     script(
         "parameterization",
         "FreD's TM script, CIFAR-10 IPC 1",
-        {**_FRED, **where(dataset="cifar10", ipc=lambda ipc: ipc < 10)},
+        {**_FRED, **where(dataset="cifar10", ipc=at_most(9))},
         k=64,
     ),
     script(

@@ -22,7 +22,7 @@ METHODS = (
 
 _IDC, _CANVASES = where(objective="idc"), where(parameterization="idc", choice=False)
 _STUDENTS = {**_IDC, **where(preset="paper")}
-_RATES = "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10; (size / 32)^2 at other sizes"
+_RATES = "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10"
 
 
 def _rate(case: Case) -> float:
@@ -111,7 +111,7 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "parameterization",
-        _RATES,
+        lambda case: _RATES + ("" if case.side <= 32 else ", here times (size / 32)^2"),
         {**_CANVASES, **_IDC},
         published=(where(dataset=SMALL_GREY | {"svhn", "cifar10", "cifar100"}),),
         lr=_rate,

@@ -89,7 +89,7 @@ RULES: tuple[Rule, ...] = (
         for ipc in _WHITENED_BUDGETS
     ),
     # Whatever else is stored: FreD's.
-    *of_sizes(FRED_BY_SIDE, _OTHERS),
+    *of_sizes(FRED_BY_SIDE, _OTHERS, _UNPUBLISHED_STORAGE),
     *of_datasets("chosen", _UNPUBLISHED_STORAGE, _OTHERS, *FRED_BY_DATASET),
     # Measured on CIFAR-10 at IPC 1, FreD, width 32, two experts: the loss falls from .89 below .5 in twenty iterations
     # at the published rate of the pictures. An epoch of the digits is five steps: there the published ones are cheap.

@@ -69,14 +69,14 @@ def matched(
     return by_budget("objective", table, origin, source, cells, twins=twins or ())
 
 
-def of_sizes(tables: dict[int, Table], stored: Condition) -> list[Rule]:
+def of_sizes(tables: dict[int, Table], stored: Condition, source: str = _OF_A_SIZE) -> list[Rule]:
     """Where a dataset has no settings of its own: those of one of its size; below the smallest, the smallest's."""
     edges = sorted(tables)
     ranges = zip(edges, [0, *edges[1:]], [*edges[1:], float("inf")], strict=True)
     return [
         rule
         for edge, least, below in ranges
-        for rule in matched(tables[edge], "chosen", _OF_A_SIZE, stored, side=between(least, below))
+        for rule in matched(tables[edge], "chosen", source, stored, side=between(least, below))
     ]
 
 

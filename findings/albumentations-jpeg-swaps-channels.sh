@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One would guess: A.ImageCompression at quality 50 on an RGB picture gives the bytes of an RGB JPEG of quality 50.
-# What happens: 2.0.8 hands RGB to OpenCV as BGR: it compresses with red and blue exchanged, up to dozens of levels off..
+# What happens: 2.0.8 hands RGB to OpenCV as BGR: it compresses with red and blue exchanged, up to dozens of levels off.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

@@ -1,1 +1,1 @@
-"""Where the cells of a grid are run."""
+"""Where runs are made: by one call of the library, or cell by cell for a grid."""

@@ -63,7 +63,9 @@ def distill(
 
     Raises a `FredbenchError`, whose text says what, where and how to mend: `UsageError` and `UnknownNameError` for what
     cannot be meant, `CompatibilityError` for parts that do not fit, `BudgetError` for a budget that buys nothing,
-    `DataError` for a dataset that is missing or broken, `StorageError` where another process holds the run.
+    `DataError` for a dataset that is missing or broken, `StorageError` where another process holds the run,
+    `ArtefactError` for a damaged checkpoint, `ResourceError` where memory ends. Unlike the command it asks nothing
+    before a run of days: `fredbench distill` says first what that would cost.
 
     >>> run = fredbench.distill("digits", ipc=1, preset="quick")    # doctest: +SKIP
     >>> fredbench.load(run.path).images.shape                       # doctest: +SKIP

@@ -1,4 +1,4 @@
-"""What is matched between real and synthetic pictures. One file an objective; none knows how pictures are stored."""
+"""What is matched between real and synthetic pictures, or which real ones are chosen. None knows what is stored."""
 
 from fredbench.foundation.registry import Registry
 from fredbench.objectives.base import Context, ExpertSource, Objective, Synthetic, Trajectories, Update

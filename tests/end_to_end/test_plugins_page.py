@@ -36,6 +36,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "moments.py",
         "small_moments.py",
         "mine.toml",
+        "middle.py",
         "test_mine.py",
     }
     return folder

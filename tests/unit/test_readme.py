@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import click
 import pytest
@@ -15,6 +16,7 @@ from fredbench.foundation.errors import FredbenchError
 
 README = ROOT / "README.md"
 PAGES = [README, ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES.append(ROOT / "findings" / "README.md")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -62,6 +64,24 @@ def test_its_first_shell_block_is_the_one_that_is_tested_on_every_commit() -> No
     """`.ci/run` takes the second line of the README's `sh` blocks."""
     trial, tests = "".join(fences(README, "sh")).splitlines()
     assert trial.endswith("fredbench quickstart") and "-m pytest" in tests
+
+
+def test_its_library_lines_run(tmp_path: Path) -> None:
+    """As they stand there, but for what makes them a matter of seconds."""
+    (code,) = fences(README, "python")
+    store = f"store={str(tmp_path / 'runs')!r}, threads=1, offline=True"
+    small = {
+        'preset="quick")': f'preset="quick", objective="dm", iterations=1, network="mlp", {store}, '
+        'overrides=("student.epochs=1", "objective.batch_real=8"))',
+        'suite="digitsc")': f'suite="digitsc", severities=(1,), limit=20, students=1, {store})',
+    }
+    for whole, part in small.items():
+        assert code.count(whole) == 1
+        code = code.replace(whole, part)
+    names: dict[str, Any] = {}
+    exec(compile(code, README.name, "exec"), names)
+    assert names["synset"].images.shape[1:] == (3, 32, 32) and names["noisy"].shape == names["pictures"].shape
+    assert [row.control for row in names["rows"]] == [False, False, True]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

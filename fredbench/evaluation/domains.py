@@ -27,6 +27,10 @@ from fredbench.suites.parts import Baseline
 __all__ = ["CLEAN", "CLEAN_CROP", "TestDomains", "domains_of"]
 
 
+# Pictures that the constants of the profile `cifar` were made for.
+_CONSTANTS_SIDE = 32
+
+
 @dataclass(frozen=True)
 class TestDomains:
     """The pictures of a suite's domains, made when asked for; at most one domain is held at a time.
@@ -102,8 +106,13 @@ class TestDomains:
 
     @property
     def described(self) -> str:
-        """How an ImageNet suite's pictures were cut, for the notes of a table; empty for other suites."""
-        return "" if self.framing is None else self.framing.describe(official=self.official is not None)
+        """How an ImageNet suite's pictures were cut, for the notes of a table; also whose constants small ones have."""
+        if self.framing is not None:
+            return self.framing.describe(official=self.official is not None)
+        height, width = self.dataset.size
+        if not self.suite.corruptions or self.official is not None or min(height, width) >= _CONSTANTS_SIDE:
+            return ""
+        return f"CIFAR-10-C's constants at {height}×{width}, made for {_CONSTANTS_SIDE}: a set of fredbench's own"
 
     @property
     def shifts(self) -> tuple[str, ...]:

@@ -32,7 +32,8 @@ _NOISES = frozenset({"gaussian_noise", "shot_noise", "impulse_noise", "speckle_n
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # .299, .587, .114 of 2^16; their sum is 2^16
 # Pictures are worked on a few at a time, so that draws and intermediates stay in the processor's cache.
 _BATCH_PIXELS = 32 * 32 * 32
-_ZOOM_LANES = 16
+# Zooming runs its innermost loops over the pictures: many at once pay, as long as they stay near the processor.
+_ZOOM_LANES, _ZOOM_PIXELS = 48, 16 * 224 * 224
 
 
 @dataclass(frozen=True)
@@ -175,7 +176,7 @@ def _numbers(indices: Sequence[int] | Shaped[np.ndarray, ...] | None, count: int
 def _batches(count: int, name: str, pixels: int) -> Iterator[slice]:
     size = max(1, _BATCH_PIXELS // pixels)
     if name == "zoom_blur":
-        size = _ZOOM_LANES
+        size = max(1, min(_ZOOM_LANES, _ZOOM_PIXELS // pixels))
     return (slice(start, min(start + size, count)) for start in range(0, count, size))
 
 

@@ -260,9 +260,10 @@ def zoom_taps(size: int, factor: float, align: Literal["centre", "top", "whole"]
     ratio = (crop - 1) / (full - 1) if full > 1 else 1.0
     position = np.arange(full) * ratio
     left = np.minimum(np.floor(position).astype(np.int64), max(crop - 2, 0))
-    right_weight = position - left
+    left_weight = 1 - (position - left)
     inside = position <= crop - 1
-    weights = np.where(inside, 1 - right_weight, 0.0), np.where(inside, right_weight, 0.0)
+    # The right weight as the rest of one, which SciPy takes: its last bit may differ from the distance's.
+    weights = np.where(inside, left_weight, 0.0), np.where(inside, 1 - left_weight, 0.0)
     if align == "whole":
         window = slice(None)
     else:

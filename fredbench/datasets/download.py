@@ -5,7 +5,6 @@ Mirrors are tried in turn.
 
 from __future__ import annotations
 
-import hashlib
 import http.client
 import os
 import urllib.error
@@ -16,10 +15,10 @@ from filelock import FileLock, Timeout
 
 from fredbench.datasets.family import Family, RemoteFile
 from fredbench.foundation.errors import DataError
-from fredbench.foundation.files import storage_errors
+from fredbench.foundation.files import checksum_of, storage_errors
 from fredbench.foundation.progress import Progress, say
 
-__all__ = ["checksum_of", "fetch", "fetch_file"]
+__all__ = ["fetch", "fetch_file"]
 
 _CHUNK = 1 << 18
 _TIMEOUT_SECONDS = 30.0
@@ -28,12 +27,6 @@ _MEGABYTE = 1 << 20
 
 class _MirrorError(Exception):
     """One mirror did not give the file; the next may."""
-
-
-def checksum_of(path: Path, algorithm: str) -> str:
-    """Hex checksum of a file's bytes (`algorithm`: md5 or sha256)."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
 
 
 def _is_right(path: Path, file: RemoteFile) -> bool:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fredbench.datasets.core import Dataset, FileRecord
-from fredbench.datasets.download import checksum_of
 from fredbench.foundation.errors import DataError
+from fredbench.foundation.files import checksum_of
 
 __all__ = ["SplitReport", "verify_dataset"]
 

@@ -14,7 +14,10 @@ from typing import Any
 
 from fredbench.foundation.errors import StorageError
 
-__all__ = ["atomic_path", "canonical_json", "sha256_of", "storage_errors", "write_bytes", "write_json", "write_text"]
+__all__ = [
+    "atomic_path", "canonical_json", "checksum_of", "sha256_of", "storage_errors", "write_bytes", "write_json",
+    "write_text",
+]  # fmt: skip
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Not ours to write, or not writable: a file where a folder must be (or the reverse), a name that is too long.
@@ -84,7 +87,12 @@ def canonical_json(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
 
 
+def checksum_of(path: Path, algorithm: str) -> str:
+    """Hex checksum of a file's bytes (`algorithm`: md5 or sha256)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, algorithm).hexdigest()
+
+
 def sha256_of(path: Path) -> str:
     """Hex SHA-256 of a file's bytes."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return checksum_of(path, "sha256")

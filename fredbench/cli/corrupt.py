@@ -11,7 +11,7 @@ from fredbench.cli.options import data_options, examples
 from fredbench.corruptions import NAMES, PROFILES
 from fredbench.corruptions.jobs import EngineName
 from fredbench.corruptions.textures import FrostSource
-from fredbench.datasets import Dataset, load_dataset
+from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.progress import say
 
@@ -32,18 +32,19 @@ def _frost_source(text: str) -> FrostSource:
     return folder
 
 
-def _describe(dataset: Dataset) -> dict[str, Any]:
+def _describe(dataset: Dataset, part: str) -> dict[str, Any]:
+    split = getattr(dataset, part)
     return {
         "dataset": dataset.title,
-        "split": "test",
-        "pictures": len(dataset.test),
-        "fingerprint": dataset.test.fingerprint,
-        "partial": {key: value for key, value in dataset.partial.items() if key == "test"},
+        "split": part,
+        "pictures": len(split),
+        "fingerprint": split.fingerprint,
+        "partial": {key: value for key, value in dataset.partial.items() if key == part},
     }
 
 
 def _write(
-    dataset: Dataset, out: Path, limit: int | None, engine: EngineName, profile: str, names: tuple[str, ...],
+    dataset: Dataset, part: str, out: Path, limit: int | None, engine: EngineName, profile: str, names: tuple[str, ...],
     severities: tuple[int, ...], seed: int, workers: int | None, frost: FrostSource, archive_jpeg: bool,
 ) -> None:  # fmt: skip
     from fredbench.corruptions import evenly_spaced, write_set
@@ -52,12 +53,14 @@ def _write(
     if engine == "imagecorruptions":
         for sentence in limitations(names):
             say(f"note: {sentence}")
-    total = len(dataset.test)
-    chosen = evenly_spaced(total, total if limit is None else limit)
+    split: Split = getattr(dataset, part)
+    total = len(split)
+    chosen = evenly_spaced(total, total if limit is None else min(limit, total))
     write_set(
-        dataset.test.images[chosen], dataset.test.labels[chosen], out, profile=profile, seed=seed,
+        split.images[chosen], split.labels[chosen], out, profile=profile, seed=seed,
         corruptions=names, severities=severities, workers=workers, indices=chosen, frost=frost,
-        archive_jpeg=archive_jpeg, engine=engine, source=_describe(dataset),
+        archive_jpeg=archive_jpeg, engine=engine, source=_describe(dataset, part),
+        total=total,
     )  # fmt: skip
 
 
@@ -84,6 +87,10 @@ def _write(
 )  # fmt: skip
 @click.option("--severity", "severities", type=int, multiple=True, help="Only this one (repeatable).  [default: 1-5]")
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures, evenly spaced.")
+@click.option(
+    "--split", "part", type=click.Choice(("test", "train")), default="test", show_default=True,
+    help="Which pictures; a corrupted training split says so in its notes.",
+)  # fmt: skip
 @click.option("--workers", type=click.IntRange(min=1), help="Processes.  [default: one a processor]")
 @click.option(
     "--engine", type=click.Choice(("fredbench", "imagecorruptions")), default="fredbench", show_default=True,
@@ -98,12 +105,13 @@ def _write(
 @click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the one to draw.")
 @data_options
 def command(
-    dataset: str, out: Path | None, sheet: Path | None, profile: str | None, names: tuple[str, ...],
+    dataset: str, part: str, out: Path | None, sheet: Path | None, profile: str | None, names: tuple[str, ...],
     severities: tuple[int, ...], limit: int | None, workers: int | None, engine: EngineName, seed: int, frost: str,
     archive_jpeg: bool, picture: int, data: Path | None, offline: bool,
 ) -> None:  # fmt: skip
     """Write DATASET's test split under 15 corruptions and 5 severities, in the layout of CIFAR-10-C.
 
+    A set of fewer pictures or severities, of another split or below 32 pixels says so in NOTE.md and manifest.json.
     Prints the folder (or the drawn file). A rerun keeps finished files and goes on where it was; the bytes depend on
     the seed and the pictures only, not on the number of workers.
     """
@@ -113,19 +121,20 @@ def command(
     pictures = load_dataset(dataset, root=data, offline=offline)
     profile = profile or ("cifar" if max(pictures.size) <= _SMALL else "imagenet")
     if out is not None:
-        _write(pictures, out, limit, engine, profile, names, severities, seed, workers, source, archive_jpeg)
+        _write(pictures, part, out, limit, engine, profile, names, severities, seed, workers, source, archive_jpeg)
         click.echo(out)
         return
     if engine != "fredbench":
         raise UsageError("--preview draws with the fredbench engine only", hint="leave --engine out")
-    total = len(pictures.test)
+    images = getattr(pictures, part).images
+    total = len(images)
     if picture >= total:
-        raise UsageError(f"{dataset} has no test picture {picture}", hint=f"choose --picture 0 to {total - 1}")
+        raise UsageError(f"{dataset} has no {part} picture {picture}", hint=f"choose --picture 0 to {total - 1}")
     from fredbench.corruptions import preview
 
     click.echo(
         preview(
-            pictures.test.images[picture], Path(str(sheet)), profile=profile, seed=seed, number=picture,
+            images[picture], Path(str(sheet)), profile=profile, seed=seed, number=picture,
             corruptions=names, severities=severities, frost=source,
         )
     )  # fmt: skip

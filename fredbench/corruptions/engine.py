@@ -14,14 +14,22 @@ from fredbench.corruptions.indices import evenly_spaced
 from fredbench.corruptions.severities import Family, Row, family_of, parameters
 from fredbench.corruptions.spatter import spatter
 from fredbench.corruptions.textures import FrostSource, Textures, load_textures
+from fredbench.foundation.arrays import as_pictures
 from fredbench.foundation.errors import UsageError
 
-__all__ = ["ARCHIVE_QUALITY", "as_pictures", "corrupt", "corrupt_into", "evenly_spaced"]
+__all__ = [
+    "ARCHIVE_QUALITY", "SMALLEST", "as_grey", "checked_pictures", "coloured", "corrupt", "corrupt_into",
+    "evenly_spaced",
+]  # fmt: skip
 
 ARCHIVE_QUALITY = 85
 """JPEG quality at which the ImageNet-C archive stores every picture (corruptions.md §1)."""
 
-_SMALLEST = 32
+SMALLEST = {"cifar": 8, "imagenet": 32}
+"""Pixels that each side needs at least, by profile; below 32 CIFAR-10-C's constants are applied by our own choice."""
+
+_NOISES = frozenset({"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"})
+_LUMA = np.array([19595, 38470, 7471], np.uint32)  # .299, .587, .114 of 2^16; their sum is 2^16
 # Pictures are worked on a few at a time, so that draws and intermediates stay in the processor's cache.
 _BATCH_PIXELS = 32 * 32 * 32
 # Zooming runs its innermost loops over the pictures: many at once pay, as long as they stay near the processor.
@@ -121,24 +129,35 @@ _MAKERS: dict[str, Callable[[_Batch], Any]] = {
 }
 
 
-def as_pictures(images: Shaped[np.ndarray, ...]) -> UInt8[np.ndarray, "n h w 3"]:
-    """`images` as an RGB batch: grey is widened; UsageError for another type, shape or a side below 32."""
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
-        kind = getattr(images, "dtype", type(images).__name__)
-        raise UsageError(f"corruptions take uint8 pictures, not {kind}", hint="scale to 0..255 and cast to uint8 first")
-    if images.ndim == 3 and images.shape[-1] != 3:
-        images = images[..., None]
-    if images.ndim != 4 or images.shape[-1] not in (1, 3):
+def checked_pictures(images: Any, profile: str) -> UInt8[np.ndarray, "n h w c"]:
+    """`images` as a batch of bytes with one or three channels; UsageError for another form or a side too small."""
+    pictures = as_pictures(images, grey=True, channels_first=False, exact=True)
+    smallest = SMALLEST.get(profile, 1)
+    if len(pictures) and min(pictures.shape[1:3]) < smallest:
         raise UsageError(
-            f"corruptions take a batch of shape (n, h, w, 3), (n, h, w, 1) or (n, h, w), not {images.shape}",
-            hint="for one picture use picture[None]",
+            f"pictures of {pictures.shape[1]}×{pictures.shape[2]} pixels are too small for the profile {profile}",
+            hint=f"each side needs at least {smallest} pixels"
+            + (", or use the profile cifar" if profile != "cifar" else ""),
         )
-    if min(images.shape[1:3]) < _SMALLEST:
-        raise UsageError(
-            f"pictures of {images.shape[1]}×{images.shape[2]} pixels are too small",
-            hint=f"each side needs at least {_SMALLEST} pixels",
-        )
-    return images if images.shape[-1] == 3 else np.repeat(images, 3, axis=-1)
+    return pictures
+
+
+def coloured(pictures: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "n h w 3"]:
+    """Pictures of three channels: grey ones are three equal ones."""
+    return pictures if pictures.shape[-1] == 3 else np.repeat(pictures, 3, axis=-1)
+
+
+def as_grey(pictures: UInt8[np.ndarray, "n h w 3"], name: str) -> UInt8[np.ndarray, "n h w 1"]:
+    """What corruption `name` made of three equal channels, as one.
+
+    Noise is drawn for each channel, so the first is taken: a mean of three would be another, weaker noise. The others
+    leave equal channels equal or tint them (frost, mud, saturate); these become their luma, ITU-R BT.601 in whole
+    numbers, which is the value itself where the channels are equal.
+    """
+    if name in _NOISES:
+        return pictures[..., :1]
+    luma = (pictures.astype(np.uint32) @ _LUMA + np.uint32(1 << 15)) >> np.uint32(16)
+    return luma.astype(np.uint8)[..., None]
 
 
 def _numbers(indices: Sequence[int] | Shaped[np.ndarray, ...] | None, count: int) -> Int64[np.ndarray, " n"]:
@@ -162,7 +181,7 @@ def _batches(count: int, name: str, pixels: int) -> Iterator[slice]:
 
 
 def corrupt_into(
-    out: UInt8[np.ndarray, "n h w 3"], pictures: UInt8[np.ndarray, "n h w 3"], name: str, severity: int, *,
+    out: UInt8[np.ndarray, "n h w c"], pictures: UInt8[np.ndarray, "n h w c"], name: str, severity: int, *,
     profile: str, seed: int, numbers: Int64[np.ndarray, " n"], frost: FrostSource = "files",
     archive_jpeg: bool = False,
 ) -> None:  # fmt: skip
@@ -172,16 +191,21 @@ def corrupt_into(
     row = parameters(family, name, severity)
     keys = draws.picture_keys(seed, name, severity, numbers)
     for part in _batches(len(pictures), name, height * width):
-        made = _MAKERS[name](_Batch(pictures[part], keys[part], row, family, frost))
-        out[part] = digital.jpeg_compression(made, ARCHIVE_QUALITY) if archive_jpeg else made
+        made = _MAKERS[name](_Batch(coloured(pictures[part]), keys[part], row, family, frost))
+        made = digital.jpeg_compression(made, ARCHIVE_QUALITY) if archive_jpeg else made
+        out[part] = made if out.shape[-1] == 3 else as_grey(made, name)
 
 
 def corrupt(
-    images: Shaped[np.ndarray, ...], name: str, severity: int, *, profile: str = "cifar", seed: int = 0,
+    images: Any, name: str, severity: int, *, profile: str = "cifar", seed: int = 0,
     indices: Sequence[int] | Shaped[np.ndarray, ...] | None = None, frost: FrostSource = "files",
     archive_jpeg: bool = False,
-) -> UInt8[np.ndarray, "n h w 3"]:  # fmt: skip
-    """Corrupted copies of uint8 pictures (n, h, w, 3); grey (n, h, w) or (n, h, w, 1) is widened.
+) -> UInt8[np.ndarray, "n h w *c"]:  # fmt: skip
+    """Corrupted copies of uint8 pictures (n, h, w, 3), or grey ones (n, h, w, 1) or (n, h, w), in the same shape.
+
+    An array, a tensor of any device, or a list of pictures; channels first are refused, since what comes back has them
+    last. Grey pictures are corrupted as three equal channels and become one again (`as_grey`). Each side needs 32
+    pixels, under the profile cifar 8.
 
     `name` is one of NAMES or EXTRAS, `severity` 1 to 5, `profile` "cifar" (CIFAR-10-C's constants) or "imagenet"
     (ImageNet-C's; at other sizes than 224×224 as the imagecorruptions package applies them). `indices` are the
@@ -191,11 +215,12 @@ def corrupt(
 
     Raises UnknownNameError, UsageError; DataError where frost textures are missing.
     """
-    pictures = as_pictures(images)
+    family_of(profile, 32, 32)
+    pictures = checked_pictures(images, profile)
     parameters(family_of(profile, *pictures.shape[1:3]), name, severity)
     out = np.empty(pictures.shape, np.uint8)
     corrupt_into(
         out, pictures, name, severity, profile=profile, seed=seed, numbers=_numbers(indices, len(pictures)),
         frost=frost, archive_jpeg=archive_jpeg,
     )  # fmt: skip
-    return out
+    return out[..., 0] if getattr(images, "ndim", 4) == 3 else out

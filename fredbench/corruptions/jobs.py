@@ -66,7 +66,7 @@ class Bench:
         made = self._make(job)
         with storage_errors(Path(job.path)), open(job.path, "r+b") as file:
             file.seek(job.offset)
-            file.write(made.data)
+            file.write(np.ascontiguousarray(made).data)
         return job.stop - job.start
 
     def _make(self, job: Job) -> Array:
@@ -74,13 +74,14 @@ class Bench:
         part = slice(job.start, job.stop)
         # A plain array over the same memory: compiled loops know one array type, whatever a file's mapping is.
         pictures, numbers = self._pictures[part].view(np.ndarray), self._numbers[part]
+        from fredbench.corruptions.engine import as_grey, coloured, corrupt_into
+
         if setup.engine == "imagecorruptions":
             from fredbench.corruptions.reference import corrupt_with_package
 
-            made = corrupt_with_package(pictures, job.name, job.severity, seed=setup.seed, numbers=numbers)
-            return np.asarray(made)
-        from fredbench.corruptions.engine import corrupt_into
-
+            wide = coloured(pictures)
+            made = corrupt_with_package(wide, job.name, job.severity, seed=setup.seed, numbers=numbers)
+            return np.asarray(made if pictures.shape[-1] == 3 else as_grey(made, job.name))
         out = np.empty(pictures.shape, np.uint8)
         corrupt_into(
             out, pictures, job.name, job.severity, profile=setup.profile, seed=setup.seed, numbers=numbers,

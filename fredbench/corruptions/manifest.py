@@ -27,12 +27,15 @@ from fredbench import __version__
 from fredbench.corruptions.jobs import EngineName
 from fredbench.corruptions.severities import ALL, Family, family_of
 from fredbench.foundation.errors import ArtefactError, StorageError, UsageError
-from fredbench.foundation.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json
+from fredbench.foundation.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json, write_text
 
-__all__ = ["Request", "claim_folder", "finish_set", "intact_files", "write_record"]
+__all__ = ["NOTE", "Request", "claim_folder", "finish_set", "intact_files", "notes_on", "write_record"]
 
 _FORMAT = "fredbench corrupted set 1"
 _RECORDS = ".records"
+NOTE = "NOTE.md"
+"""Beside a set that readers of the archive's layout would take for another."""
+_LAYOUT_SIDE = 32
 
 
 def _array_digest(array: Shaped[np.ndarray, ...]) -> str:
@@ -73,7 +76,7 @@ class Request:
 
     @staticmethod
     def of(
-        pictures: UInt8[np.ndarray, "n h w 3"], numbers: Shaped[np.ndarray, " n"], *, profile: str, seed: int,
+        pictures: UInt8[np.ndarray, "n h w c"], numbers: Shaped[np.ndarray, " n"], *, profile: str, seed: int,
         severities: Sequence[int], archive_jpeg: bool, engine: EngineName, frost: str | None,
     ) -> Request:  # fmt: skip
         """The request for these pictures."""
@@ -127,6 +130,40 @@ def claim_folder(out: Path) -> Iterator[None]:
             (out / _RECORDS).rmdir()
         lock.release()
         (out / ".lock").unlink(missing_ok=True)
+
+
+def notes_on(request: Request, split: str, total: int) -> dict[str, str]:
+    """What a reader of the archive's layout must know of a set, by kind; empty for all of a test split under all five.
+
+    `total`: how many pictures the split holds. Such readers cut at multiples of the split's length, so a set of fewer
+    pictures or severities reads as another without an error.
+    """
+    found = {}
+    rows = f"cut the rows at multiples of {request.pictures}"
+    if request.severities != (1, 2, 3, 4, 5):
+        levels = ", ".join(map(str, request.severities))
+        found["severities"] = (
+            f"severity {levels} only, not all five: block 1 is severity {request.severities[0]}; {rows}"
+        )
+    if request.pictures < total:
+        found["pictures"] = f"{request.pictures} of {total} pictures, not the whole {split} split; {rows}"
+    if split != "test":
+        found["split"] = f"made of the {split} split: nothing may be tested on it that was trained on that"
+    if request.profile == "cifar" and min(request.size) < _LAYOUT_SIDE:
+        height, width = request.size
+        found["constants"] = (
+            f"CIFAR-10-C's constants, made for 32 pixels, at {height}×{width}: a set of fredbench's own, none published"
+        )
+    return found
+
+
+def _write_note(out: Path, notes: Mapping[str, str]) -> None:
+    """NOTE.md, or none where there is nothing to say."""
+    if not notes:
+        (out / NOTE).unlink(missing_ok=True)
+        return
+    lines = "".join(f"- {note}\n" for note in notes.values())
+    write_text(out / NOTE, f"# Not a whole published-style set\n\n{lines}\nSee manifest.json.\n")
 
 
 def _read_json(path: Path) -> Any:
@@ -192,9 +229,10 @@ def write_record(out: Path, request: Request, name: str, digest: str) -> None:
 
 
 def finish_set(
-    out: Path, request: Request, labels: Shaped[np.ndarray, " rows"], source: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Write labels.npy and manifest.json, drop the records, and return the manifest."""
+    out: Path, request: Request, labels: Shaped[np.ndarray, " rows"], source: Mapping[str, Any],
+    notes: Mapping[str, str],
+) -> dict[str, Any]:  # fmt: skip
+    """Write labels.npy, manifest.json and what `notes` say, drop the records, and return the manifest."""
     with atomic_path(out / "labels.npy") as temporary, open(temporary, "wb") as file:
         np.save(file, labels)
     entries = _entries(out)
@@ -208,10 +246,13 @@ def finish_set(
         "rows": int(labels.size),
         "layout": "severity-major: the pictures of the lowest severity first",
         "frost": entries["frost"].get("frost") if "frost" in present else None,
+        "whole": not {"severities", "pictures"} & notes.keys(),
+        "notes": list(notes.values()),
         "source": dict(source),
         "files": {f"{name}.npy": entries[name] for name in present},
     }
     manifest["files"]["labels.npy"] = {"sha256": sha256_of(out / "labels.npy")}
+    _write_note(out, notes)
     write_json(out / "manifest.json", manifest)
     shutil.rmtree(out / _RECORDS)
     return manifest

@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 from PIL import Image, ImageDraw, ImageFont
 
-from fredbench.corruptions.engine import as_pictures, corrupt
+from fredbench.corruptions.engine import checked_pictures, corrupt
 from fredbench.corruptions.severities import NAMES
 from fredbench.corruptions.textures import FrostSource
 from fredbench.foundation.errors import UsageError
@@ -24,9 +24,10 @@ _HEAD = 22
 _BACKGROUND, _INK = (255, 255, 255), (30, 30, 30)
 
 
-def _enlarged(picture: UInt8[np.ndarray, "h w 3"]) -> Image.Image:
+def _enlarged(picture: UInt8[np.ndarray, "h w c"]) -> Image.Image:
     """By a whole factor without smoothing: what is looked at are the pixels."""
     height, width = picture.shape[:2]
+    picture = picture[..., 0] if picture.shape[-1] == 1 else picture
     factor = max(1, -(-_CELL // max(height, width)))
     return Image.fromarray(picture).resize((width * factor, height * factor), Image.Resampling.NEAREST)
 
@@ -44,7 +45,7 @@ def preview(
     path = Path(path)
     if path.suffix.lower() not in Image.registered_extensions():
         raise UsageError(f"no picture format is named {path.suffix or '(no suffix)'!r}", hint="use FILE.png")
-    picture = as_pictures(np.asarray(image)[None])
+    picture = checked_pictures(np.asarray(image)[None], profile)
     names, levels = list(corruptions), list(severities)
     font = ImageFont.load_default(size=13)
     clean = _enlarged(picture[0])

@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from fredbench.corruptions.engine import as_pictures
+from fredbench.corruptions.engine import checked_pictures
 from fredbench.corruptions.jobs import EngineName, Job, Setup
-from fredbench.corruptions.manifest import Request, claim_folder, finish_set, intact_files, write_record
+from fredbench.corruptions.manifest import Request, claim_folder, finish_set, intact_files, notes_on, write_record
 from fredbench.corruptions.reference import check_request
 from fredbench.corruptions.severities import ALL, NAMES, family_of, parameters
 from fredbench.corruptions.textures import FrostSource, load_textures
@@ -124,7 +124,7 @@ def _shared(out: Path, arrays: Mapping[str, Shaped[np.ndarray, ...]]) -> Iterato
 
 
 def _write_files(
-    out: Path, request: Request, names: Sequence[str], pictures: UInt8[np.ndarray, "n h w 3"],
+    out: Path, request: Request, names: Sequence[str], pictures: UInt8[np.ndarray, "n h w c"],
     numbers: Shaped[np.ndarray, " n"], frost: str, workers: int,
 ) -> None:  # fmt: skip
     """Write the named files, each with its record."""
@@ -165,20 +165,24 @@ def write_set(
     seed: int = 0, corruptions: Iterable[str] = NAMES, severities: Iterable[int] = (1, 2, 3, 4, 5),
     workers: int | None = None, indices: Shaped[np.ndarray, ...] | Sequence[int] | None = None,
     frost: FrostSource = "files", archive_jpeg: bool = False, engine: EngineName = "fredbench",
-    source: Mapping[str, Any] | None = None,
+    source: Mapping[str, Any] | None = None, total: int | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Write corrupted copies of a test set to folder `out` and return its manifest.
 
-    `out/<corruption>.npy` holds uint8 (S·N, H, W, 3), severity-major in rising severity; `out/labels.npy` the N labels
-    S times; `out/manifest.json` says how it was made, with a SHA-256 per file. `indices` are the pictures' numbers in
-    their set (for subsets), `workers` the processes (default: the processors), `source` goes into the manifest as it
-    is (name and fingerprint of the clean set). The bytes depend on none of workers, order or earlier interruptions.
+    `out/<corruption>.npy` holds uint8 (S·N, H, W, 3), for grey pictures (S·N, H, W, 1), severity-major in rising
+    severity; `out/labels.npy` the N labels S times; `out/manifest.json` says how it was made, with a SHA-256 per file.
+    `indices` are the pictures' numbers in their set (for subsets), `total` how many that set holds (default: these),
+    `workers` the processes (default: the processors), `source` goes into the manifest as it is (name, split and
+    fingerprint of the clean set). The bytes depend on none of workers, order or earlier interruptions.
+
+    A set that a reader of the archive's layout would take for another (some severities, some pictures, another split,
+    constants at a size below theirs) carries its notes in the manifest, in `out/NOTE.md` and on stderr.
 
     Raises UsageError, UnknownNameError, DataError (no frost textures), StorageError, CompatibilityError.
     """
     out = Path(out)
     names, levels = _ordered(corruptions, severities, profile)
-    pictures = as_pictures(images)
+    pictures = checked_pictures(images, profile)
     if not len(pictures):
         raise UsageError("an empty set cannot be corrupted", hint="pass at least one picture")
     numbers = np.arange(len(pictures)) if indices is None else np.asarray(indices, np.int64)
@@ -196,6 +200,9 @@ def write_set(
         pictures, numbers, profile=profile, seed=seed, severities=levels, archive_jpeg=archive_jpeg, engine=engine,
         frost=texture,
     )  # fmt: skip
+    notes = notes_on(request, str((source or {}).get("split", "test")), total or len(pictures))
+    for note in notes.values():
+        say(f"note: {out}: {note}")
     with claim_folder(out):
         kept = intact_files(out, request, names)
         missing = [name for name in names if name not in kept]
@@ -205,4 +212,4 @@ def write_set(
             _check_space(out, len(missing) * len(levels) * pictures.nbytes)
             location = str(frost) if frost in ("files", "procedural") else f"folder:{Path(frost).resolve()}"
             _write_files(out, request, missing, pictures, numbers, location, workers or available_processors())
-        return finish_set(out, request, np.tile(labels, len(levels)), dict(source or {}))
+        return finish_set(out, request, np.tile(labels, len(levels)), dict(source or {}), notes)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from functools import partial as partial_of
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
 from fredbench.datasets.resize import Geometry
+from fredbench.foundation.arrays import as_labels, as_pictures, distinct_names, labels_by_name
 from fredbench.foundation.errors import DataError, UsageError
 from fredbench.foundation.files import canonical_json
 
@@ -28,25 +31,30 @@ __all__ = [
 ]
 
 HELD_OUT_SHARE = 0.25
+_MEND_ARRAYS = "labels are positions in the list of classes, from 0; both splits have pictures of one size"
 _MEND = "fetch it again (`fredbench data fetch`), or pack a set of your own under a name of its own"
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, init=False)
 class Split:
     """Pictures, uint8 (n, height, width, channels), with labels, int64 (n,); row i of both belongs together.
 
-    Raises `DataError` when there are no pictures or the two lengths differ.
+    Given in another form (floats, tensors, channels first, Pillow's pictures, one-hot rows, see `foundation.arrays`)
+    they are brought to this one; labels that are class names stay text until `named` knows the classes. Raises
+    `DataError` when there are no pictures or the two lengths differ, `UsageError` for what can be meant in two ways.
     """
 
     images: UInt8[np.ndarray, "n h w c"]
     labels: Int64[np.ndarray, " n"]
 
-    def __post_init__(self) -> None:
-        if len(self.images) != len(self.labels) or not len(self.images):
+    def __init__(self, images: Any, labels: Any) -> None:
+        if not len(images) or (len(images) != len(labels) and np.ndim(labels) == 1):
             raise DataError(
-                f"{len(self.images)} pictures and {len(self.labels)} labels do not make a split",
+                f"{len(images)} pictures and {len(labels)} labels do not make a split",
                 hint="every picture needs its label, and there must be one picture at least",
             )
+        object.__setattr__(self, "images", as_pictures(images))
+        object.__setattr__(self, "labels", as_labels(labels, len(images)))
 
     def __len__(self) -> int:
         return len(self.images)
@@ -58,6 +66,11 @@ class Split:
         digest.update(np.ascontiguousarray(self.images).data)
         digest.update(np.ascontiguousarray(self.labels.astype("<i8", copy=False)).data)
         return digest.hexdigest()
+
+    def named(self, classes: Sequence[str]) -> Split:
+        """The same with labels that are names as positions in `classes`; `UsageError` for one that is none of them."""
+        labels = labels_by_name(self.labels, classes)
+        return self if labels is self.labels else Split(self.images, labels)
 
     def class_indices(self, label: int) -> Int64[np.ndarray, " m"]:
         """Positions of the pictures of class `label`, in file order."""
@@ -202,11 +215,21 @@ class Dataset:
     geometry: Geometry | None = None
 
     @classmethod
-    def from_splits(cls, name: str, train: Split, test: Split, classes: Sequence[str], *, flip: bool = True) -> Dataset:
-        """A dataset of arrays that are in memory already."""
+    def from_splits(cls, name: str, train: Split, test: Split, classes: Iterable[Any], *, flip: bool = True) -> Dataset:
+        """A dataset of arrays that are in memory already, in any form that `Split` takes.
+
+        classes: names in label order; numbers become text. Everything is checked now, before anything is computed:
+        `DataError` for labels outside the classes and splits of different shapes, `UsageError` for names that are
+        not known or not distinct.
+        """
+        names = distinct_names(classes)
         height, width, channels = (int(side) for side in train.images.shape[1:])
-        source = Source("arrays", None, {"train": lambda: train, "test": lambda: test}, stored_size=(height, width))
-        return cls(name, name, tuple(classes), channels, (height, width), flip, source)
+        readers = {part: partial_of(split.named, names) for part, split in (("train", train), ("test", test))}
+        source = Source("arrays", None, readers, stored_size=(height, width))
+        dataset = cls(str(name), str(name), names, channels, (height, width), flip, source)
+        for part in readers:
+            getattr(dataset, part)
+        return dataset
 
     @cached_property
     def train(self) -> Split:
@@ -278,11 +301,12 @@ class Dataset:
         split = self.source.readers[part]()
         where = f"the {part} split of {self.name}" + (f" at {self.source.path}" if self.source.path else "")
         shape, wanted = split.images.shape[1:], (*self.size, self.channels)
+        mend = _MEND if self.source.path else _MEND_ARRAYS
         if shape != wanted:
-            raise DataError(f"{where} has pictures of shape {shape}, not {wanted}", hint=_MEND)
+            raise DataError(f"{where} has pictures of shape {shape}, not {wanted}", hint=mend)
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= len(self.classes):
-            raise DataError(f"{where} has labels {low}..{high} for {len(self.classes)} classes", hint=_MEND)
+            raise DataError(f"{where} has labels {low}..{high} for {len(self.classes)} classes", hint=mend)
         known = self.known_fingerprints.get(part)
         if known and len(split) == self.published.get(part) and split.fingerprint != known:
             raise DataError(

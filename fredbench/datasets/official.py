@@ -1,4 +1,4 @@
-"""Published corrupted pictures, where a user has them: arrays in the layout of CIFAR-10-C."""
+"""Corrupted pictures that a user has, published ones or others: arrays in the layout of CIFAR-10-C."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Int64, Shaped, UInt8
 
+from fredbench.datasets.arrangement import disorder
 from fredbench.datasets.core import Dataset
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.files import sha256_of
@@ -38,10 +39,23 @@ def _content_digest(file: Path, size: int, changed: int) -> str:
 
 @dataclass(frozen=True)
 class PublishedArrays:
-    """`<corruption>.npy`, five blocks of the test split's pictures in rising severity, as CIFAR-10-C has them."""
+    """`<corruption>.npy`, five blocks of the test split's pictures in rising severity, as CIFAR-10-C has them.
+
+    Whether they are the published ones is told by their checksums elsewhere; here, whether they fit the test split.
+    """
 
     folder: Path
     dataset: Dataset
+
+    def check(self, corruption: str) -> None:
+        """`DataError` where the rows are not the test pictures in their order, by labels, pixels or channels."""
+        self.check_labels()
+        if found := disorder(corruption, self._rows(corruption), self.dataset.test.images):
+            raise DataError(
+                f"{self.folder / f'{corruption}.npy'} {found}",
+                hint="bring the rows into the order of the test split, severity by severity, RGB; or move the folder "
+                "away to have the pictures made",
+            )
 
     def check_labels(self) -> None:
         """`DataError` where the folder's labels are not the test split's: the rows would be other pictures."""
@@ -49,7 +63,7 @@ class PublishedArrays:
         if not file.is_file():
             return
         found = array_in(file, hint=_MEND)
-        if found.ndim != 1 or not np.array_equal(found[: len(own)], own):
+        if found.ndim != 1 or len(found) not in (len(own), 5 * len(own)) or (found.reshape(-1, len(own)) != own).any():
             raise DataError(
                 f"{file} holds other labels than the test split of {self.dataset.name}",
                 hint="point the data folder at the published arrays, or move them away",
@@ -68,6 +82,12 @@ class PublishedArrays:
         self, corruption: str, severity: int, numbers: Int64[np.ndarray, " k"]
     ) -> UInt8[np.ndarray, "k h w c"]:
         """The test pictures `numbers` under one corruption and severity."""
+        count = len(self.dataset.test)
+        chosen: np.ndarray = np.ascontiguousarray(self._rows(corruption)[(severity - 1) * count + numbers])
+        return chosen
+
+    def _rows(self, corruption: str) -> UInt8[np.ndarray, "m h w c"]:
+        """The whole array of one corruption, left on disk."""
         images = self.dataset.test.images
         file = self.folder / f"{corruption}.npy"
         rows = array_in(file, mapped=True, hint=_MEND)
@@ -76,8 +96,7 @@ class PublishedArrays:
             raise DataError(
                 f"{file} holds {rows.dtype} {rows.shape}, not uint8 {expected}", hint="fetch the archive again"
             )
-        chosen: np.ndarray = np.ascontiguousarray(rows[(severity - 1) * len(images) + numbers])
-        return chosen
+        return rows
 
 
 def listing_digest(files: Sequence[Path]) -> str:

@@ -13,6 +13,7 @@ from jaxtyping import Int64, UInt8
 
 import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
+from fredbench.corruptions.published import PUBLISHED, published_as
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.framing import Framing, framing_of
@@ -25,6 +26,10 @@ from fredbench.suites.corruption import CorruptionSuite
 from fredbench.suites.parts import Baseline
 
 __all__ = ["CLEAN", "CLEAN_CROP", "TestDomains", "domains_of"]
+
+
+# Pictures that the constants of the profile `cifar` were made for.
+_CONSTANTS_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ class TestDomains:
     def comparable(self) -> bool:
         """Whether published numbers may stand beside these: the published test pictures, in their own framing."""
         if self.framing is None:
-            return True
+            return self.source != "user"
         return self.framing.published and not self.framing.shortfall and not self._archive_shortage
 
     @property
@@ -87,9 +92,14 @@ class TestDomains:
         return "" if there == here else f"{there}, and these are {here}"
 
     @property
-    def source(self) -> Literal["generated", "official"]:
-        """`official` when published pictures are read, else `generated`."""
-        return "generated" if self.official is None and self.shifted is None else "official"
+    def source(self) -> Literal["generated", "official", "user"]:
+        """`generated` here; `official` where the published pictures are read; `user` for other arrays in their place.
+
+        Arrays are the published ones when the checksum of every corruption's file says so.
+        """
+        if self.official is None and self.shifted is None:
+            return "generated"
+        return "official" if self._arrays is None or not self._unpublished else "user"
 
     @property
     def clean_domains(self) -> tuple[str, ...]:
@@ -102,8 +112,16 @@ class TestDomains:
 
     @property
     def described(self) -> str:
-        """How an ImageNet suite's pictures were cut, for the notes of a table; empty for other suites."""
-        return "" if self.framing is None else self.framing.describe(official=self.official is not None)
+        """How an ImageNet suite's pictures were cut, for the notes of a table; also whose constants small ones have."""
+        if self.framing is not None:
+            return self.framing.describe(official=self.official is not None)
+        if self.source == "user":
+            folder = "" if self.official is None else f" in {self.official.name}"
+            return f"the user's arrays{folder}, not the published ones by checksum"
+        height, width = self.dataset.size
+        if not self.suite.corruptions or self.official is not None or min(height, width) >= _CONSTANTS_SIDE:
+            return ""
+        return f"CIFAR-10-C's constants at {height}×{width}, made for {_CONSTANTS_SIDE}: a set of fredbench's own"
 
     @property
     def shifts(self) -> tuple[str, ...]:
@@ -145,10 +163,9 @@ class TestDomains:
             yield self.shifted.split.images[indices]
         elif self._archive is not None:
             yield from self._archive.pictures(name, self.severities, indices, self.dataset.geometry)
-        elif self.official is not None:
-            published = PublishedArrays(self.official, self.dataset)
-            published.check_labels()
-            yield from (published.pictures(name, severity, indices) for severity in self.severities)
+        elif self._arrays is not None:
+            self._check_array(name)
+            yield from (self._arrays.pictures(name, severity, indices) for severity in self.severities)
         else:
             yield from self._generated(name, indices)
 
@@ -164,8 +181,8 @@ class TestDomains:
         if self._archive is not None:
             files, _ = self._listing(self._archive, name)
             key["archive"] = [listing_digest(every) for every in files]
-        elif self.official is not None:
-            key["archive"] = PublishedArrays(self.official, self.dataset).digest(name)
+        elif self._arrays is not None:
+            key["archive"] = self._arrays.digest(name)
         return key | {
             "profile": self.suite.profile,
             "seed": self.suite.seed,
@@ -200,6 +217,38 @@ class TestDomains:
                 hint="name an ImageNet subset as the suite's dataset, or leave `official` out of its file",
             )
         return ImageNetC(self.official, family.wnids)
+
+    @cached_property
+    def _arrays(self) -> PublishedArrays | None:
+        """Arrays that a user has in the place of published ones."""
+        if self.official is None or self.suite.framing == "imagenet-c":
+            return None
+        return PublishedArrays(self.official, self.dataset)
+
+    @cached_property
+    def _unpublished(self) -> tuple[str, ...]:
+        """Corruptions whose arrays are not byte for byte those that were published under these names."""
+        folder, sets = self.official, set(self.suite.official) & PUBLISHED.keys()
+        if folder is None:
+            return ()
+        return tuple(
+            name
+            for name in self.suite.corruptions
+            if _published_as(folder / f"{name}.npy") not in {f"{known}/{name}.npy" for known in sets}
+        )
+
+    def check_arrays(self) -> None:
+        """`DataError` where a user's arrays are not the test pictures in their order; nothing where there are none."""
+        for name in self.suite.corruptions if self._arrays is not None else ():
+            self._check_array(name)
+
+    def _check_array(self, name: str) -> None:
+        if self._arrays is None:
+            return
+        if name in self._unpublished:
+            self._arrays.check(name)
+        else:
+            self._arrays.check_labels()
 
     @cached_property
     def _archive_shortage(self) -> str:
@@ -251,6 +300,14 @@ class TestDomains:
         return None
 
 
+def _published_as(file: Path) -> str | None:
+    """`published_as`, None for a file that cannot be read: whoever reads it says so."""
+    try:
+        return published_as(file)
+    except OSError:
+        return None
+
+
 def domains_of(
     suite: CorruptionSuite,
     dataset: Dataset,
@@ -261,9 +318,10 @@ def domains_of(
 ) -> TestDomains:
     """The domains of `suite` on `dataset`, with the published pictures and shifted sets found under `root`.
 
-    severities: none for the suite's own.
+    severities: none for the suite's own. Raises `DataError` for arrays that are no test pictures of `dataset` in their
+    order (see `datasets.arrangement`), before anything is trained.
     """
-    return TestDomains(
+    domains = TestDomains(
         suite,
         dataset,
         severities=severities or suite.severities,
@@ -271,3 +329,5 @@ def domains_of(
         official=TestDomains.official_folder(suite, root),
         shifted=None if suite.shift is None else find_shifted(suite.shift, dataset, root),
     )
+    domains.check_arrays()
+    return domains

@@ -48,7 +48,7 @@ __all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "with_companions"]
 Protocol = Literal["own", "fred-literal"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
 # FreD's corruption script trains at .01 for 1,000 epochs whatever the method, and normalises test pictures by .5/.5.
-_LITERAL_NORMALIZATION = {"kind": "mean-std", "mean": [0.5] * 3, "std": [0.5] * 3}
+_LITERAL_LEVEL = 0.5
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,10 @@ class Evaluation:
                 progress.advance()
 
     def _normalization(self, synset: Synset) -> Mapping[str, Any]:
-        return _LITERAL_NORMALIZATION if self.protocol == "fred-literal" else synset.normalization
+        if self.protocol != "fred-literal":
+            return synset.normalization
+        levels = [_LITERAL_LEVEL] * self.dataset.channels
+        return {"kind": "mean-std", "mean": levels, "std": levels}
 
     def _domain_key(self, name: str, normalization: Mapping[str, Any]) -> dict[str, Any]:
         return {**self.domains.key(name), "normalization": dict(normalization)}

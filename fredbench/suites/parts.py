@@ -21,9 +21,9 @@ class Baseline:
 
     network, training, provenance: what it is, how it was trained, and by whom or what it was measured. students: how
     many networks the errors are means of. test, source, suite: fingerprint of the clean test split they were measured
-    on, whether its corrupted pictures were generated or published ones, and what the suite was called as built (empty
-    in files older than the key, for any); they hold for no other pictures. clean, errors: in percent; `errors` has
-    five values a corruption, severities 1 to 5.
+    on, whether its corrupted pictures were generated, published ones or a user's, and what the suite was called as
+    built (empty in files older than the key, for any); they hold for no other pictures. clean, errors: in percent;
+    `errors` has five values a corruption, severities 1 to 5.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Baseline:
     test: str
     clean: float
     students: int = 1
-    source: Literal["generated", "official"] = "generated"
+    source: Literal["generated", "official", "user"] = "generated"
     suite: str = ""
     errors: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
 

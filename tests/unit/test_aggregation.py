@@ -155,10 +155,11 @@ def test_a_baseline_of_other_pictures_gives_no_mce_and_a_note(tmp_path: Path) ->
     (tmp_path / "arrays").mkdir()
     np.save(tmp_path / "arrays" / "brightness.npy", np.tile(dataset.test.images, (5, 1, 1, 1)))
     row, text = said(suite)
-    assert row.source == "official" and row.mce is None and row.corruptions["brightness"].ce is None
-    assert "measured on generated pictures of mine, and these are official pictures of mine" in text
+    assert row.source == "user" and row.mce is None and row.corruptions["brightness"].ce is None
+    assert "measured on generated pictures of mine, and these are user pictures of mine" in text
+    assert "Pictures: the user's arrays in arrays, not the published ones by checksum." in text
     assert row.to_mapping()["no_baseline"] in text and row.to_mapping()["baseline"] is None
-    of_arrays = dataclasses.replace(suite, baseline=dataclasses.replace(measured, source="official"))
+    of_arrays = dataclasses.replace(suite, baseline=dataclasses.replace(measured, source="user"))
     assert said(of_arrays)[0].mce is not None
 
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from fredbench.corruptions import ALL, EXTRAS, NAMES, STOCHASTIC, corrupt, evenly_spaced
 from fredbench.foundation.errors import DataError, UnknownNameError, UsageError
@@ -160,18 +161,39 @@ def real_pictures() -> np.ndarray:
     return np.concatenate(crops)
 
 
-def test_grey_is_widened(pictures):
+@pytest.mark.parametrize("name", ALL)
+def test_grey_pictures_keep_their_one_channel(name, pictures):
+    """Noise as strong as in one channel of three, everything else the luma of what three equal channels become."""
     grey = pictures[:4, :, :, 0]
-    wide = np.repeat(grey[..., None], 3, axis=-1)
-    for images in (grey, grey[..., None]):
-        assert np.array_equal(corrupt(images, "contrast", 2), corrupt(wide, "contrast", 2))
+    wide = corrupt(np.repeat(grey[..., None], 3, axis=-1), name, 3)
+    made = corrupt(grey[..., None], name, 3)
+    assert made.shape == (4, 32, 32, 1) and np.array_equal(corrupt(grey, name, 3), made[..., 0])
+    if "noise" in name:
+        assert np.array_equal(made, wide[..., :1])
+    else:
+        luma = np.stack([np.asarray(Image.fromarray(picture).convert("L")) for picture in wide])
+        assert np.array_equal(made[..., 0], luma)
+
+
+@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("size", [(8, 8), (8, 40), (13, 9), (28, 28)])
+def test_pictures_from_8_pixels_up_have_all_corruptions_under_cifars_constants(name, size):
+    batch = np.random.default_rng(0).integers(0, 256, (4, *size, 3), dtype=np.uint8)
+    for severity in (1, 5):
+        made = corrupt(batch, name, severity)
+        assert made.shape == batch.shape and not np.array_equal(made, batch)
+        assert np.array_equal(made[2:], corrupt(batch[2:], name, severity, indices=[2, 3]))
 
 
 @pytest.mark.parametrize(
     "images,name,severity,options,error",
     [
         (np.zeros((2, 32, 32, 3), np.float32), "fog", 1, {}, UsageError),
-        (np.zeros((2, 31, 32, 3), np.uint8), "fog", 1, {}, UsageError),
+        (np.zeros((2, 7, 32, 3), np.uint8), "fog", 1, {}, UsageError),
+        (np.zeros((2, 31, 32, 3), np.uint8), "fog", 1, {"profile": "imagenet"}, UsageError),
+        (np.zeros((3, 32, 32), np.uint8), "fog", 1, {}, UsageError),
+        (np.zeros((32, 32, 3), np.uint8), "fog", 1, {}, UsageError),
+        (np.zeros((2, 3, 32, 32), np.uint8), "fog", 1, {}, UsageError),
         (np.zeros((32, 32), np.uint8), "fog", 1, {}, UsageError),
         (np.zeros((2, 32, 32, 4), np.uint8), "fog", 1, {}, UsageError),
         (np.zeros((2, 32, 32, 3), np.uint8), "fog", 0, {}, UsageError),

@@ -335,3 +335,68 @@ def test_whole_suite_has_the_archives_shape(tmp_path, real_data):
     for name in NAMES:
         rows, found = read_archive(out, name, 5, 10000)
         assert rows.shape == (10000, 32, 32, 3) and np.array_equal(found, labels)
+
+
+def noted(folder: Path, **asked: object) -> tuple[dict, str]:
+    """The manifest of a set of fog, and what lies in its NOTE.md."""
+    manifest = write_set(PICTURES[:20], LABELS[:20], folder, corruptions=["fog"], workers=1, **asked)
+    note = folder / "NOTE.md"
+    return manifest, note.read_text() if note.is_file() else ""
+
+
+@pytest.mark.parametrize(
+    "asked,words",
+    [
+        ({"severities": (2, 4)}, "severity 2, 4 only"),
+        ({"indices": np.arange(20) * 3, "total": 60}, "20 of 60 pictures"),
+    ],
+)
+def test_a_part_of_a_set_says_that_it_is_none_to_be_cut_at_ten_thousands(tmp_path, capsys, asked, words):
+    manifest, note = noted(tmp_path / "set", **asked)
+    assert manifest["whole"] is False and any(words in line for line in manifest["notes"])
+    assert words in note and "multiples of 20" in note and words in capsys.readouterr().err
+
+
+def test_a_part_that_is_completed_loses_its_note(tmp_path):
+    folder = tmp_path / "set"
+    assert noted(folder, severities=(1,))[1]
+    manifest, note = noted(folder)
+    assert manifest["whole"] is True and manifest["notes"] == [] and note == ""
+
+
+def test_grey_pictures_are_written_with_their_one_channel(tmp_path):
+    grey = PICTURES[:20, ..., :1]
+    for engine, profile in (("fredbench", "cifar"), ("imagecorruptions", "imagenet")):
+        folder = tmp_path / engine
+        write_set(grey, LABELS[:20], folder, corruptions=["contrast"], engine=engine, profile=profile, workers=1)
+        rows = np.load(folder / "contrast.npy")
+        assert rows.shape == (100, 32, 32, 1)
+        wide = tmp_path / f"{engine}-wide"
+        write_set(
+            np.repeat(grey, 3, axis=3), LABELS[:20], wide, corruptions=["contrast"], engine=engine, profile=profile,
+            workers=1,
+        )  # fmt: skip
+        assert np.array_equal(rows, np.load(wide / "contrast.npy")[..., :1])
+
+
+def test_a_set_below_32_pixels_says_whose_constants_it_has(tmp_path):
+    small = PICTURES[:20, :28, :28]
+    manifest = write_set(small, LABELS[:20], tmp_path / "set", corruptions=["fog"], workers=1)
+    assert manifest["whole"] is True and "none published" in manifest["notes"][0]
+    assert "28×28" in (tmp_path / "set" / "NOTE.md").read_text()
+
+
+def test_the_training_split_is_corrupted_on_request_and_says_so(tmp_path):
+    from fredbench.cli.corrupt import command
+    from fredbench.datasets import load_dataset
+
+    asked = ["digits", "--split", "train", "--out", str(tmp_path / "set"), "--corruption", "contrast", "--workers", "1"]
+    done = CliRunner().invoke(command, asked)
+    assert done.exit_code == 0, done.output
+    train = load_dataset("digits").train
+    assert np.array_equal(
+        np.load(tmp_path / "set" / "contrast.npy")[: len(train)], corrupt(train.images, "contrast", 1)
+    )
+    manifest = json.loads((tmp_path / "set" / "manifest.json").read_text())
+    assert manifest["source"]["split"] == "train" and manifest["source"]["fingerprint"] == train.fingerprint
+    assert "train split" in (tmp_path / "set" / "NOTE.md").read_text()

@@ -234,16 +234,17 @@ def test_domains_that_cannot_be_are_refused(given: dict[str, object]) -> None:
         domains(**given)
 
 
-def test_official_arrays_are_read_in_place_of_generating(tmp_path: Path) -> None:
+def test_a_users_arrays_are_read_in_place_of_generating(tmp_path: Path) -> None:
     import numpy as np
 
+    from fredbench.corruptions import corrupt
     from fredbench.foundation.errors import DataError
 
     count = len(cifar_like().test)
-    arrays = np.random.default_rng(0).integers(0, 256, (5 * count, 32, 32, 3), dtype=np.uint8)
+    arrays = np.concatenate([corrupt(cifar_like().test.images, "brightness", level, seed=9) for level in range(1, 6)])
     np.save(tmp_path / "brightness.npy", arrays)
     found = domains(official=tmp_path, limit=5)
-    assert found.source == "official"
+    assert found.source == "user" and "the user's arrays" in found.described and not found.comparable
     indices = found.indices
     first, third = found.pictures("brightness")
     assert (first == arrays[indices]).all() and (third == arrays[2 * count + indices]).all()

@@ -12,6 +12,7 @@ from fredbench.datasets.core import Dataset, Source
 from fredbench.datasets.download import fetch
 from fredbench.datasets.family import Family
 from fredbench.datasets.resize import Geometry, geometry_from
+from fredbench.datasets.walking import expanded
 from fredbench.foundation.errors import DataError, UnknownNameError, UsageError
 from fredbench.foundation.progress import say
 from fredbench.foundation.registry import Registry
@@ -68,7 +69,7 @@ PREFIXES.register(
 def data_root(root: Path | None = None) -> Path:
     """The folder of datasets: `root`, else FREDBENCH_DATA, else the user's cache folder."""
     given = root or os.environ.get("FREDBENCH_DATA")
-    return Path(given) if given else platformdirs.user_cache_path("fredbench") / "data"
+    return expanded(str(given)) if given else platformdirs.user_cache_path("fredbench") / "data"
 
 
 def is_offline(offline: bool = False) -> bool:

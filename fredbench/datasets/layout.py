@@ -24,12 +24,12 @@ _LAID_OUT = "lay them out as PATH/train/<class>/picture.png, or PATH/<class>/pic
 
 
 Written = Callable[[Mapping[str, str], str], str]
-"""How a folder of pictures is written in a command, quoted for a shell: by changes of its options, and a folder in it."""
+"""How a folder is written in a command, quoted for a shell: by changes of its options, and a folder in it."""
 
 
 @dataclass(frozen=True)
 class Layout:
-    """The folders of the two splits; `test` is None where there is none to use, `truth` tells its classes if it is flat.
+    """The folders of the splits; `test` is None where there is none to use, `truth` tells its classes if it is flat.
 
     notes: what a reader of the numbers must know. unused: why the pictures of other folders are not read, by folder.
     asked: whether the user named the folders.
@@ -190,7 +190,7 @@ def _refuse_lookalikes(tree: _Tree, structured: Mapping[str, Node]) -> None:
 
 
 def refuse_splits_inside(classes: Iterable[Node]) -> None:
-    """`DataError` for a class folder that holds nothing but splits, or that is one by its name and its class folders."""
+    """`DataError` for a class folder that holds nothing but splits, or that is one by name and class folders."""
     for node in classes:
         inside = node.holders
         if inside and node.direct == 0 and len(sure(inside)) == len(inside):

@@ -23,8 +23,8 @@ __all__ = ["Entry", "Listing", "list_tree", "read_class_list"]
 
 # Files that lie beside pictures in published sets, and are none: they are skipped without a note.
 _COMPANIONS = {
-    "", ".csv", ".db", ".doc", ".gz", ".html", ".ini", ".json", ".log", ".mat", ".md", ".npy", ".pdf", ".py", ".sh", ".tar",
-    ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip",
+    "", ".csv", ".db", ".doc", ".gz", ".html", ".ini", ".json", ".log", ".mat", ".md", ".npy", ".pdf", ".py", ".sh",
+    ".tar", ".tsv", ".txt", ".xml", ".yaml", ".yml", ".zip",
 }  # fmt: skip
 
 
@@ -167,7 +167,9 @@ class _Assignment:
     def _class_folders(self, node: Node) -> dict[str, Node]:
         """The class folders of a split by their name; the other split is none of them."""
         return {
-            name: folder for name, folder in sorted(node.folders.items()) if folder not in (self.layout.train, self.layout.test)
+            name: folder
+            for name, folder in sorted(node.folders.items())
+            if folder not in (self.layout.train, self.layout.test)
         }
 
     def _training(self) -> tuple[str, ...]:
@@ -237,11 +239,11 @@ class _Assignment:
         }
         if not any(split == "test" for split, _ in self.given.values()):
             raise DataError(
-                f"{printable(truth.file)} tells the class of none of the {len(files)} pictures in {printable(node.path)}",
+                f"{printable(truth.file)} tells no class of the {len(files)} pictures in {printable(node.path)}",
                 hint="bring the file and the pictures of one publication, or move the folder away",
             )
         untold = sum(name is None for name in told.values())
-        absent = len({name for name in truth.classes} - {file.path.stem for file in files})
+        absent = len(set(truth.classes) - {file.path.stem for file in files})
         if untold:
             self.notes.append(f"{untold:,} pictures in {node.path.name}/ are not in {truth.file.name} and not read")
         if absent:
@@ -252,7 +254,9 @@ class _Assignment:
         entries = tuple(self._entry(file) for file in self.root.below())
         if class_list:
             every = len(self._class_folders(self.layout.train))
-            self.notes.append(f"{len(self.classes)} of {every} classes, in the order of {printable(Path(class_list).name)}")
+            self.notes.append(
+                f"{len(self.classes)} of {every} classes, in the order of {printable(Path(class_list).name)}"
+            )
         folders = {"train": "/".join(self.layout.train.parts) or "."}
         if self.layout.test is not None:
             folders["test"] = "/".join(self.layout.test.parts) or "."

@@ -23,8 +23,8 @@ _TEST = {
     **dict.fromkeys(("dev", "devel", "development", "devset"), 3),
 }
 _EMPTY = {
-    "set", "sets", "split", "data", "dataset", "images", "image", "imgs", "img", "pictures", "pics", "folder", "folders",
-    "samples", "part", "subset", "fold",
+    "set", "sets", "split", "data", "dataset", "images", "image", "imgs", "img", "pictures", "pics", "folder",
+    "folders", "samples", "part", "subset", "fold",
 }  # fmt: skip
 
 

@@ -47,7 +47,9 @@ def _text(file: Path, wanted: str) -> str:
 
 
 def _annotations(file: Path) -> Truth:
-    rows = (line.split("\t") for line in _text(file, "a picture and its WordNet id a line").splitlines() if line.strip())
+    rows = (
+        line.split("\t") for line in _text(file, "a picture and its WordNet id a line").splitlines() if line.strip()
+    )
     classes = {}
     for row in rows:
         if len(row) < 2:

@@ -150,7 +150,9 @@ def walk(folder: Path) -> Node:
             with os.scandir(node.path) as listed:
                 entries = sorted(listed, key=lambda entry: entry.name)
         except OSError as error:
-            why: tuple[Fate, str] = ("skipped", hidden) if hidden else ("refused", f"cannot be listed: {error.strerror}")
+            why: tuple[Fate, str] = (
+                ("skipped", hidden) if hidden else ("refused", f"cannot be listed: {error.strerror}")
+            )
             owner.files.append(File(node.parts, node.path, *why))
             continue
         for entry in entries:

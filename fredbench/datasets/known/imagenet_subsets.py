@@ -73,7 +73,7 @@ def class_listing(folder: Path, wnids: Sequence[str]) -> _Listing:
         if not inside:
             raise DataError(
                 f"{folder} has no pictures of class {wnid}",
-                hint=f"bring all {len(wnids)} classes of the set: {', '.join(wnids[:10])}{' ...' if len(wnids) > 10 else ''}",
+                hint=f"bring all {len(wnids)} classes: {', '.join(wnids[:10])}{' ...' if len(wnids) > 10 else ''}",
             )
         files += inside
         labels += [label] * len(inside)
@@ -96,7 +96,7 @@ def tree_split(base: Path, wnids: Sequence[str]) -> tuple[_Listing | None, list[
     Class folders in a folder that is a test split by its name (`split_names`), or pictures lying flat in one with a
     file that tells their classes (`truth`); without such a file they are named as unusable.
     """
-    notes = []
+    notes: list[str] = []
     for folder in split_folders(base)[1]:
         if any((folder / wnid).is_dir() for wnid in wnids):
             return class_listing(folder, wnids), notes
@@ -111,7 +111,9 @@ def tree_split(base: Path, wnids: Sequence[str]) -> tuple[_Listing | None, list[
         else:
             fault = "no file tells their classes" if truth is None else f"{truth.file} does not tell: {truth.fault}"
         if flat:
-            notes.append(f"{len(flat):,} pictures in {folder.name}/ lie without class folders and are not used: {fault}")
+            notes.append(
+                f"{len(flat):,} pictures in {folder.name}/ lie without class folders and are not used: {fault}"
+            )
     return None, notes
 
 

@@ -32,7 +32,8 @@ class Layout:
     """The folders of the splits; `test` is None where there is none to use, `truth` tells its classes if it is flat.
 
     notes: what a reader of the numbers must know. unused: why the pictures of other folders are not read, by folder.
-    asked: whether the user named the folders.
+    asked: whether the user named the folders. typed: else the name to type so that they are, where the training
+    split is not plainly `train/`.
     """
 
     train: Node
@@ -41,6 +42,7 @@ class Layout:
     notes: tuple[str, ...] = ()
     unused: Mapping[str, str] = field(default_factory=dict)
     asked: bool = False
+    typed: str = ""
 
 
 @dataclass(frozen=True)
@@ -248,7 +250,9 @@ def _beside(tree: _Tree, structured: Mapping[str, Node], train: SplitName) -> La
     ]
     test, truth = usable[0] if usable else (None, None)
     found = None if test is None else _inner(holders[test.name])
-    return Layout(node, found, truth, (*_said(tree, node, found, truth), *notes), unused)
+    folders = ["/".join(each.parts) for each in (node, found) if each is not None]
+    typed = "" if node.parts == ("train",) else tree.typed(*folders)
+    return Layout(node, found, truth, (*_said(tree, node, found, truth), *notes), unused, typed=typed)
 
 
 def _refuse_unknown_test(tree: _Tree, train: SplitName, classes: set[str], others: Sequence[str]) -> None:

@@ -19,7 +19,7 @@ from fredbench.datasets.walking import Fate, File, Node, endings, printable, ref
 from fredbench.foundation.errors import DataError, UsageError
 from fredbench.foundation.files import canonical_json
 
-__all__ = ["Entry", "Listing", "list_tree", "read_class_list"]
+__all__ = ["Entry", "Listing", "list_tree", "read_class_list", "refuse_options", "refuse_unnamed_splits"]
 
 # Files that lie beside pictures in published sets, and are none: they are skipped without a note.
 _COMPANIONS = {
@@ -46,7 +46,8 @@ class Listing:
     """Every file of the tree at `base`, in the order of their names, and the classes in label order.
 
     folders: by split, the folder that it is read from, relative to `base` (`.` for `base` itself); no `test` where
-    test pictures are held out. notes: what a reader of numbers must know.
+    test pictures are held out. notes: what a reader of numbers must know. typed: the name to type so that the splits
+    are named, where they were told by names other than `train/`.
     """
 
     base: Path
@@ -54,6 +55,7 @@ class Listing:
     entries: tuple[Entry, ...]
     folders: Mapping[str, str]
     notes: tuple[str, ...] = ()
+    typed: str = ""
 
     def pictures(self, split: str) -> tuple[list[Path], list[int]]:
         """Files and labels of a split, in class order, by path inside a class."""
@@ -261,7 +263,7 @@ class _Assignment:
         if self.layout.test is not None:
             folders["test"] = "/".join(self.layout.test.parts) or "."
         notes = (*self.notes, *_surprises(entries), *_twice(entries))
-        return Listing(self.root.path, self.classes, entries, folders, notes)
+        return Listing(self.root.path, self.classes, entries, folders, notes, self.layout.typed)
 
     def _entry(self, file: File) -> Entry:
         if file.parts in self.given:
@@ -314,6 +316,16 @@ def _twice(entries: Sequence[Entry]) -> Iterator[str]:
     if clashes:
         one, two = clashes[0]
         yield f"{len(clashes):,} pictures are read twice, in two classes or splits ({one.name} is {two.name})"
+
+
+def refuse_unnamed_splits(listing: Listing, *, of: str) -> None:
+    """`UsageError` where a run would stand on splits that names of folders told: it keeps the dataset's name for good."""
+    if listing.typed:
+        splits = ", ".join(f"{split} from {printable(folder)}/" for split, folder in listing.folders.items())
+        raise UsageError(
+            f"the splits of {printable(of)} are told by names of folders ({splits}); a run wants them named",
+            hint=f"if they are right, write {listing.typed}",
+        )
 
 
 def refuse_options(options: Mapping[str, str], name: str) -> None:

@@ -95,7 +95,8 @@ def _skipped(root: Node) -> str:
     """Why the files below were skipped, in brackets, commonest first."""
     reasons: dict[str, int] = {}
     for file in root.below():
-        reasons[file.why] = reasons.get(file.why, 0) + 1
+        why = file.why or "not in a class folder"
+        reasons[why] = reasons.get(why, 0) + 1
     told = sorted(reasons.items(), key=lambda item: (-item[1], item[0]))[:3]
     return f" ({'; '.join(f'{count:,} skipped: {why}' for why, count in told)})" if told else ""
 

@@ -273,8 +273,28 @@ NAMES = st.sampled_from(["cat", "dog", "Vögel", "two words", "train", "Test", "
                          "images", "a=b&c", ".hidden", "trn2", "__MACOSX", "lernen"])  # fmt: skip
 FILES = st.sampled_from(["0.png", "1.JPG", "2.gif", "3.webp", "4.tif", "5", "6.txt", "7.heic", ".8.png", "9.jfif", "ä ö.png",
                          "wide.png", "empty.png", "cut.png", "text.png", "line\nfeed.png"])  # fmt: skip
+SOUND = st.sampled_from(["0.png", "1.JPG", "3.webp", "5", "9.jfif", "6.txt", ".8.png"])
 KINDS = st.sampled_from(["file", "file", "file", "file", "link", "folder link", "lost", "loop"])
 PATHS = st.lists(NAMES, min_size=0, max_size=4)
+SKELETONS = st.sampled_from([("",), ("train", "test"), ("Train", "val"), ("train",), ("seg_train/seg_train", "seg_test"),
+                             ("trn2", "Test", "val")])  # fmt: skip
+
+
+@st.composite
+def trees(draw: st.DrawFn) -> list[tuple[list[str], str, str]]:
+    """What to plant: splits with class folders of sound pictures, then things that go anywhere; or those alone."""
+    things: list[tuple[list[str], str, str]] = []
+    folders = draw(SKELETONS) if draw(st.integers(0, 4)) else ()
+    classes = draw(st.lists(NAMES, min_size=2, max_size=4, unique=True))
+    for folder in folders:
+        for name in classes:
+            parts = [*filter(None, folder.split("/")), name]
+            things += [(parts, "0.png", "file"), (parts, "1.JPG", "file")]
+            things += [(parts, file, "file") for file in draw(st.lists(SOUND, max_size=2))]
+            if draw(st.booleans()):
+                things.append(([*parts, draw(NAMES)], draw(SOUND), draw(st.sampled_from(["file", "folder link"]))))
+    wild = st.lists(st.tuples(PATHS, FILES, KINDS), min_size=0 if folders else 1, max_size=3 if folders else 14)
+    return things + (draw(wild) if draw(st.booleans()) or not folders else [])
 
 
 def content(name: str) -> bytes:
@@ -340,7 +360,7 @@ def counted(base: Path, above: tuple[str, ...] = ()) -> int:
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(things=st.lists(st.tuples(PATHS, FILES, KINDS), min_size=1, max_size=14))
+@given(things=trees())
 def test_no_tree_is_misread(tmp_path_factory: pytest.TempPathFactory, things: list[tuple[list[str], str, str]]) -> None:
     base = tmp_path_factory.mktemp("tree") / "set"
     present = plant(base, things)

@@ -8,6 +8,8 @@ import click
 
 from fredbench.cli.options import data_options, examples, format_option
 from fredbench.datasets import fetch_dataset, load_dataset
+from fredbench.datasets.catalogue import absent
+from fredbench.datasets.listing import Listing
 from fredbench.foundation.errors import CheckFailedError
 from fredbench.foundation.progress import say
 
@@ -44,12 +46,20 @@ def fetch_command(dataset: str, data: Path | None, offline: bool) -> None:
 def verify_command(dataset: str, form: str, data: Path | None, offline: bool) -> None:
     """Check DATASET as it lies: checksums, counts, fingerprints. Exit code 1 when anything does not hold.
 
-    Nothing is fetched. A fingerprint is the SHA-256 of a split's shape, pixels and labels, whatever the form.
+    Nothing is fetched; of a set that no command can fetch and that is not there, it says so and what to bring. Of a
+    folder of pictures it lists classes, splits, forms and modes, and what is skipped or refused and why. A
+    fingerprint is the SHA-256 of a split's shape, pixels and labels, whatever the form.
     """
     from fredbench.datasets.verification import verify_dataset
     from fredbench.report.table import simple_table
 
+    if (told := absent(dataset, root=data)) is not None:
+        click.echo(simple_table(_HEAD, [(told.name, "", "", "", 0, None, "", "", "not there")], form))
+        say(f"note: {told.what}; {told.provide}")
+        return
     pictures = load_dataset(dataset, root=data, offline=True)
+    if pictures.source.listing is not None:
+        _tell_listing(pictures.source.listing)
     reports = verify_dataset(pictures)
     lines = [
         (
@@ -74,6 +84,14 @@ def verify_command(dataset: str, form: str, data: Path | None, offline: bool) ->
             f"{pictures.name} does not hold what it should: {'; '.join(bad)}",
             hint="restore the files named from their source, or fetch the dataset again",
         )
+
+
+def _tell_listing(listing: Listing) -> None:
+    """What lies in a folder of pictures, before anything of it is decoded or refused."""
+    from fredbench.datasets.census import census, told
+
+    for line in told(listing, census(listing)):
+        say(line)
 
 
 @command.command(

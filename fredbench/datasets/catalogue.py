@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import platformdirs
@@ -12,13 +13,17 @@ from fredbench.datasets.core import Dataset, Source
 from fredbench.datasets.download import fetch
 from fredbench.datasets.family import Family
 from fredbench.datasets.resize import Geometry, geometry_from
+from fredbench.datasets.walking import expanded
 from fredbench.foundation.errors import DataError, UnknownNameError, UsageError
 from fredbench.foundation.progress import say
 from fredbench.foundation.registry import Registry
 
 __all__ = [
+    "ALIASES",
     "DATASETS",
     "PREFIXES",
+    "Absent",
+    "absent",
     "data_root",
     "fetch_dataset",
     "find_source",
@@ -51,6 +56,11 @@ for _name, _what in {
         f"{_HERE}.imagenet_subsets:{_name.upper()}",
         summary=f"ImageNet subset, {_what}: 10 classes, 128x128",
     )
+DATASETS.register(
+    "tiny-imagenet",
+    f"{_HERE}.tiny_imagenet:TINY_IMAGENET",
+    summary="Tiny ImageNet: 200 classes, 64x64, 100,000/10,000",
+)
 DATASETS.register("mnist", f"{_HERE}.mnist:MNIST", summary="MNIST digits: 10 classes, 28x28 grey, 60,000/10,000")
 DATASETS.register(
     "fashion-mnist",
@@ -65,10 +75,19 @@ PREFIXES.register(
 )
 
 
+# Other names under which people know a set; the first is the one that runs and tables carry.
+ALIASES = {
+    "tinyimagenet": "tiny-imagenet",
+    "tiny-imagenet-200": "tiny-imagenet",
+    "tiny_imagenet": "tiny-imagenet",
+    "fashionmnist": "fashion-mnist",
+}
+
+
 def data_root(root: Path | None = None) -> Path:
     """The folder of datasets: `root`, else FREDBENCH_DATA, else the user's cache folder."""
     given = root or os.environ.get("FREDBENCH_DATA")
-    return Path(given) if given else platformdirs.user_cache_path("fredbench") / "data"
+    return expanded(str(given)) if given else platformdirs.user_cache_path("fredbench") / "data"
 
 
 def is_offline(offline: bool = False) -> bool:
@@ -110,6 +129,25 @@ def _missing(family: Family, root: Path) -> DataError:
     return DataError(message, hint=f"{mend}; or name another folder with --data (FREDBENCH_DATA)")
 
 
+@dataclass(frozen=True)
+class Absent:
+    """A known set that is not there and that nothing can fetch: what was looked for, and what a user must bring."""
+
+    name: str
+    what: str
+    provide: str
+
+
+def absent(name: str, *, root: Path | None = None) -> Absent | None:
+    """Of the known set `name`, that nothing of it lies below `root` and no command can bring it; else None."""
+    base = split_name(name)[0]
+    family = known_family(ALIASES.get(base, base))
+    if family is None or family.remote or find_source(family, data_root(root), family.geometry) is not None:
+        return None
+    error = _missing(family, data_root(root))
+    return Absent(family.name, error.message, error.hint)
+
+
 def fetch_dataset(name: str, *, root: Path | None = None, offline: bool = False) -> list[Path]:
     """Bring the published files of the known set `name` below `root`; where its files lie.
 
@@ -118,6 +156,7 @@ def fetch_dataset(name: str, *, root: Path | None = None, offline: bool = False)
     """
     if name.partition(":")[0] in PREFIXES:
         raise UsageError(f"{name!r} is a folder of yours, there is nothing to fetch", hint="name a known set")
+    name = ALIASES.get(name, name)
     family, where = DATASETS.get(name), data_root(root)
     source = find_source(family, where, family.geometry)
     if source is not None and not source.partial:
@@ -138,6 +177,9 @@ def load_dataset(name: str, *, root: Path | None = None, offline: bool = False) 
     contradicts itself.
     """
     base, options = split_name(name)
+    if base in ALIASES:
+        name = name.replace(base, ALIASES[base], 1)
+        base = ALIASES[base]
     prefix, colon, rest = base.partition(":")
     if colon:
         if prefix not in PREFIXES:

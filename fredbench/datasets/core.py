@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float64, Int64, UInt8
 
+from fredbench.datasets.listing import Listing
 from fredbench.datasets.resize import Geometry
 from fredbench.foundation.arrays import as_labels, as_pictures, distinct_names, labels_by_name
 from fredbench.foundation.errors import DataError, UsageError
@@ -86,15 +87,17 @@ def share_of(count: int, fraction: float) -> int:
     return int(count * fraction + 0.5)
 
 
-def _last_of_each_class(labels: Int64[np.ndarray, " n"], fraction: float) -> Bool[np.ndarray, " n"]:
+def _last_of_each_class(
+    labels: Int64[np.ndarray, " n"], fraction: float, classes: Sequence[str] = ()
+) -> Bool[np.ndarray, " n"]:
     """Mask of the last `fraction` of each class in file order; every class keeps one picture on each side."""
     last = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
             raise DataError(
-                f"class {label} has one picture, too few to hold any out",
-                hint="bring two pictures a class or more",
+                f"class {classes[label] if classes else label} has one picture, too few to hold any out",
+                hint="bring two pictures a class or more, or a test split of its own",
             )
         count = min(max(share_of(len(members), fraction), 1), len(members) - 1)
         last[members[-count:]] = True
@@ -113,8 +116,12 @@ def carve_validation(split: Split, fraction: float = 0.1) -> tuple[Split, Split]
     return split.take(np.flatnonzero(~last)), split.take(np.flatnonzero(last))
 
 
-def hold_out(labels: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"], str]:
+def hold_out(
+    labels: Int64[np.ndarray, " n"], classes: Sequence[str] = ()
+) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"], str]:
     """Positions kept for training, positions held out for testing, and the sentence that says so.
+
+    `classes` names the labels in the error for a class of a single picture.
 
     The last 25 % in file order; where that would take a class away from either side (files sorted by class),
     the last 25 % of each class in file order.
@@ -126,7 +133,7 @@ def hold_out(labels: Int64[np.ndarray, " n"]) -> tuple[Int64[np.ndarray, " a"], 
         order = np.arange(total)
         note = f"no test split here: the last 25 % in file order ({count} of {total}) are held out for testing"
         return order[:cut], order[cut:], note
-    last = _last_of_each_class(labels, HELD_OUT_SHARE)
+    last = _last_of_each_class(labels, HELD_OUT_SHARE, classes)
     note = (
         "no test split here: the last 25 % of each class in file order "
         f"({int(last.sum())} of {total}) are held out for testing"
@@ -179,7 +186,8 @@ class Source:
 
     `partial` says by split what is missing against the published set; `stored_size` is (height, width) of the
     pictures as stored, None where they vary; `files` are those whose checksums are known. `stored_test` reads
-    the test pictures anew, where the form holds them at another size than the dataset.
+    the test pictures anew, where the form holds them at another size than the dataset. `listing` is every file of
+    a tree of pictures with its fate.
     """
 
     form: str
@@ -190,6 +198,7 @@ class Source:
     stored_size: tuple[int, int] | None = None
     files: tuple[FileRecord, ...] = ()
     stored_test: StoredTest | None = None
+    listing: Listing | None = None
 
 
 @dataclass(frozen=True, eq=False)

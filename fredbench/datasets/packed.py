@@ -24,6 +24,7 @@ from fredbench.datasets.decoding import decode_all, in_threads, picture_sizes, r
 from fredbench.datasets.family import Family
 from fredbench.datasets.manifest import MANIFEST, Manifest, SplitRecord, read_manifest
 from fredbench.datasets.resize import Geometry, geometry_from
+from fredbench.datasets.walking import expanded
 from fredbench.foundation.errors import DataError, UsageError
 from fredbench.foundation.files import sha256_of
 from fredbench.foundation.progress import Progress
@@ -269,7 +270,7 @@ def _geometry_notes(manifest: Manifest, geometry: Geometry | None) -> tuple[str,
 
 def open_packed(path: str, options: Mapping[str, str], families: Callable[[str], Family | None]) -> Dataset:
     """`packed:PATH`: under a known name the known set, with its class order; else a set of its own."""
-    manifest = read_manifest(Path(path))
+    manifest = read_manifest(expanded(path))
     name = f"packed:{path}" + ("?" + "&".join(f"{k}={v}" for k, v in options.items()) if options else "")
     family = families(manifest.name)
     geometry = geometry_from(options, family.geometry if family else None, where=name)

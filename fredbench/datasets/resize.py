@@ -124,7 +124,7 @@ def geometry_from(options: Mapping[str, str], default: Geometry | None, *, where
         else:
             raise UsageError(
                 f"{where} does not understand {key}={value}",
-                hint="options: size=N (pixels), geometry=squash|crop, antialias=yes|no",
+                hint="options: size=N (pixels), geometry=squash|crop, antialias=yes|no (docs/datasets.md has more)",
             )
     if not changes:
         return default

@@ -9,6 +9,7 @@ from typing import Any
 
 from fredbench import networks
 from fredbench.datasets import Dataset
+from fredbench.datasets.listing import refuse_unnamed_splits
 from fredbench.foundation.config import parse_value, replace_known, to_mapping
 from fredbench.foundation.errors import BudgetError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.objectives import OBJECTIVES, coresets
@@ -76,6 +77,8 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
     """The spec; and by section the recipe's settings and the values that the spec was made of."""
     if request.preset not in PRESETS:
         raise UnknownNameError("preset", request.preset, PRESETS)
+    if dataset.source.listing is not None:
+        refuse_unnamed_splits(dataset.source.listing, of=dataset.name)
     preset = PRESETS[request.preset]
     given = _split_overrides(request.overrides)
     budget = _budget(request, dataset)

@@ -51,8 +51,7 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
         if fresh:
             folder.clear()
         folder.write_spec(spec)
-        data = {dataset.name: dataset.fingerprint}
-        write_json(folder.environment_file, {**environment(spec.device, spec.threads), "data": data})
+        write_json(folder.environment_file, {**environment(spec.device, spec.threads), **_read_from(dataset)})
         spent = _resume(distillation, folder)
         with _log(folder, distillation.iteration) as log:
             _iterate(distillation, folder, log, began - spent, every)
@@ -60,6 +59,13 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
         folder.write_result(_result(distillation, folder, time.monotonic() - began + spent))
         folder.checkpoint_file.unlink(missing_ok=True)
     return True
+
+
+def _read_from(dataset: Dataset) -> dict[str, Any]:
+    """What was read: the data's fingerprint, and of a tree of pictures the digest of the list of all its files."""
+    listing = dataset.source.listing
+    read: dict[str, Any] = {"data": {dataset.name: dataset.fingerprint}}
+    return read if listing is None else {**read, "listing": listing.digest}
 
 
 def _resume(distillation: Distillation, folder: RunFolder) -> float:

@@ -48,7 +48,7 @@ def test_shipped_suites_are_whole(name: str) -> None:
 
 
 def test_the_suites_of_the_issue_are_there() -> None:
-    assert {"digitsc", "cifar10c", "cifar100c", "svhnc", "cifar101", *SUBSETS} == set(suite_names())
+    assert {"digitsc", "cifar10c", "cifar100c", "svhnc", "cifar101", "tinyimagenetc", *SUBSETS} == set(suite_names())
     # Only a set that has been published carries its name.
     published = {name: suite_named(name).published for name in suite_names()}
     assert {name for name, found in published.items() if found} == {"cifar10c", "cifar100c", *SUBSETS}

@@ -100,12 +100,12 @@ def _parse_batch(data: bytes, where: str, key: str, mend: str) -> Split:
         labels = np.asarray(batch[key], dtype=np.int64)
     except (TypeError, ValueError, OverflowError) as error:
         raise DataError(f"{where} has {key} that are not whole numbers: {error}", hint=mend) from error
-    if (
-        not isinstance(rows, np.ndarray)
-        or rows.dtype != np.uint8
-        or rows.shape != (len(labels), 3 * _SIDE * _SIDE)
-        or labels.ndim != 1
-    ):
+    if labels.ndim != 1:
+        raise DataError(
+            f"{where} has labels of shape {labels.shape}, not ({len(labels)},)",
+            hint=f"store {key} as one number a picture (labels.reshape(-1)), or {mend}",
+        )
+    if not isinstance(rows, np.ndarray) or rows.dtype != np.uint8 or rows.shape != (len(labels), 3 * _SIDE * _SIDE):
         shape = rows.shape if isinstance(rows, np.ndarray) else type(rows).__name__
         raise DataError(f"{where} has data {shape} for {len(labels)} labels, not (n, 3072) bytes", hint=mend)
     return Split(np.ascontiguousarray(rows.reshape(-1, 3, _SIDE, _SIDE).transpose(0, 2, 3, 1)), labels)

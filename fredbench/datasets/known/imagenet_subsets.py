@@ -4,13 +4,12 @@ Classes and their label order are those of MTT's and FreD's code (WordNet ids be
 pictures are all ILSVRC-2012 training pictures of the ten classes, test pictures the 500 of its validation
 split. Published code forces both sides to 128, squashing the picture, so that is the default;
 `?geometry=crop` keeps proportions. ImageNet cannot be fetched: bring a tree by WordNet id,
-`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, Kaggle's `ILSVRC/Data/CLS-LOC` with `LOC_val_solution.csv`,
-fastai's `imagenette2`/`imagewoof2`, or a packed folder.
+`train/<wnid>/*.JPEG` and `val/<wnid>/*.JPEG`, a flat `val/` with Kaggle's `LOC_val_solution.csv` or the development
+kit (`truth`), fastai's `imagenette2`/`imagewoof2`, or a packed folder.
 """
 
 from __future__ import annotations
 
-import csv
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import cache, partial
@@ -21,9 +20,12 @@ from jaxtyping import Int64
 
 from fredbench.datasets.core import Source, Split, StoredTest, hold_out
 from fredbench.datasets.family import Family
-from fredbench.datasets.image_folder import TEST_FOLDERS, pictures_below, read_pictures, stored_sizes
+from fredbench.datasets.image_folder import read_pictures, stored_sizes
 from fredbench.datasets.packed import find_packed
 from fredbench.datasets.resize import Geometry
+from fredbench.datasets.split_names import split_folders
+from fredbench.datasets.truth import Truth, flat_truth
+from fredbench.datasets.walking import pictures_below
 from fredbench.foundation.errors import DataError
 
 __all__ = [
@@ -35,6 +37,8 @@ __all__ = [
     "IMAGEYELLOW",
     "class_listing",
     "find_tree",
+    "training_folder",
+    "tree_split",
     "validation_shortfall",
 ]
 
@@ -69,48 +73,53 @@ def class_listing(folder: Path, wnids: Sequence[str]) -> _Listing:
         if not inside:
             raise DataError(
                 f"{folder} has no pictures of class {wnid}",
-                hint=f"bring all ten classes of the subset: {', '.join(wnids)}",
+                hint=f"bring all {len(wnids)} classes: {', '.join(wnids[:10])}{' ...' if len(wnids) > 10 else ''}",
             )
         files += inside
         labels += [label] * len(inside)
     return files, labels
 
 
-def _solution_file(base: Path) -> Path | None:
-    """Kaggle's list of validation labels, in the folder of the tree or one of the four above it."""
-    places = [base, *base.parents[:4]]
-    return next((p / "LOC_val_solution.csv" for p in places if (p / "LOC_val_solution.csv").is_file()), None)
-
-
-def _flat_validation(folder: Path, solution: Path, wnids: Sequence[str]) -> _Listing:
-    """Validation pictures in one folder, put in classes by Kaggle's list (`ImageId,PredictionString`)."""
+def _told_listing(folder: Path, truth: Truth, wnids: Sequence[str]) -> _Listing:
+    """Pictures lying flat in `folder`, put in classes by what is told of them, by name inside a class."""
     by_class: dict[str, list[Path]] = {wnid: [] for wnid in wnids}
-    try:
-        with open(solution, newline="", encoding="ascii") as text:
-            for row in csv.DictReader(text):
-                wnid = (row["PredictionString"] or "").partition(" ")[0]
-                if wnid in by_class:
-                    by_class[wnid].append(folder / f"{row['ImageId']}.JPEG")
-    except (OSError, KeyError, ValueError, csv.Error) as error:
-        raise DataError(
-            f"cannot read {solution}: {error!r}",
-            hint="bring Kaggle's file, whose header is ImageId,PredictionString",
-        ) from error
-    files = [path for wnid in wnids for path in sorted(by_class[wnid])]
+    for path in pictures_below(folder):
+        if (wnid := truth.classes.get(path.stem, "")) in by_class:
+            by_class[wnid].append(path)
+    files = [path for wnid in wnids for path in by_class[wnid]]
     return files, [label for label, wnid in enumerate(wnids) for _ in by_class[wnid]]
 
 
-def _test_listing(base: Path, wnids: Sequence[str]) -> _Listing | None:
-    """The test pictures of a tree: class folders in `test`, `val` or `validation`, or Kaggle's flat `val`."""
-    for name in TEST_FOLDERS:
-        if any((base / name / wnid).is_dir() for wnid in wnids):
-            return class_listing(base / name, wnids)
-    solution = _solution_file(base)
-    if (base / "val").is_dir() and solution is not None:
-        files, labels = _flat_validation(base / "val", solution, wnids)
-        if len(set(labels)) == len(wnids):
-            return files, labels
-    return None
+def tree_split(base: Path, wnids: Sequence[str]) -> tuple[_Listing | None, list[str]]:
+    """The test pictures of a tree, and what is to be said of its test folders.
+
+    Class folders in a folder that is a test split by its name (`split_names`), or pictures lying flat in one with a
+    file that tells their classes (`truth`); without such a file they are named as unusable.
+    """
+    notes: list[str] = []
+    for folder in split_folders(base)[1]:
+        if any((folder / wnid).is_dir() for wnid in wnids):
+            return class_listing(folder, wnids), notes
+        flat = pictures_below(folder)
+        truth = flat_truth(base, folder) if flat else None
+        if truth is not None and not truth.fault:
+            files, labels = _told_listing(folder, truth, wnids)
+            if len(set(labels)) == len(wnids):
+                return (files, labels), notes
+            absent = [wnid for label, wnid in enumerate(wnids) if label not in set(labels)]
+            fault = f"{truth.file} tells none to be of {', '.join(absent[:5])}"
+        else:
+            fault = "no file tells their classes" if truth is None else f"{truth.file} does not tell: {truth.fault}"
+        if flat:
+            notes.append(
+                f"{len(flat):,} pictures in {folder.name}/ lie without class folders and are not used: {fault}"
+            )
+    return None, notes
+
+
+def training_folder(base: Path, wnids: Sequence[str]) -> Path | None:
+    """The folder of `base` that is a training split by its name and holds some of the classes."""
+    return next((f for f in split_folders(base)[0] if any((f / wnid).is_dir() for wnid in wnids)), None)
 
 
 def validation_shortfall(names: Sequence[str] | None, labels: Int64[np.ndarray, " n"], classes: int) -> str:
@@ -163,11 +172,13 @@ def _stored(family: Family, test: _Listing) -> StoredTest:
 
 def find_tree(family: Family, root: Path, geometry: Geometry | None) -> Source | None:
     """A tree by WordNet id below `root`, in ILSVRC's, Kaggle's or fastai's layout."""
-    base = next((b for b in _bases(family, root) if any((b / "train" / w).is_dir() for w in family.wnids)), None)
-    if base is None:
+    found = next(((b, f) for b in _bases(family, root) if (f := training_folder(b, family.wnids))), None)
+    if found is None:
         return None
-    train, test = class_listing(base / "train", family.wnids), _test_listing(base, family.wnids)
+    base, folder = found
+    train, (test, told) = class_listing(folder, family.wnids), tree_split(base, family.wnids)
     missing, notes = _tree_notes(train, test, len(family.wnids))
+    notes += told
     if geometry is not None:
         notes.insert(0, f"pictures stored at varying sizes, {geometry.describe()}")
     if test is not None:
@@ -176,7 +187,7 @@ def find_tree(family: Family, root: Path, geometry: Geometry | None) -> Source |
             "test": partial(read_pictures, *test, geometry, f"{family.name} test"),
         }
         return Source("ImageNet tree", base, readers, missing, tuple(notes), stored_test=_stored(family, test))
-    kept, held, note = hold_out(np.asarray(train[1], dtype=np.int64))
+    kept, held, note = hold_out(np.asarray(train[1], dtype=np.int64), family.wnids)
     test = [train[0][row] for row in held], [train[1][row] for row in held]
 
     @cache

@@ -20,7 +20,18 @@ from fredbench.foundation.errors import DataError
 
 __all__ = ["SVHN", "find_matlab"]
 
+_HDF = b"\x89HDF\r\n\x1a\n"
 _MEND = "fetch it again: `fredbench data fetch svhn`"
+
+
+def _is_hdf(path: Path) -> bool:
+    """Whether a file is of MATLAB 7.3's form, by its head: HDF5 behind 512 bytes of text, or from the start."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(520)
+    except OSError:
+        return False
+    return head.startswith((b"MATLAB 7.3", _HDF)) or head[512:].startswith(_HDF)
 
 
 def _read(path: Path) -> Split:
@@ -28,6 +39,11 @@ def _read(path: Path) -> Split:
     from scipy.io import loadmat
     from scipy.io.matlab import MatReadError
 
+    if _is_hdf(path):
+        raise DataError(
+            f"{path} is a MATLAB 7.3 file (HDF5), and the published ones are MATLAB 5",
+            hint="save it in the older form: in MATLAB save(file, 'X', 'y', '-v7'), in Python scipy.io.savemat",
+        )
     try:
         values = loadmat(path, variable_names=["X", "y"])
     except (
@@ -49,8 +65,14 @@ def _read(path: Path) -> Split:
         raise DataError(f"{path} lacks X or y: it is cut off or another file", hint=_MEND)
     if pixels.dtype != np.uint8 or pixels.ndim != 4 or pixels.shape[:3] != (32, 32, 3):
         raise DataError(f"{path} has X of {pixels.dtype} {pixels.shape}, not uint8 (32, 32, 3, n)", hint=_MEND)
-    if labels.size != pixels.shape[3] or not np.isin(labels, np.arange(11)).all():
+    if labels.size != pixels.shape[3]:
         raise DataError(f"{path} has y of shape {labels.shape} for {pixels.shape[3]} pictures", hint=_MEND)
+    strange = np.setdiff1d(labels, np.arange(11))
+    if len(strange):
+        raise DataError(
+            f"{path} has labels in y that are none of 0 to 10: {', '.join(map(str, strange[:5]))}",
+            hint="write the digit 0 as 10 or 0 and the others as themselves",
+        )
     digits = labels.reshape(-1).astype(np.int64) % 10
     return Split(np.ascontiguousarray(pixels.transpose(3, 0, 1, 2)), digits)
 

@@ -47,7 +47,7 @@ def verify_command(dataset: str, form: str, data: Path | None, offline: bool) ->
     Nothing is fetched. A fingerprint is the SHA-256 of a split's shape, pixels and labels, whatever the form.
     """
     from fredbench.datasets.verification import verify_dataset
-    from fredbench.report.table import simple_table
+    from fredbench.report.simple import simple_table
 
     pictures = load_dataset(dataset, root=data, offline=True)
     reports = verify_dataset(pictures)

@@ -7,6 +7,7 @@ worker processes never load torch.
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,12 @@ _LAZY = {
     "load": "fredbench.runs.synset",
 }
 
+
+# Read when torch loads its OpenMP, so set here, before anything of ours imports it, for scripts and workers as for the
+# command. By default idle threads spin: on a machine that others use too, two threads then spend most of their time
+# waiting for each other at full load. Where torch is loaded already it is too late, and nothing is changed.
+if "torch" not in sys.modules:
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 # What callers catch is public under a short name, `fredbench.errors`; it lies with the rest of the foundation.
 sys.modules[f"{__name__}.errors"] = errors

@@ -21,10 +21,6 @@ from fredbench.foundation.progress import say
 
 __all__ = ["cli", "main"]
 
-# Read when torch loads its OpenMP, so set before any command imports it. By default idle threads spin: on a machine
-# that others use too, two threads then spend most of their time waiting for each other at full load.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-
 # command -> (module, the line `fredbench --help` shows). Modules are imported when their command is used.
 _COMMANDS: dict[str, tuple[str, str]] = {
     "quickstart": ("quickstart", "The whole main job on the embedded digits, in minutes, without a network."),

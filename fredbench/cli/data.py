@@ -51,7 +51,7 @@ def verify_command(dataset: str, form: str, data: Path | None, offline: bool) ->
     fingerprint is the SHA-256 of a split's shape, pixels and labels, whatever the form.
     """
     from fredbench.datasets.verification import verify_dataset
-    from fredbench.report.table import simple_table
+    from fredbench.report.simple import simple_table
 
     if (told := absent(dataset, root=data)) is not None:
         click.echo(simple_table(_HEAD, [(told.name, "", "", "", 0, None, "", "", "not there")], form))

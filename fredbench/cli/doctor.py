@@ -23,7 +23,7 @@ def command(form: str, store: Path, data: Path | None, offline: bool) -> None:
     """
     from fredbench.cli.diagnosis import examine
     from fredbench.datasets import data_root
-    from fredbench.report.table import simple_table
+    from fredbench.report.simple import simple_table
 
     findings = examine(store, data_root(data))
     if form in {"table", "markdown"}:

@@ -12,7 +12,7 @@ from fredbench.cli.options import examples, format_option, store_option
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.progress import say
 from fredbench.foundation.registry import Registry
-from fredbench.report.table import simple_table
+from fredbench.report.simple import simple_table
 
 __all__ = ["command"]
 

@@ -12,7 +12,7 @@ from fredbench.cli.options import data_options, examples, format_option, set_opt
 from fredbench.datasets import load_dataset
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, explained
-from fredbench.report.table import simple_table
+from fredbench.report.simple import simple_table
 
 __all__ = ["command"]
 

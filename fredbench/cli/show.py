@@ -13,7 +13,7 @@ from fredbench.cli.options import examples, format_option, store_option
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.files import write_bytes
 from fredbench.foundation.progress import say
-from fredbench.report.table import simple_table
+from fredbench.report.simple import simple_table
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset, load
 

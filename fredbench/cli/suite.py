@@ -12,7 +12,7 @@ import click
 from fredbench.cli.options import examples, format_option, joined
 from fredbench.cli.suite_baseline import baseline_command
 from fredbench.cli.suite_run import plan_command, run_command
-from fredbench.report.table import simple_table
+from fredbench.report.simple import simple_table
 from fredbench.suites.corruption import suite_named
 from fredbench.suites.grids import grid_named
 from fredbench.suites.reading import kind_of, names_of

@@ -8,7 +8,7 @@ import click
 
 from fredbench.cli.options import examples, format_option, store_option
 from fredbench.foundation.errors import CheckFailedError
-from fredbench.report.table import simple_table
+from fredbench.report.simple import simple_table
 from fredbench.runs.auditing import audit
 from fredbench.runs.store import Store
 

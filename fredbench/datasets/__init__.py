@@ -8,17 +8,42 @@
 
 from __future__ import annotations
 
-from fredbench.datasets.catalogue import (
-    DATASETS,
-    PREFIXES,
-    data_root,
-    fetch_dataset,
-    is_offline,
-    load_dataset,
-)
-from fredbench.datasets.core import Dataset, Source, Split, carve_validation, channel_statistics
-from fredbench.datasets.family import Family, RemoteFile
-from fredbench.datasets.resize import Geometry
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fredbench.datasets.catalogue import DATASETS as DATASETS
+    from fredbench.datasets.catalogue import PREFIXES as PREFIXES
+    from fredbench.datasets.catalogue import data_root as data_root
+    from fredbench.datasets.catalogue import fetch_dataset as fetch_dataset
+    from fredbench.datasets.catalogue import is_offline as is_offline
+    from fredbench.datasets.catalogue import load_dataset as load_dataset
+    from fredbench.datasets.core import Dataset as Dataset
+    from fredbench.datasets.core import Source as Source
+    from fredbench.datasets.core import Split as Split
+    from fredbench.datasets.core import carve_validation as carve_validation
+    from fredbench.datasets.core import channel_statistics as channel_statistics
+    from fredbench.datasets.family import Family as Family
+    from fredbench.datasets.family import RemoteFile as RemoteFile
+    from fredbench.datasets.resize import Geometry as Geometry
+
+# Imported on first use: what suites say of a dataset is read without the libraries that decode pictures.
+_LAZY = {
+    "DATASETS": "catalogue",
+    "PREFIXES": "catalogue",
+    "Dataset": "core",
+    "Family": "family",
+    "Geometry": "resize",
+    "RemoteFile": "family",
+    "Source": "core",
+    "Split": "core",
+    "carve_validation": "core",
+    "channel_statistics": "core",
+    "data_root": "catalogue",
+    "fetch_dataset": "catalogue",
+    "is_offline": "catalogue",
+    "load_dataset": "catalogue",
+}
 
 __all__ = [
     "DATASETS",
@@ -36,3 +61,9 @@ __all__ = [
     "is_offline",
     "load_dataset",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return getattr(importlib.import_module(f"{__name__}.{_LAZY[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

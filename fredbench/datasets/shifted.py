@@ -10,26 +10,10 @@ import numpy as np
 
 from fredbench.datasets.core import Dataset, Split
 from fredbench.datasets.official import array_in
+from fredbench.datasets.shifted_set import ShiftedSet
 from fredbench.foundation.errors import DataError
 
-__all__ = ["ShiftedArrays", "ShiftedSet", "find_shifted", "locate_shifted"]
-
-
-@dataclass(frozen=True)
-class ShiftedSet:
-    """A test set of other pictures of the same classes, as a pair of .npy arrays; a suite file's `[shift]` table.
-
-    folders: where the arrays lie, relative to the data folder. images, labels: file names with `{version}` in them,
-    tried in the order of `versions`. pictures: how many the published set holds, by version. get: how to get it.
-    """
-
-    name: str
-    folders: tuple[str, ...]
-    versions: tuple[str, ...]
-    images: str
-    labels: str
-    pictures: tuple[int, ...]
-    get: str
+__all__ = ["ShiftedArrays", "find_shifted", "locate_shifted"]
 
 
 @dataclass(frozen=True, eq=False)

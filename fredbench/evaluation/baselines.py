@@ -21,11 +21,11 @@ from fredbench.evaluation.rows import CLEAN_CROP
 from fredbench.evaluation.students import (
     StudentPlan,
     predictions_on,
-    remove_half_written,
     store_predictions,
     stored_predictions,
 )
 from fredbench.foundation.errors import UsageError
+from fredbench.foundation.files import remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
 from fredbench.suites.parts import Baseline
@@ -60,7 +60,7 @@ def measure_baseline(
         _plan(domains, folder, network, recipe, Stream(seed).child("baseline", number), device, threads)
         for number in range(students)
     ]
-    remove_half_written(folder, {plan.file.name for plan in plans})
+    remove_abandoned(folder)
     with Progress("training baselines", students) as progress:
         for plan in plans:
             plan.ensure()

@@ -24,11 +24,11 @@ from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import (
     StudentPlan,
     predictions_on,
-    remove_half_written,
     store_predictions,
     stored_predictions,
 )
 from fredbench.foundation.errors import UnknownNameError, UsageError
+from fredbench.foundation.files import remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
 from fredbench.objectives import OBJECTIVES
@@ -213,9 +213,8 @@ class Evaluation:
     def _make(self, entrants: Sequence[Entrant], missing: Mapping[str, Sequence[_Unscored]]) -> None:
         """Train the students that lack predictions on some domain, and store those."""
         students = {each.plan.file: each.plan for group in missing.values() for each in group}
-        made = {file.name for file in students} | {each.file.name for group in missing.values() for each in group}
         for entrant in entrants:
-            remove_half_written(entrant.folder.students, made)
+            remove_abandoned(entrant.folder.students)
         with Progress("training students", len(students)) as progress:
             for plan in students.values():
                 plan.ensure()

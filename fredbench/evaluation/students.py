@@ -7,7 +7,7 @@ and a new domain needs no new student. Predictions are kept beside the weights: 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from fredbench import networks
 from fredbench.foundation.config import to_mapping
+from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import canonical_json, write_bytes
 from fredbench.foundation.rng import Stream
@@ -30,7 +31,6 @@ __all__ = [
     "Predictions",
     "StudentPlan",
     "predictions_on",
-    "remove_half_written",
     "store_predictions",
     "stored_predictions",
 ]
@@ -104,6 +104,8 @@ class StudentPlan:
                 "shape": list(self.shape),
                 "device": self.device.type,
                 "threads": self.threads,
+                # A library's models change with it, under one name; nothing stands here for networks of ours.
+                **networks.versions(self.network),
             }
         )
 
@@ -131,6 +133,7 @@ class StudentPlan:
         """Train and store the student unless its file is there; says whether it had to."""
         if self.file.is_file():
             return False
+        check_threads(self.threads)
         network = self.network_blank()
         train(network, self.pictures(), self.recipe, self.stream.child("training"))
         weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
@@ -138,22 +141,17 @@ class StudentPlan:
         return True
 
     def load(self) -> nn.Module:
-        """The trained network."""
+        """The trained network, to be scored with the threads that it was trained with."""
+        check_threads(self.threads)
         network = self.network_blank()
-        network.load_state_dict(_read(self.file))
+        try:
+            network.load_state_dict(_read(self.file))
+        except RuntimeError as error:
+            first = next(iter(str(error).splitlines()), "")
+            raise ArtefactError(
+                f"{self.file} does not fit {self.network}: {first}", hint="delete it; it is made again"
+            ) from error
         return network
-
-
-def remove_half_written(folder: Path, made_now: Collection[str]) -> None:
-    """Remove half-written files that a killed evaluation left in `folder`.
-
-    Those of the files called `made_now`, which this process is about to write, and of files that are there whole by
-    now; another may be on its way in a process of its own.
-    """
-    for left in folder.glob(".*.part"):
-        whole = left.name.removeprefix(".").removesuffix(".part").rpartition(".")[0]
-        if whole in made_now or (folder / whole).is_file():
-            left.unlink(missing_ok=True)
 
 
 def predictions_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Iterator
 
 import torch
@@ -10,7 +11,7 @@ import torch
 from fredbench.foundation.allocator import keep_freed_memory
 from fredbench.foundation.errors import UsageError
 
-__all__ = ["resolve_device", "tf32", "use_threads"]
+__all__ = ["check_threads", "resolve_device", "tf32", "use_threads"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -61,3 +62,24 @@ def use_threads(threads: int | None) -> int:
     if threads is not None and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def check_threads(threads: int) -> None:
+    """Raise `UsageError` unless the calling thread computes with `threads` threads, as what it makes says.
+
+    Another number gives other bits, so one spec would have two results. torch keeps the number for each thread of a
+    process that has computed: what the main one sets does not reach them.
+    """
+    found = torch.get_num_threads()
+    if found != threads:
+        raise UsageError(
+            f"this is to be made with {threads} CPU thread{'s' * (threads != 1)}, torch uses {found} here",
+            hint=f"call torch.set_num_threads({threads}) in the thread that does the work, or give threads={found}, "
+            f"--threads {found} on the command line, which is a run of its own",
+        )
+    limit = os.environ.get("OMP_THREAD_LIMIT", "")
+    if limit.isdecimal() and int(limit) < threads:
+        raise UsageError(
+            f"OMP_THREAD_LIMIT={limit} leaves fewer than the {threads} CPU threads asked for",
+            hint=f"unset OMP_THREAD_LIMIT, or give --threads {limit}",
+        )

@@ -30,9 +30,9 @@ PACKAGES = (
 )
 
 
-def library_versions(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
-    """Installed versions by package name; absent packages are left out."""
-    found = {"fredbench": fredbench.__version__, "python": platform.python_version()}
+def library_versions(packages: tuple[str, ...] = PACKAGES, *, ours: bool = True) -> dict[str, str]:
+    """Installed versions by package name, with `ours` fredbench's and Python's too; absent packages are left out."""
+    found = {"fredbench": fredbench.__version__, "python": platform.python_version()} if ours else {}
     for package in packages:
         try:
             found[package] = version(package)

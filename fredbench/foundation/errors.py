@@ -7,7 +7,8 @@ and the hint on the next. Library users catch the class that fits.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 __all__ = [
     "ArtefactError",
@@ -33,6 +34,18 @@ class FredbenchError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Not by calling the class again: a subclass may take other arguments than the message that it makes of them,
+        # and an error that does not come out of a worker whole breaks the pool that it came from.
+        return _restored, (type(self), self.args, dict(self.__dict__))
+
+
+def _restored(kind: type[FredbenchError], arguments: tuple[Any, ...], state: Mapping[str, Any]) -> FredbenchError:
+    """An error as it was in the process that raised it: its class, message, hint, and what a subclass added."""
+    error = kind.__new__(kind, *arguments)
+    error.__dict__.update(state)
+    return error
 
 
 class UsageError(FredbenchError):

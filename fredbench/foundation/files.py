@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from fredbench.foundation.errors import StorageError
+from fredbench.foundation.errors import StorageError, UsageError
+from fredbench.foundation.progress import say
+
+if TYPE_CHECKING:
+    import filelock
 
 __all__ = [
-    "atomic_path", "canonical_json", "checksum_of", "sha256_of", "storage_errors", "write_bytes", "write_json",
+    "atomic_path",
+    "canonical_json",
+    "checksum_of",
+    "claimed",
+    "remove_abandoned",
+    "sha256_of",
+    "storage_errors",
+    "write_bytes",
+    "write_json",
     "write_text",
-]  # fmt: skip
+]
 
 _NO_SPACE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # Not ours to write, or not writable: a file where a folder must be (or the reverse), a name that is too long.
 _REFUSED = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 }  # fmt: skip
+
+LOCK_VARIABLE = "FREDBENCH_LOCK_SECONDS"
+# Two grids on one store meet at controls and starts, which take seconds to minutes.
+_LOCK_SECONDS = 600.0
+_PART = ".part"
 
 
 @contextlib.contextmanager
@@ -45,16 +64,16 @@ def storage_errors(path: Path) -> Iterator[None]:
 def atomic_path(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it over `path`.
 
-    On any failure the temporary file is removed and `path` is left as it was.
+    On any failure the temporary file is removed and `path` is left as it was. While it is written it is held, so that
+    `remove_abandoned` of another process lets it be; the system lets go of it where this one dies.
     """
     path = Path(path)
     temporary: Path | None = None
+    held: int | None = None
     try:
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-            os.close(handle)
-            temporary = Path(name)
+            held, temporary = _held_file(path)
             yield temporary
             with open(temporary, "rb+") as file:
                 os.fsync(file.fileno())
@@ -64,6 +83,97 @@ def atomic_path(path: Path) -> Iterator[Path]:
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
+        if held is not None:
+            os.close(held)
+
+
+def _held_file(path: Path) -> tuple[int, Path]:
+    """A new file beside `path`, open and held."""
+    while True:
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+        # Between its making and its holding another process may have taken it for abandoned: then once more.
+        if _hold(handle) is not False and os.path.exists(name):
+            return handle, Path(name)
+        os.close(handle)
+
+
+def _hold(handle: int) -> bool | None:
+    """Whether the open file is held by this process now; None where the file system knows no locks."""
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the half-written files that killed processes left in `folder`; those that are being written stay.
+
+    Where the file system knows no locks nothing is removed: what a process that lives is writing must not go.
+    """
+    for left in folder.glob(f".*{_PART}"):
+        try:
+            handle = os.open(left, os.O_RDWR)
+        except OSError:
+            continue  # gone by now, a folder, or not ours to remove
+        try:
+            if _hold(handle):
+                left.unlink(missing_ok=True)
+        finally:
+            os.close(handle)
+
+
+@contextlib.contextmanager
+def claimed(folder: Path, doing: str, hint: str) -> Iterator[None]:
+    """Make `folder` and hold it for writing, cleared of what killed processes left half-written there.
+
+    Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `StorageError`,
+    which says what the other is `doing`. What the other finished meanwhile must be looked for once it is held.
+    """
+    import filelock  # a tenth of a second, which listing things need not wait for
+
+    seconds = lock_seconds()
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / ".lock")
+        try:
+            _acquire(lock, seconds, f"another process is {doing} {folder}", hint)
+            remove_abandoned(folder)
+        except BaseException:
+            lock.release()
+            raise
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _acquire(lock: filelock.BaseFileLock, seconds: float, what: str, hint: str) -> None:
+    import filelock
+
+    try:
+        lock.acquire(timeout=0)
+        return
+    except filelock.Timeout:
+        say(f"{what}; waiting for it, {seconds:g} s at most ({LOCK_VARIABLE})")
+    try:
+        lock.acquire(timeout=seconds, poll_interval=min(0.25, max(seconds / 10, 0.01)))
+    except filelock.Timeout as error:
+        raise StorageError(f"{what}, {seconds:g} s after it was asked for", hint=hint) from error
+
+
+def lock_seconds() -> float:
+    """Seconds to wait for a folder that another process holds: FREDBENCH_LOCK_SECONDS, or 600."""
+    text = os.environ.get(LOCK_VARIABLE) or str(_LOCK_SECONDS)
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = math.nan
+    if not seconds >= 0:
+        raise UsageError(f"{LOCK_VARIABLE} = {text!r} is no time", hint="give seconds, 0 or more")
+    return seconds
 
 
 def write_bytes(path: Path, data: bytes) -> None:

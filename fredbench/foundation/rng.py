@@ -7,7 +7,9 @@ or in another worker. That is what makes resumed runs bit-equal without storing 
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -15,6 +17,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     import torch
+    from torch import device as TorchDevice
 
 __all__ = ["Stream"]
 
@@ -50,3 +53,19 @@ class Stream:
         generator = torch.Generator(device="cpu")
         generator.manual_seed(self.integer())
         return generator
+
+    @contextlib.contextmanager
+    def lent(self, device: TorchDevice | None = None) -> Iterator[None]:
+        """Let code that only knows torch's global generators, of the CPU and of `device`, draw from this stream.
+
+        For layers that draw (dropout, drop-path) and for the initialisations of other libraries. Seeded here, the one
+        place where that is done, and put back on leaving: whoever else draws from them is not disturbed.
+        """
+        import torch.random
+
+        cards = [] if device is None or device.type != "cuda" else [device.index or 0]
+        with torch.random.fork_rng(devices=cards):
+            torch.default_generator.manual_seed(self.integer())
+            for card in cards:
+                torch.cuda.default_generators[card].manual_seed(self.integer())
+            yield

@@ -66,6 +66,9 @@ class Network(nn.Module):
         logits: Tensor = self.head(self.embed(images))
         return logits
 
+    def check_embedding(self) -> None:
+        """Raise `CompatibilityError` where `embed` and `head` have no meaning: in some modules of plug-ins."""
+
     def feature_maps(self, images: Float[Tensor, "n c h w"]) -> list[Float[Tensor, "n _ _ _"]]:
         """Maps on the way, for feature alignment (CAFE); `CompatibilityError` where a network gives none."""
         raise CompatibilityError(

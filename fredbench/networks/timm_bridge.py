@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import functools
 from typing import Any
 
 import torch
@@ -11,68 +12,74 @@ from torch import Tensor, nn
 
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.networks.base import Network, Signature
+from fredbench.networks.base import Signature
+from fredbench.networks.foreign import ForeignNetwork, told
 
 __all__ = ["TimmNetwork"]
 
 
-class TimmNetwork(Network):
-    """`timm:NAME`, its weights drawn by timm's own initialisation.
-
-    timm draws from torch's global generator. It is saved, seeded from our stream and put back around each
-    draw, so the draws are ours and nobody else's are disturbed (`torch.random.fork_rng`, CPU only).
-    """
+class TimmNetwork(ForeignNetwork):
+    """`timm:NAME`, its weights drawn by timm's own initialisation."""
 
     def __init__(self, model_name: str, signature: Signature) -> None:
-        super().__init__(f"timm:{model_name}", signature)
+        super().__init__(f"timm:{model_name}", signature, functools.partial(_create, model_name, signature))
         self.model_name = model_name
-        # On the CPU whatever the builder's device: several models compute with numbers while being made.
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            self.model = _create(model_name, signature)
         if not isinstance(self.head, nn.Linear):
             raise CompatibilityError(
                 f"network {self.name!r} does not end in one linear layer ({type(self.head).__name__})",
                 hint="choose a timm model that ends in a single linear classifier, such as timm:resnet18",
             )
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        with Stream(0).child("trial").lent(), torch.device("cpu"):
             self._try_size()
 
     @property
     def head(self) -> nn.Module:
         """timm's classifier layer."""
-        layer: nn.Module = self.model.get_classifier()
+        model: Any = self.model
+        layer: nn.Module = model.get_classifier()
         return layer
 
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """timm's pre-logits: what its classifier layer takes."""
-        features: Tensor = self.model.forward_head(self.model.forward_features(images), pre_logits=True)
+        model: Any = self.model
+        features: Tensor = model.forward_head(model.forward_features(images), pre_logits=True)
         return features
 
     @torch.no_grad()
     def _try_size(self) -> None:
-        """Refuse a picture size that the model breaks on, before anything is trained."""
+        """Refuse, before anything is trained, a size that the model breaks on and a model that is more than its head.
+
+        The second: a model that adds to what its classifier gives (volo, half the maximum of a second head), which
+        would be trained and scored without it.
+        """
         self.model.eval()
+        # Nothing that is compared may be blank: biases and many classifiers begin at 0.
+        nn.init.normal_(self.head.get_parameter("weight"), std=0.02)
+        images = torch.randn_like(self._blank())
         try:
-            self.embed(torch.zeros(2, self.signature.channels, *self.signature.size))
-        except (AssertionError, RuntimeError, ValueError) as error:
+            ours, theirs = self(images), self.model(images)
+        except Exception as error:
             raise UsageError(
-                f"network {self.name!r} cannot take {self.signature}: {error}",
+                f"network {self.name!r} cannot take {self.signature}: {told(error)}",
                 hint="choose a timm model made for small pictures, such as timm:resnet18",
             ) from error
         self.model.train()
-
-    def draw_weights(self, rng: Stream) -> None:
-        """Anew from `rng`, in place: a fresh model is made and its state copied."""
-        with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-            torch.default_generator.manual_seed(rng.integer())
-            fresh = _create(self.model_name, self.signature)
-        self.model.load_state_dict(fresh.state_dict())
-        # Tables that are no part of a state dict (relative positions) are computed, not drawn.
-        for name, buffer in fresh.named_buffers():
-            self.model.get_buffer(name).copy_(buffer)
+        if not _agree(ours, theirs):
+            raise CompatibilityError(
+                f"the output of network {self.name!r} is more than its classifier layer gives",
+                hint="choose a timm model that ends in a single linear classifier, such as timm:resnet18",
+            )
 
 
-def _create(name: str, signature: Signature) -> Any:
+def _agree(ours: Tensor, theirs: Any) -> bool:
+    return (
+        isinstance(theirs, Tensor)
+        and theirs.shape == ours.shape
+        and torch.allclose(ours, theirs, rtol=1e-3, atol=1e-3 * float(theirs.abs().max()), equal_nan=True)
+    )
+
+
+def _create(name: str, signature: Signature) -> nn.Module:
     import timm
 
     if not timm.is_model(name):
@@ -84,9 +91,10 @@ def _create(name: str, signature: Signature) -> Any:
     if configuration is not None and configuration.fixed_input_size:
         options["img_size"] = signature.size
     try:
-        return timm.create_model(name, pretrained=False, **options)
-    except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+        model: nn.Module = timm.create_model(name, pretrained=False, **options)
+    except Exception as error:
         raise UsageError(
-            f"timm cannot make {name!r} for {signature} and {signature.classes} classes: {error}",
+            f"timm cannot make {name!r} for {signature} and {signature.classes} classes: {told(error)}",
             hint="choose a model that takes pictures of this size, such as timm:resnet18",
         ) from error
+    return model

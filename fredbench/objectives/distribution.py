@@ -58,6 +58,7 @@ class DistributionMatching(Objective):
         self._context = context
         self._strategy = augmentation.parse_strategy(self.config.augmentation)
         self._network = context.network(context.rng.child("network"))
+        self._network.check_embedding()
         self._network.train()
         self._network.requires_grad_(False)
 

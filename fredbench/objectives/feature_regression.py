@@ -103,6 +103,7 @@ class FRePo(Objective):
         ]
 
     def _member(self, network: Network, age: int) -> _Member:
+        network.check_embedding()
         group = ParameterGroup("network", tuple(network.parameters()), self.config.lr_network, optimiser="adam")
         return _Member(network, Optimisers([group]), age)
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from fredbench.foundation.errors import CompatibilityError, ResourceError
+from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.training.loop import cross_entropy
 
@@ -37,11 +38,9 @@ class FlatNetwork:
     def __init__(self, network: Network) -> None:
         for name, module in network.named_modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm) or (isinstance(module, _DropoutNd) and module.p > 0):
-                raise CompatibilityError(
-                    f"trajectory matching cannot train {network.name!r}: layer {name!r} ({type(module).__name__}) "
-                    "makes a picture's output depend on more than the picture",
-                    hint="use a network with instance norm, such as convnet-d3-w128-in",
-                )
+                raise _unfit(network, f"layer {name!r} ({type(module).__name__})")
+        if _draws(network):
+            raise _unfit(network, "a layer that draws in training, such as drop-path,")
         self._network = network.train().requires_grad_(False)
         self.layout = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
         self._sizes = [p.numel() for p in network.parameters()]
@@ -77,6 +76,29 @@ class FlatNetwork:
         """Logits at weights `theta`."""
         logits: Tensor = torch.func.functional_call(self._network, self.unflatten(theta), (pictures,))
         return logits
+
+
+def _unfit(network: Network, what: str) -> CompatibilityError:
+    return CompatibilityError(
+        f"trajectory matching cannot train {network.name!r}: {what} makes a picture's output depend on more than the "
+        "picture",
+        hint="use a network with instance norm, such as convnet-d3-w128-in",
+    )
+
+
+@torch.no_grad()
+def _draws(network: Network) -> bool:
+    """Whether a pass of one picture moves torch's global generator, whatever the layer that draws is called."""
+    channels, (height, width) = network.signature.channels, network.signature.size
+    picture = next(network.parameters()).new_zeros(1, channels, height, width)
+    device = picture.device
+    with Stream(0).child("trial").lent(device):
+        generator = (
+            torch.cuda.default_generators[device.index or 0] if device.type == "cuda" else torch.default_generator
+        )
+        before = generator.get_state()
+        network.train()(picture)
+        return not torch.equal(before, generator.get_state())
 
 
 class Derivatives:

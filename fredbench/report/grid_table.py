@@ -12,7 +12,8 @@ from fredbench.evaluation.significance import starred
 from fredbench.evaluation.statistics import Sample
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
 from fredbench.recipes.reproducing import distill_command
-from fredbench.report.table import frame, simple_table
+from fredbench.report.simple import simple_table
+from fredbench.report.table import frame
 
 __all__ = ["plan_table", "results_document", "results_table"]
 

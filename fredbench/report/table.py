@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
-
-import pandas
-from tabulate import tabulate
+from typing import TYPE_CHECKING, Any
 
 from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
 from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
 from fredbench.evaluation.statistics import Sample
 from fredbench.recipes.methods import METHODS
 from fredbench.report.columns import Column, further_columns
+from fredbench.report.simple import comma_separated, rendered, simple_table
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["corruption_table", "frame", "network_table", "notes", "simple_table", "verdicts"]
 
@@ -24,7 +25,6 @@ SHORT = {
     "fog": "Fog", "brightness": "Brit", "contrast": "Contr", "elastic_transform": "Elast", "pixelate": "Pixel",
     "jpeg_compression": "JPEG",
 }  # fmt: skip
-_STYLES = {"table": "simple", "markdown": "pipe", "latex": "latex_booktabs"}
 _ABSENT = "–"
 _INFERRED = {
     ("ipc", "severity"): (
@@ -46,7 +46,7 @@ def corruption_table(
         return json.dumps(document, indent=1, allow_nan=False)
     names = list(rows[0].corruptions) if rows else []
     if form == "csv":
-        return _csv([_flat(row, list(row.corruptions)) for row in rows])
+        return comma_separated([_flat(row, list(row.corruptions)) for row in rows])
     further = further_columns(rows)
     head = [
         "set", *(SHORT.get(name, name) for name in names), "Avg.", "Clean", *(title for title, _, _ in further),
@@ -57,7 +57,7 @@ def corruption_table(
         lines.append(_cells(row, names, further, intervals))
         if row.published is not None:
             lines.append(_published_cells(row, names, len(further)))
-    body = _render(head, lines, form)
+    body = rendered(head, lines, form)
     return "\n".join([body, "", *notes(rows, severities)]) if form != "latex" else body
 
 
@@ -67,7 +67,7 @@ def network_table(rows: Sequence[Row], form: str) -> str:
         return json.dumps({"rows": [row.to_mapping() for row in rows]}, indent=1, allow_nan=False)
     names = list(dict.fromkeys(name for row in rows for name in (row.networks or {row.network: row.clean})))
     if form == "csv":
-        return _csv(
+        return comma_separated(
             [
                 {**_identity(row), **_sample_columns(name, (row.networks or {row.network: row.clean})[name])}
                 for row in rows
@@ -86,22 +86,14 @@ def network_table(rows: Sequence[Row], form: str) -> str:
         ]
         for row in rows
     ]
-    body = _render(["set", *names, "#Params", "strict", "n", "preset"], lines, form)
+    body = rendered(["set", *names, "#Params", "strict", "n", "preset"], lines, form)
     return "\n".join([body, "", *notes(rows, ())]) if form != "latex" else body
-
-
-def simple_table(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str) -> str:
-    """Any small table in any of the formats; JSON is a list of objects."""
-    if form == "json":
-        return json.dumps([dict(zip(head, line, strict=True)) for line in lines], indent=1)
-    if form == "csv":
-        return _csv([dict(zip(head, line, strict=True)) for line in lines], head)
-    numeric = [all(isinstance(line[column], (int, float)) for line in lines) for column in range(len(head))]
-    return _render(head, lines, form, ["right" if number else "left" for number in numeric])
 
 
 def frame(rows: Sequence[Row]) -> pandas.DataFrame:
     """One line a row, one column a number: budgets, and mean, std and n of clean, average and each corruption."""
+    import pandas
+
     return pandas.DataFrame.from_records([_flat(row, list(row.corruptions)) for row in rows])
 
 
@@ -244,14 +236,6 @@ def _published_cells(row: Row, names: Sequence[str], further: int) -> list[Any]:
     ]
 
 
-def _render(head: Sequence[str], lines: Sequence[Sequence[Any]], form: str, sides: Sequence[str] | None = None) -> str:
-    """A table as text, names to the left and numbers to the right unless `sides` says otherwise by column."""
-    aligned = sides or ["left", *["right"] * (len(head) - 1)]
-    # tabulate writes a table without columns when it is told how to align no lines.
-    colalign = {"colalign": aligned} if lines else {}
-    return str(tabulate(lines, headers=head, tablefmt=_STYLES[form], disable_numparse=True, **colalign))
-
-
 def _identity(row: Row) -> dict[str, Any]:
     plain = row.to_mapping()
     return {k: v for k, v in plain.items() if not isinstance(v, (dict, list))}
@@ -272,10 +256,3 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
     for name, found in row.calibration.items():
         flat |= {f"{name}_nll": found.nll.mean, f"{name}_ece": found.ece.mean}
     return flat
-
-
-def _csv(records: Sequence[Mapping[str, Any]], head: Sequence[str] | None = None) -> str:
-    """Comma-separated values; `head` names the columns also where there are no records."""
-    # As objects: a column with an absent value must not turn its whole numbers into floats.
-    table = pandas.DataFrame(list(records), columns=None if head is None else list(head), dtype=object)
-    return str(table.to_csv(index=False)).removesuffix("\n")

@@ -171,7 +171,10 @@ class Distillation:
         if self.objective is None:
             raise ValueError("a run of zero iterations has no steps")
         report: dict[str, float | Tensor] = {}
-        with exhaustion_told(torch.device(self.spec.device), self.objective.memory_advice):
+        device = torch.device(self.spec.device)
+        # For networks that draw as they go (dropout): a resumed run draws the same, and no other byte moves.
+        lent = Stream(self.spec.seed).child("network", self.iteration).lent(device)
+        with lent, exhaustion_told(device, self.objective.memory_advice):
             updates = self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state))
             for number, update in enumerate(updates):
                 rng = Stream(self.spec.seed).child("auxiliary", self.iteration, number)

@@ -19,6 +19,7 @@ import torch
 
 from fredbench.runs.assembly import Distillation, expert_spec
 from fredbench.datasets import Dataset
+from fredbench.foundation.device import check_threads
 from fredbench.foundation.environment import environment
 from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError
 from fredbench.training.experts import FOLDER as EXPERTS
@@ -38,10 +39,12 @@ _LOG_EVERY = 10
 def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False) -> bool:
     """Make the run of `spec` in `folder`, or take it up where it stopped; False when it was done already.
 
-    Everything that can be refused is refused before the folder is touched.
+    Everything that can be refused is refused before the folder is touched, such as another number of threads than the
+    spec's. Where another process makes the same run, this one waits for it.
     """
     if folder.finished and not fresh:
         return False
+    check_threads(spec.threads)
     began, every = time.monotonic(), checkpoint_seconds()
     root = folder.path.parent / EXPERTS
     distillation = Distillation(
@@ -50,6 +53,8 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
     with folder.lock(), storage_errors(folder.path):
         if fresh:
             folder.clear()
+        elif folder.finished:  # by another process, while this one waited
+            return False
         folder.write_spec(spec)
         write_json(folder.environment_file, {**environment(spec.device, spec.threads), **_read_from(dataset)})
         spent = _resume(distillation, folder)

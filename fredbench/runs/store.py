@@ -14,10 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-from fredbench.foundation.errors import ArtefactError, StorageError, UsageError
-from fredbench.foundation.files import storage_errors, write_json, write_text
+from fredbench.foundation.errors import ArtefactError, UsageError
+from fredbench.foundation.files import claimed, write_json, write_text
 from fredbench.runs.spec import Spec
 from fredbench.runs.synset import FILE_NAME
 
@@ -97,23 +95,9 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the folder for writing; a second process is told so at once."""
-        with storage_errors(self.path):
-            self.path.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(self.path / ".lock", timeout=0)
-        try:
-            with storage_errors(self.path):
-                lock.acquire()
-        except filelock.Timeout as error:
-            raise StorageError(
-                f"another process is writing {self.path}", hint="wait for it, or choose another --name"
-            ) from error
-        try:
-            for left in self.path.glob(".*.part"):
-                left.unlink(missing_ok=True)
+        """Hold the folder for writing; a second process waits, for a stated time (see `claimed`)."""
+        with claimed(self.path, "writing", "wait for it, or choose another --name"):
             yield
-        finally:
-            lock.release()
 
     def write_spec(self, spec: Spec) -> None:
         """Write spec.toml."""

@@ -9,7 +9,7 @@ from functools import cache
 from typing import Any, Literal
 
 from fredbench.corruptions import ALL, PROFILES
-from fredbench.datasets.shifted import ShiftedSet
+from fredbench.datasets.shifted_set import ShiftedSet
 from fredbench.foundation.config import built
 from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.suites.parts import Baseline, baseline_from, shift_from

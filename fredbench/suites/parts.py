@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fredbench.corruptions import ALL
-from fredbench.datasets.shifted import ShiftedSet
+from fredbench.datasets.shifted_set import ShiftedSet
 from fredbench.foundation.config import built, parse_value
 from fredbench.foundation.errors import UnknownNameError, UsageError
 

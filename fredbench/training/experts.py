@@ -13,20 +13,18 @@ does not pay: ConvNetD3, seconds of one gradient of all four, apart against stac
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fredbench.foundation.errors import ResourceError, StorageError, UsageError
-from fredbench.foundation.files import storage_errors
+from fredbench.foundation.device import check_threads
+from fredbench.foundation.errors import ResourceError, UsageError
+from fredbench.foundation.files import claimed
 from fredbench.foundation.progress import Progress
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
@@ -67,7 +65,11 @@ class ExpertStore:
         spec, folder = self._meant(recipe, seed), self.folder(recipe, seed)
         missing = self.missing_epochs(count, recipe, seed)
         if missing:
-            with _locked(folder), Progress("training experts", missing, unit="epochs") as progress:
+            check_threads(spec.threads)
+            with (
+                claimed(folder, "training experts in", "wait for it"),
+                Progress("training experts", missing, unit="epochs") as progress,
+            ):
                 write_manifest(folder, spec)
                 for expert in range(count):
                     self._train(folder, spec, expert, progress)
@@ -131,24 +133,6 @@ class ExpertStore:
 def _done(folder: Path, spec: ExpertSpec, expert: int) -> int:
     file = shard(folder, expert)
     return check_shard(file, spec, expert) if file.exists() else 0
-
-
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for writing, and clear away what a killed process left half-written."""
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock", timeout=0)
-        try:
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise StorageError(f"another process is training experts in {folder}", hint="wait for it") from error
-        try:
-            for left in folder.glob(".*.part"):
-                left.unlink(missing_ok=True)
-            yield
-        finally:
-            lock.release()
 
 
 class UntrainedExperts:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from fredbench.foundation.config import late
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
+from fredbench.networks import mixes_pictures
 from fredbench.networks.kernels.empirical import maximum_stable_rate
 from fredbench.networks.kernels.ridge import centred_one_hot, half_squared_error
 from fredbench.training.augmentation import CONSTANTS
@@ -126,9 +127,57 @@ LOSSES: dict[str, Loss] = {"cross-entropy": cross_entropy, "mse": squared_error}
 """Losses of recipes by name: (outputs, labels) to a scalar."""
 
 
-def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
-    order = torch.randperm(count, generator=generator)
-    yield from order.split(size)
+def _batches(count: int, size: int, generator: torch.Generator, *, single: bool) -> list[Tensor]:
+    """Positions in random order, `size` at a time; unless `single`, a last one by itself joins those before it."""
+    batches = list(torch.randperm(count, generator=generator).split(size))
+    if not single and len(batches) > 1 and len(batches[-1]) == 1:
+        batches[-2:] = [torch.cat(batches[-2:])]
+    return batches
+
+
+def _takes_single(network: nn.Module, pictures: Pictures, size: int) -> bool:
+    """Whether `network` can be trained on a batch of one picture, asked only where batches of `size` leave one.
+
+    Under batch norm over a map of one position it cannot: a variance of one number is none. The published loops have
+    no rule for the picture that is left over (theirs end in an error), so here it joins the batch before it. Where the
+    norm sees more positions, and in networks that do not mix pictures, it stays a batch of its own, as in those loops.
+    Raises `UsageError` where there is no batch to join.
+    """
+    count = len(pictures)
+    network.train()
+    if count % size != 1 % size or not mixes_pictures(network) or not _norm_sees_one(network, pictures):
+        return True
+    if size == 1 or count == 1:
+        name = getattr(network, "name", type(network).__name__)
+        raise UsageError(
+            f"network {name!r} has batch norm over maps of one position and cannot be trained on batches of one "
+            f"picture ({count} pictures, batches of {size})",
+            hint="use --set student.batch_size=2 or more and two pictures or more, or a network with another norm",
+        )
+    return False
+
+
+@torch.no_grad()
+def _norm_sees_one(network: nn.Module, pictures: Pictures) -> bool:
+    """Whether some batch norm of `network` would take its statistics from one number; nothing is changed by asking."""
+    found: list[bool] = []
+    norms = [norm for norm in network.modules() if isinstance(norm, nn.modules.batchnorm._BatchNorm)]
+    hooks = [norm.register_forward_pre_hook(lambda _, given: found.append(_is_pair(given[0]))) for norm in norms]
+    index = torch.zeros(2, dtype=torch.int64, device=pictures.device)
+    images, _ = pictures.batch(index, Stream(0))
+    try:
+        # Two pictures in evaluation mode: statistics stay as they are, and every norm takes its input.
+        network.eval()
+        network(images)
+    finally:
+        network.train()
+        for hook in hooks:
+            hook.remove()
+    return any(found)
+
+
+def _is_pair(maps: Tensor) -> bool:
+    return maps.numel() == 2 * maps.shape[1]
 
 
 def train(
@@ -204,27 +253,30 @@ def train_epoch(
     loss: Loss | None = None,
     pace: Callable[[float], None] | None = None,
 ) -> None:
-    """One pass over `pictures` in random order; all draws come from `rng`.
+    """One pass over `pictures` in random order; all draws come from `rng`, those of dropout and drop-path too.
 
     For who keeps a network and its optimiser from one pass to the next (IDC); `train` is a sequence of these.
     `pace` is called before every batch with the share of the pass that is done.
     """
     loss = loss or LOSSES[recipe.loss]
     stages, constants, generator = parse_stages(recipe.augmentation), CONSTANTS[recipe.strength], rng.torch()
-    batches = math.ceil(len(pictures) / recipe.batch_size)
+    single = _takes_single(network, pictures, recipe.batch_size)
+    batches = _batches(len(pictures), recipe.batch_size, generator, single=single)
     network.train()
-    for number, index in enumerate(_batches(len(pictures), recipe.batch_size, generator)):
-        if pace is not None:
-            pace(number / batches)
-        images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
-        height, width = images.shape[2:]
-        draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
-        images = apply_stages(draws, images, constants)
-        mix = sample_mix(recipe.cutmix, len(images), (height, width), generator) if recipe.cutmix else None
-        if mix is None:
-            descend(optimiser, loss(network(images), labels))
-        else:
-            descend(optimiser, mixed_loss(mix, loss, network(paste(mix, images)), labels))
+    # Layers that draw know only torch's global generators: lent for the pass, no byte moves where nothing draws there.
+    with rng.child("network").lent(pictures.device):
+        for number, index in enumerate(batches):
+            if pace is not None:
+                pace(number / len(batches))
+            images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
+            height, width = images.shape[2:]
+            draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
+            images = apply_stages(draws, images, constants)
+            mix = sample_mix(recipe.cutmix, len(images), (height, width), generator) if recipe.cutmix else None
+            if mix is None:
+                descend(optimiser, loss(network(images), labels))
+            else:
+                descend(optimiser, mixed_loss(mix, loss, network(paste(mix, images)), labels))
 
 
 def descend(optimiser: torch.optim.Optimizer | Optimisers, loss: Float[Tensor, ""]) -> None:

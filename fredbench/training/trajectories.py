@@ -60,9 +60,12 @@ class ExpertSpec:
     threads: int
 
     def to_mapping(self) -> dict[str, Any]:
-        """As in the manifest: the recipe without its number of epochs, the dataset without a path."""
+        """As in the manifest: the recipe without its number of epochs, the dataset without a path.
+
+        With the version of the library that a network is from, where it is not ours.
+        """
         recipe = {name: value for name, value in asdict(self.recipe).items() if name != "epochs"}
-        return {**asdict(self), "shape": list(self.shape), "recipe": recipe}
+        return {**asdict(self), "shape": list(self.shape), "recipe": recipe, **networks.versions(self.network)}
 
     def digest(self) -> str:
         """Hex SHA-256 of the canonical spec."""

@@ -161,7 +161,7 @@ def test_two_processes_do_not_write_one_run(tmp_path: Path) -> None:
             break
         assert first.alive, first.errors()
     first.kill(signal.SIGSTOP)
-    error, hint = invoke(*command).problem()
+    error, hint = invoke(*command, env={"FREDBENCH_LOCK_SECONDS": "0.5"}).problem()
     first.kill(signal.SIGCONT)
     assert "another process" in error and "--name" in hint
     assert first.outcome().code == 0

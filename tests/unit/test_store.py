@@ -78,7 +78,8 @@ def test_a_name_that_is_no_folder_name_is_refused(made: RunFolder, tmp_path: Pat
         Store(tmp_path).folder_for(made.spec(), name)
 
 
-def test_a_lock_is_for_one_and_is_given_back(copied: Store) -> None:
+def test_a_lock_is_for_one_and_is_given_back(copied: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FREDBENCH_LOCK_SECONDS", "0.1")
     (run,) = copied.runs()
     (run.path / ".synset.safetensors.x.part").write_text("left by a kill")
     with run.lock():

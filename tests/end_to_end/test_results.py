@@ -123,3 +123,17 @@ def test_a_lead_of_a_record_is_over_what_was_trained_alike(maker: dict[str, Any]
             for lead, other in ((over_start, start), (over_random, control)):
                 gap = float(clean.partition(" ")[0]) - float(other[2].partition(" ")[0])
                 assert abs(float(lead.removesuffix("\\*")) - gap) < 0.11
+
+
+def test_the_readmes_table_is_the_kept_run() -> None:
+    """The main job's rows, in their order: clean, average of the corruptions, both counts, students."""
+    lines = re.findall(
+        r"^\| (?:FreD × DM|its start|random control).*\|$", (ROOT / "README.md").read_text(), re.MULTILINE
+    )
+    shown = [[cell.strip() for cell in line.strip("|").split("|")][1:] for line in lines]
+    kept = [
+        [f"{row[what]['mean']:.1f} ± {row[what]['std']:.1f}" for what in ("clean", "average")]
+        + [f"{row['params']:,}", f"{row['params_strict']:,}", str(row["clean"]["n"])]
+        for row in KEPT["main-cifar10-ipc1-quick.json"]["rows"]
+    ]
+    assert shown == kept and {row["limit"] for row in KEPT["main-cifar10-ipc1-quick.json"]["rows"]} == {1000}

@@ -319,7 +319,7 @@ def _twice(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def refuse_unnamed_splits(listing: Listing, *, of: str) -> None:
-    """`UsageError` where a run would stand on splits that names of folders told: it keeps the dataset's name for good."""
+    """`UsageError` where a run would stand on splits that names of folders told: it keeps the name for good."""
     if listing.typed:
         splits = ", ".join(f"{split} from {printable(folder)}/" for split, folder in listing.folders.items())
         raise UsageError(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -92,17 +92,23 @@ class Node:
             yield from node.files
             waiting += node.folders.values()
 
-    @property
+    # Counted once, after the walk: every question about the layout asks for them again.
+    @cached_property
     def holds(self) -> int:
         """How many files below are pictures, or were refused and may hide some."""
-        return sum(file.fate != "skipped" for file in self._unsorted())
+        waiting, total = [self], 0
+        while waiting:
+            node = waiting.pop()
+            total += node.direct
+            waiting += node.folders.values()
+        return total
 
-    @property
+    @cached_property
     def direct(self) -> int:
         """How many pictures lie in the folder itself."""
         return sum(file.fate != "skipped" for file in self.files)
 
-    @property
+    @cached_property
     def holders(self) -> dict[str, Node]:
         """The folders in it that hold pictures, by name in sorted order."""
         return {name: self.folders[name] for name in sorted(self.folders) if self.folders[name].holds}

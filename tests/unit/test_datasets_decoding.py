@@ -101,6 +101,9 @@ def test_netpbm_of_other_largest_values_is_scaled_by_them() -> None:
 
 
 def test_the_depth_of_avif_and_heif_is_read_from_their_boxes() -> None:
+    Image.init()
+    if "AVIF" not in Image.SAVE:
+        pytest.skip("this Pillow writes no AVIF")
     data = bytearray(saved("AVIF", Image.fromarray(SCALED)))
     picture = Image.open(io.BytesIO(bytes(data)))
     assert largest_value(bytes(data), picture) == 255
@@ -115,6 +118,8 @@ def test_the_depth_of_avif_and_heif_is_read_from_their_boxes() -> None:
     "form", ["PNG", "TIFF", "BMP", "GIF", "WEBP", "TGA", "SGI", "ICO", "PCX", "JPEG", "JPEG2000", "AVIF", "PPM", "QOI"]
 )
 def test_8_bits_are_read_in_every_form(form: str) -> None:
+    if form not in Image.SAVE:
+        pytest.skip(f"this Pillow writes no {form}")
     pixels = np.asarray(rgb_picture(saved(form, Image.fromarray(SCALED)), "x"))
     assert pixels.shape == (32, 32, 3) and pixels.dtype == np.uint8
 

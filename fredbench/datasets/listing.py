@@ -288,9 +288,11 @@ def _surprises(entries: Iterable[Entry]) -> Iterator[str]:
     """Notes on skipped files that somebody may have taken for pictures: by reason, their number and the first."""
     reasons: dict[str, list[str]] = {}
     for entry in entries:
+        if entry.fate != "skipped":
+            continue
         ending = Path(entry.name).suffix.lower()
         quiet = entry.why in {"hidden", "in a folder that is not used", "of a class that is not listed"}
-        if entry.fate == "skipped" and not quiet and not _hidden(entry.name):
+        if not quiet and not _hidden(entry.name):
             if entry.why.startswith(("its ending", "no ending")) and ending in _COMPANIONS:
                 continue
             reasons.setdefault(entry.why, []).append(entry.name)

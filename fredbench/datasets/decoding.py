@@ -63,7 +63,7 @@ def in_threads(task: Callable[[A], B], items: Iterable[A]) -> Iterator[B]:
                 future.cancel()
 
 
-def _megapixels(pixels: float) -> str:
+def _megapixels(pixels: int) -> str:
     return f"{pixels / 1e6:.0f} megapixels"
 
 

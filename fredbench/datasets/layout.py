@@ -8,6 +8,7 @@ is not known for sure ends in a `UsageError` whose hint holds the exact name to 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -211,10 +212,14 @@ def refuse_splits_inside(classes: Iterable[Node]) -> None:
 
 def _refuse_equal(tree: _Tree, structured: Mapping[str, Node]) -> None:
     """Folders that hold the same class folders, two at least, are splits under names that nobody knows."""
-    by_size = sorted(structured, key=lambda name: (-structured[name].holds, name))
+    inside = {name: set(_inner(node).holders) for name, node in structured.items()}
+    often = Counter(name for names in inside.values() for name in names)
+    # Names that stand in one folder only, and folders with fewer than two others, cannot be shared twice.
+    inside = {name: {each for each in names if often[each] > 1} for name, names in inside.items()}
+    by_size = sorted((n for n in inside if len(inside[n]) > 1), key=lambda name: (-structured[name].holds, name))
     for place, one in enumerate(by_size):
         for two in by_size[place + 1 :]:
-            shared = set(_inner(structured[one]).holders) & set(_inner(structured[two]).holders)
+            shared = inside[one] & inside[two]
             if len(shared) > 1:
                 same = ", ".join(map(printable, sorted(shared)[:3]))
                 raise tree.ask(f"holds {printable(one)}/ and {printable(two)}/ with the same folders in them ({same}), "

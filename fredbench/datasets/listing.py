@@ -288,9 +288,11 @@ def _surprises(entries: Iterable[Entry]) -> Iterator[str]:
     """Notes on skipped files that somebody may have taken for pictures: by reason, their number and the first."""
     reasons: dict[str, list[str]] = {}
     for entry in entries:
+        if entry.fate != "skipped":
+            continue
         ending = Path(entry.name).suffix.lower()
         quiet = entry.why in {"hidden", "in a folder that is not used", "of a class that is not listed"}
-        if entry.fate == "skipped" and not quiet and not _hidden(entry.name):
+        if not quiet and not _hidden(entry.name):
             if entry.why.startswith(("its ending", "no ending")) and ending in _COMPANIONS:
                 continue
             reasons.setdefault(entry.why, []).append(entry.name)
@@ -319,7 +321,7 @@ def _twice(entries: Sequence[Entry]) -> Iterator[str]:
 
 
 def refuse_unnamed_splits(listing: Listing, *, of: str) -> None:
-    """`UsageError` where a run would stand on splits that names of folders told: it keeps the dataset's name for good."""
+    """`UsageError` where a run would stand on splits that names of folders told: it keeps the name for good."""
     if listing.typed:
         splits = ", ".join(f"{split} from {printable(folder)}/" for split, folder in listing.folders.items())
         raise UsageError(

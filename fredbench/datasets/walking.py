@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -44,7 +44,10 @@ def endings() -> frozenset[str]:
 
 def printable(text: str | Path) -> str:
     """A name as one line of a message: what cannot be printed is written as an escape."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in str(text))
+    line = str(text)
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
 def expanded(path: str) -> Path:
@@ -60,10 +63,15 @@ class File:
     """A file below a folder: its parts relative to it, its fate by name alone, whether it is reached through a link."""
 
     parts: tuple[str, ...]
-    path: Path
+    where: str
     fate: Fate
     why: str = ""
     linked: bool = False
+
+    @property
+    def path(self) -> Path:
+        """The file itself."""
+        return Path(self.where)
 
     @property
     def name(self) -> str:
@@ -92,17 +100,23 @@ class Node:
             yield from node.files
             waiting += node.folders.values()
 
-    @property
+    # Counted once, after the walk: every question about the layout asks for them again.
+    @cached_property
     def holds(self) -> int:
         """How many files below are pictures, or were refused and may hide some."""
-        return sum(file.fate != "skipped" for file in self._unsorted())
+        waiting, total = [self], 0
+        while waiting:
+            node = waiting.pop()
+            total += node.direct
+            waiting += node.folders.values()
+        return total
 
-    @property
+    @cached_property
     def direct(self) -> int:
         """How many pictures lie in the folder itself."""
         return sum(file.fate != "skipped" for file in self.files)
 
-    @property
+    @cached_property
     def holders(self) -> dict[str, Node]:
         """The folders in it that hold pictures, by name in sorted order."""
         return {name: self.folders[name] for name in sorted(self.folders) if self.folders[name].holds}
@@ -153,14 +167,16 @@ def walk(folder: Path) -> Node:
             why: tuple[Fate, str] = (
                 ("skipped", hidden) if hidden else ("refused", f"cannot be listed: {error.strerror}")
             )
-            owner.files.append(File(node.parts, node.path, *why))
+            owner.files.append(File(node.parts, str(node.path), *why))
             continue
         for entry in entries:
-            inner = Node((*node.parts, entry.name), Path(entry.path), linked=node.linked or entry.is_symlink())
+            parts, linked = (*node.parts, entry.name), node.linked or entry.is_symlink()
             told = _enter(entry, above, hidden)
             if told is not None:
-                owner.files.append(File(inner.parts, inner.path, *told, linked=inner.linked))
-            elif hidden or _unseen(entry.name):
+                owner.files.append(File(parts, entry.path, *told, linked=linked))
+                continue
+            inner = Node(parts, Path(entry.path), linked=linked)
+            if hidden or _unseen(entry.name):
                 # Counted with the folder that they are hidden in; nothing asks for them by name.
                 waiting.append((inner, owner, above, hidden or f"in the hidden or system folder {entry.name}"))
             else:

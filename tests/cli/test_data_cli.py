@@ -81,6 +81,31 @@ def test_verify_never_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert isinstance(result.exception, DataError) and "data fetch cifar10" in result.exception.hint
 
 
+def test_verify_tells_what_lies_in_a_folder_of_pictures(tmp_path: Path) -> None:
+    for part, count in (("Training", 3), ("Test", 2)):
+        for label in ("cat", "dog"):
+            (tmp_path / "set" / part / label).mkdir(parents=True)
+            for number in range(count):
+                Image.new("RGB", (6, 6), (number, 0, 0)).save(tmp_path / "set" / part / label / f"{number}.png")
+    (tmp_path / "set" / "Training" / "cat" / "notes.txt").write_text("seen")
+    result = run("verify", f"folder:{tmp_path / 'set'}")
+    assert result.exit_code == 0
+    for said in ("train split from Training/: 6 pictures: cat 3, dog 3", "test split from Test/: 4 pictures",
+                 "endings: .png 10",
+                 "skipped: 1, first Training/cat/notes.txt", "11 files: 10 read, 1 skipped, 0 refused"):  # fmt: skip
+        assert said in result.stderr
+    (tmp_path / "set" / "Test" / "dog" / "1.png").write_bytes(b"")
+    broken = run("verify", f"folder:{tmp_path / 'set'}", "--format", "json")
+    assert isinstance(broken.exception, CheckFailedError) and "1 refused" in broken.stderr
+    assert "refused: 1, first Test/dog/1.png: is empty" in broken.stderr
+
+
+def test_verify_says_of_a_set_that_nothing_can_fetch_what_to_bring(tmp_path: Path) -> None:
+    rows = json.loads(run("verify", "tinyimagenet", "--data", tmp_path, "--format", "json").stdout)
+    assert (rows[0]["dataset"], rows[0]["pictures"], rows[0]["result"]) == ("tiny-imagenet", 0, "not there")
+    assert "tiny-imagenet-200.zip" in run("verify", "tiny-imagenet-200", "--data", tmp_path).stderr
+
+
 def test_fetch_says_what_it_cannot_do(tmp_path: Path) -> None:
     assert isinstance(run("fetch", "cifar10", "--data", tmp_path, "--offline").exception, DataError)
     assert isinstance(run("fetch", "imagenette", "--data", tmp_path).exception, DataError)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import io
+import json
 import pickle
 import shutil
 import tarfile
@@ -17,7 +18,7 @@ from commands import TINY, invoke, refused
 from PIL import Image
 from spine import set_of, spec_of
 
-from fredbench.datasets import Dataset, Split
+from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.datasets.packing import pack_dataset
 from fredbench.foundation.errors import DataError
 from fredbench.runs.assembly import real_pictures
@@ -160,6 +161,13 @@ def test_folders_of_pictures(tmp_path: Path) -> None:
     two = write_pictures(tmp_path / "two", classes=2)
     made = invoke(*distill_folder(two), "--network", "mlp", "--store", tmp_path / "runs")
     assert made.code == 0, made.err
+    kept = json.loads((made.folder / "environment.json").read_text())["listing"]
+    told = load_dataset(f"folder:{two}").source.listing
+    assert told is not None and kept == told.digest
+    splits = tmp_path / "splits"
+    write_pictures(splits / "Train", classes=2)
+    write_pictures(splits / "Test", classes=2, count=2)
+    refused(tmp_path, *distill_folder(splits), say="train from Train/", hint=f"{splits}?train=Train&test=Test")
     one = write_pictures(tmp_path / "one", classes=1)
     refused(tmp_path, *distill_folder(one), say="1 class folder", hint="<class>")
     (tmp_path / "empty").mkdir()

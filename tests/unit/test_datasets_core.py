@@ -135,7 +135,7 @@ def test_labels_outside_the_classes_are_refused() -> None:
 def test_every_registered_set_is_complete_and_said_in_one_line() -> None:
     assert list(DATASETS) == [
         "digits", "cifar10", "cifar100", "svhn", "imagenette", "imagewoof", "imagefruit", "imageyellow",
-        "imagemeow", "imagesquawk", "mnist", "fashion-mnist",
+        "imagemeow", "imagesquawk", "tiny-imagenet", "mnist", "fashion-mnist",
     ]  # fmt: skip
     assert list(PREFIXES) == ["folder", "packed"]
     for name in DATASETS:

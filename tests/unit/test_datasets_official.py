@@ -285,3 +285,32 @@ def test_the_environment_names_the_root_and_forbids_the_network(
     assert len(load_dataset("svhn").test) == 40
     with pytest.raises(DataError):
         load_dataset("mnist")
+
+
+@pytest.mark.parametrize("shape", [(-1, 1), (1, -1), (-1, 5)])
+def test_labels_of_another_shape_are_named_by_it(tmp_path: Path, shape: tuple[int, int]) -> None:
+    """Keras hands out (n, 1); saved as such, the number of pictures is right and the labels are not."""
+    images, labels = TRAIN[0][:20], TRAIN[1][:20].reshape(shape)
+    batch = pickle.dumps({"data": planes(images), "labels": labels}, protocol=2)
+    write_folder(tmp_path / FOLDER, {**cifar10_batches(TRAIN, TEST), "data_batch_1": batch})
+    with pytest.raises(DataError, match=r"data_batch_1 has labels of shape \(") as caught:
+        _ = load_dataset("cifar10", root=tmp_path, offline=True).train
+    assert str(labels.shape) in caught.value.message and "reshape(-1)" in caught.value.hint
+
+
+@pytest.mark.parametrize("strange", [11, 200])
+def test_svhn_labels_that_are_no_digits_are_named(tmp_path: Path, strange: int) -> None:
+    for part in ("train", "test"):
+        values = {"X": np.zeros((32, 32, 3, 4), np.uint8), "y": np.array([[1], [strange], [10], [0]])}
+        savemat(tmp_path / f"{part}_32x32.mat", values)
+    with pytest.raises(DataError, match=rf"train_32x32\.mat has labels in y that are none of 0 to 10: {strange}"):
+        _ = load_dataset("svhn", root=tmp_path, offline=True).train
+
+
+@pytest.mark.parametrize("head", [b"MATLAB 7.3 MAT-file".ljust(512) + b"\x89HDF\r\n\x1a\n", b"\x89HDF\r\n\x1a\n"])
+def test_matlab_files_of_the_newer_form_are_called_so(tmp_path: Path, head: bytes) -> None:
+    for part in ("train", "test"):
+        (tmp_path / f"{part}_32x32.mat").write_bytes(head + bytes(2000))
+    with pytest.raises(DataError, match=r"MATLAB 7\.3 file") as caught:
+        _ = load_dataset("svhn", root=tmp_path, offline=True).train
+    assert "-v7" in caught.value.hint and "fetch" not in caught.value.hint

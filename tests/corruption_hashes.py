@@ -1,7 +1,7 @@
 """Hashes of every corruption on small made pictures: what a library that moves a pixel is told by.
 
-    python tests/corruption_hashes.py                 # the table as JSON, for environments without the test suite
-    python tests/corruption_hashes.py cifar 32x32     # one part of it
+    python tests/corruption_hashes.py                               # the table as JSON
+    python tests/corruption_hashes.py cifar 32x32,96x96 fog,snow    # a part of it: profiles, sizes, corruptions
 
 Needs nothing but what the engine itself needs. The pictures come from whole-number arithmetic, so that no library
 decides them.
@@ -58,21 +58,24 @@ def row(name: str, profile: str, size: str, severities: Iterable[int] = (1, 2, 3
     return [hashlib.sha256(made.tobytes()).hexdigest()[:16] for made in outcomes]
 
 
-def table(profiles: Iterable[str] = PROFILES, sizes: Iterable[str] = tuple(SIZES)) -> dict[str, list[str]]:
+def table(
+    profiles: Iterable[str] = PROFILES, sizes: Iterable[str] = tuple(SIZES), names: Iterable[str] = ROWS
+) -> dict[str, list[str]]:
     """Five hashes a row, the rows named `corruption/profile/size`."""
     return {
-        f"{name}/{profile}/{size}": row(name, profile, size) for profile in profiles for size in sizes for name in ROWS
+        f"{name}/{profile}/{size}": row(name, profile, size) for profile in profiles for size in sizes for name in names
     }
 
 
 def moved(found: dict[str, list[str]], stored: dict[str, list[str]]) -> list[str]:
     """Which of `found` are not as stored: names with the severities that differ."""
-    return [
-        f"{name} severity {', '.join(str(i + 1) for i, (a, b) in enumerate(zip(made, stored[name])) if a != b)}"
-        for name, made in found.items() if made != stored[name]
-    ]  # fmt: skip
+    said = []
+    for name, made in found.items():
+        wrong = [str(i) for i, (a, b) in enumerate(zip(made, stored[name], strict=True), start=1) if a != b]
+        said += [f"{name} severity {', '.join(wrong)}"] if wrong else []
+    return said
 
 
 if __name__ == "__main__":
-    profiles, sizes = sys.argv[1:2] or PROFILES, sys.argv[2:3] or tuple(SIZES)
-    print(json.dumps(table(profiles, sizes), indent=0))
+    parts = [argument.split(",") for argument in sys.argv[1:]]
+    print(json.dumps(table(*parts), indent=0))

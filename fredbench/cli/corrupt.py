@@ -10,6 +10,7 @@ import click
 from fredbench.cli.options import data_options, examples
 from fredbench.corruptions import NAMES, PROFILES
 from fredbench.corruptions.jobs import EngineName
+from fredbench.corruptions.published import EQUAL
 from fredbench.corruptions.textures import FrostSource
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.foundation.errors import UsageError
@@ -54,11 +55,14 @@ def _write(
             say(f"note: {sentence}")
     total = len(dataset.test)
     chosen = evenly_spaced(total, total if limit is None else limit)
-    write_set(
+    manifest = write_set(
         dataset.test.images[chosen], dataset.test.labels[chosen], out, profile=profile, seed=seed,
         corruptions=names, severities=severities, workers=workers, indices=chosen, frost=frost,
         archive_jpeg=archive_jpeg, engine=engine, source=_describe(dataset),
     )  # fmt: skip
+    for file, entry in manifest["files"].items():
+        if "published" in entry:
+            say(f"{file} {EQUAL} {entry['published']}")
 
 
 @click.command(
@@ -105,7 +109,7 @@ def command(
     """Write DATASET's test split under 15 corruptions and 5 severities, in the layout of CIFAR-10-C.
 
     Prints the folder (or the drawn file). A rerun keeps finished files and goes on where it was; the bytes depend on
-    the seed and the pictures only, not on the number of workers.
+    the seed and the pictures only, not on workers or processor; a file with the bytes of a published one is named.
     """
     if (out is None) == (sheet is None):
         raise UsageError("give --out DIR to write a set, or --preview FILE.png to draw one picture")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fredbench.cli.options import data_options, examples, format_option
+from fredbench.corruptions.checking import check_arrays, corrupted_arrays
 from fredbench.datasets import fetch_dataset, load_dataset
 from fredbench.foundation.errors import CheckFailedError
 from fredbench.foundation.progress import say
@@ -44,8 +45,11 @@ def fetch_command(dataset: str, data: Path | None, offline: bool) -> None:
 def verify_command(dataset: str, form: str, data: Path | None, offline: bool) -> None:
     """Check DATASET as it lies: checksums, counts, fingerprints. Exit code 1 when anything does not hold.
 
-    Nothing is fetched. A fingerprint is the SHA-256 of a split's shape, pixels and labels, whatever the form.
+    Nothing is fetched. A fingerprint is the SHA-256 of a split's shape, pixels and labels, whatever the form. A folder
+    of corrupted arrays (such as CIFAR-10-C) is checked file by file, and told from the published ones by its bytes.
     """
+    if corrupted_arrays(Path(dataset)):
+        return _verify_arrays(Path(dataset), form)
     from fredbench.datasets.verification import verify_dataset
     from fredbench.report.table import simple_table
 
@@ -73,6 +77,20 @@ def verify_command(dataset: str, form: str, data: Path | None, offline: bool) ->
         raise CheckFailedError(
             f"{pictures.name} does not hold what it should: {'; '.join(bad)}",
             hint="restore the files named from their source, or fetch the dataset again",
+        )
+
+
+def _verify_arrays(folder: Path, form: str) -> None:
+    from fredbench.report.table import simple_table
+
+    reports = check_arrays(folder)
+    lines = [(report.file, report.content, report.identity, report.problem or "ok") for report in reports]
+    click.echo(simple_table(("file", "content", "published", "result"), lines, form))
+    bad = [report.problem for report in reports if report.problem]
+    if bad:
+        raise CheckFailedError(
+            f"{folder} does not hold what it should: {'; '.join(bad)}",
+            hint="fetch the archive again, or write the set anew with `fredbench corrupt`",
         )
 
 

@@ -189,10 +189,8 @@ def _zoom_axis(plans: list[ZoomTaps], size: int) -> _ZoomAxis:
     return table
 
 
-def _same_taps(some: tuple[ZoomTaps, ZoomTaps], others: tuple[ZoomTaps, ZoomTaps]) -> bool:
-    return all(
-        np.array_equal(a, b) for one, other in zip(some, others, strict=True) for a, b in zip(one, other, strict=True)
-    )
+def _same_taps(some: ZoomTaps, others: ZoomTaps) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
 
 
 @functools.lru_cache(maxsize=32)
@@ -206,7 +204,7 @@ def _zoom_plan(
     # numpy.arange, not 1 + i·step: the last bits decide to how many pixels a crop is enlarged.
     for factor in np.arange(1, end, step):
         taps = zoom_taps(height, float(factor), align), zoom_taps(width, float(factor), align)
-        if plans and _same_taps(plans[-1], taps):
+        if plans and all(_same_taps(*pair) for pair in zip(plans[-1], taps, strict=True)):
             repeats[-1] += 1
         else:
             plans.append(taps)

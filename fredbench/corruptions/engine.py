@@ -11,6 +11,7 @@ from jaxtyping import Int64, Shaped, UInt8, UInt64
 
 from fredbench.corruptions import blur, digital, draws, noise, weather
 from fredbench.corruptions.indices import evenly_spaced
+from fredbench.corruptions.libraries import check_opencv
 from fredbench.corruptions.severities import Family, Row, family_of, parameters
 from fredbench.corruptions.spatter import spatter
 from fredbench.corruptions.textures import FrostSource, Textures, load_textures
@@ -122,7 +123,11 @@ _MAKERS: dict[str, Callable[[_Batch], Any]] = {
 
 
 def as_pictures(images: Shaped[np.ndarray, ...]) -> UInt8[np.ndarray, "n h w 3"]:
-    """`images` as an RGB batch: grey is widened; UsageError for another type, shape or a side below 32."""
+    """`images` as an RGB batch: grey is widened; UsageError for another type, shape or a side below 32.
+
+    CompatibilityError where OpenCV is too old to corrupt them.
+    """
+    check_opencv()
     if not isinstance(images, np.ndarray) or images.dtype != np.uint8:
         kind = getattr(images, "dtype", type(images).__name__)
         raise UsageError(f"corruptions take uint8 pictures, not {kind}", hint="scale to 0..255 and cast to uint8 first")

@@ -10,6 +10,7 @@ import click
 from fredbench.cli.options import data_options, examples
 from fredbench.corruptions import NAMES, PROFILES
 from fredbench.corruptions.jobs import EngineName
+from fredbench.corruptions.published import EQUAL
 from fredbench.corruptions.textures import FrostSource
 from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.foundation.errors import UsageError
@@ -56,12 +57,15 @@ def _write(
     split: Split = getattr(dataset, part)
     total = len(split)
     chosen = evenly_spaced(total, total if limit is None else min(limit, total))
-    write_set(
+    manifest = write_set(
         split.images[chosen], split.labels[chosen], out, profile=profile, seed=seed,
         corruptions=names, severities=severities, workers=workers, indices=chosen, frost=frost,
         archive_jpeg=archive_jpeg, engine=engine, source=_describe(dataset, part),
         total=total,
     )  # fmt: skip
+    for file, entry in manifest["files"].items():
+        if "published" in entry:
+            say(f"{file} {EQUAL} {entry['published']}")
 
 
 @click.command(
@@ -113,7 +117,7 @@ def command(
 
     A set of fewer pictures or severities, of another split or below 32 pixels says so in NOTE.md and manifest.json.
     Prints the folder (or the drawn file). A rerun keeps finished files and goes on where it was; the bytes depend on
-    the seed and the pictures only, not on the number of workers.
+    the seed and the pictures only, not on workers or processor; a file with the bytes of a published one is named.
     """
     if (out is None) == (sheet is None):
         raise UsageError("give --out DIR to write a set, or --preview FILE.png to draw one picture")

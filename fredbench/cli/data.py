@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fredbench.cli.options import data_options, examples, format_option
+from fredbench.corruptions.checking import check_arrays, corrupted_arrays
 from fredbench.datasets import fetch_dataset, load_dataset
 from fredbench.datasets.catalogue import absent
 from fredbench.datasets.listing import Listing
@@ -47,9 +48,12 @@ def verify_command(dataset: str, form: str, data: Path | None, offline: bool) ->
     """Check DATASET as it lies: checksums, counts, fingerprints. Exit code 1 when anything does not hold.
 
     Nothing is fetched; of a set that no command can fetch and that is not there, it says so and what to bring. Of a
-    folder of pictures it lists classes, splits, forms and modes, and what is skipped or refused and why. A
+    folder of pictures it lists classes, splits, forms and modes, and what is skipped or refused and why. A folder of
+    corrupted arrays (such as CIFAR-10-C) is checked file by file, and told from the published ones by its bytes. A
     fingerprint is the SHA-256 of a split's shape, pixels and labels, whatever the form.
     """
+    if corrupted_arrays(Path(dataset)):
+        return _verify_arrays(Path(dataset), form)
     from fredbench.datasets.verification import verify_dataset
     from fredbench.report.simple import simple_table
 
@@ -92,6 +96,20 @@ def _tell_listing(listing: Listing) -> None:
 
     for line in told(listing, census(listing)):
         say(line)
+
+
+def _verify_arrays(folder: Path, form: str) -> None:
+    from fredbench.report.simple import simple_table
+
+    reports = check_arrays(folder)
+    lines = [(report.file, report.content, report.identity, report.problem or "ok") for report in reports]
+    click.echo(simple_table(("file", "content", "published", "result"), lines, form))
+    bad = [report.problem for report in reports if report.problem]
+    if bad:
+        raise CheckFailedError(
+            f"{folder} does not hold what it should: {'; '.join(bad)}",
+            hint="fetch the archive again, or write the set anew with `fredbench corrupt`",
+        )
 
 
 @command.command(

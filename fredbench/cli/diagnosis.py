@@ -16,7 +16,7 @@ from typing import Literal
 
 from fredbench.datasets import DATASETS
 from fredbench.datasets.catalogue import find_source
-from fredbench.foundation.environment import PACKAGES, commit, library_versions
+from fredbench.foundation.environment import FLOORS, PACKAGES, below_floor, commit, library_versions
 from fredbench.foundation.errors import FredbenchError
 from fredbench.suites.corruption import suite_named, suite_names
 
@@ -64,12 +64,15 @@ def _program() -> Iterator[Finding]:
 
 
 def _packages() -> Iterator[Finding]:
-    found = library_versions(PACKAGES)
+    found = {**_opencv(), **library_versions(PACKAGES)}
     for package in PACKAGES:
         present = package in found
         # OpenCV comes under several names; importing cv2 below is what counts.
         if not present and not package.startswith("opencv"):
             yield Finding(package, "not installed", "broken", f"pip install {package}")
+        elif present and below_floor(package, found[package]):
+            needed = f"{package}>={FLOORS[package]}"
+            yield Finding(package, f"{found[package]}, too old", "broken", f"pip install '{needed}'")
         elif present:
             yield Finding(package, found[package])
     for module in _ESSENTIAL:
@@ -91,6 +94,14 @@ def _packages() -> Iterator[Finding]:
     for package, what in (("pytest", "the tests"), ("beartype", "the tests")):
         if package not in installed:
             yield Finding(package, "not installed", "note", f"only for {what}: pip install 'fredbench[test]'")
+
+
+def _opencv() -> dict[str, str]:
+    """OpenCV's version under its usual package's name, whichever of its packages brought it."""
+    try:
+        return {"opencv-python": str(importlib.import_module("cv2").__version__)}
+    except (ImportError, OSError, AttributeError):
+        return {}  # not importable: said below
 
 
 def _devices() -> Iterator[Finding]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import functools
 from typing import Any, Literal, NamedTuple
 
-import cv2
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8
 
 from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.corruptions.exact import exponentials, normalised
 from fredbench.corruptions.filters import ZoomTaps, blur_levels, motion_sum, motion_taps, zoom_taps
 from fredbench.corruptions.severities import Family
 
@@ -21,14 +21,31 @@ def gaussian_blur(pictures: UInt8[np.ndarray, "n h w c"], sigma: float) -> UInt8
     return blur_levels(pictures, sigma)
 
 
+def _smoothed_rows(
+    values: Float32[np.ndarray, "k k"], weights: Float32[np.ndarray, " w"]
+) -> Float32[np.ndarray, "k k"]:
+    # Border mirrored without the edge; the centre first and then pairs, in float32: OpenCV's own order.
+    reach, width = len(weights) // 2, values.shape[1]
+    padded = np.pad(values, ((0, 0), (reach, reach)), mode="reflect")
+    total = values * weights[reach]
+    for r in range(1, reach + 1):
+        left, right = padded[:, reach - r : reach - r + width], padded[:, reach + r : reach + r + width]
+        total = total + (left + right) * weights[reach + r]
+    return np.asarray(total)
+
+
 def disc_kernel(radius: float, alias_sigma: float) -> Float32[np.ndarray, "k k"]:
-    """The disc of corruptions.md §3.4 in float32, antialiased; its sum is not 1 for radii 8 and 10, as published."""
+    """The disc of corruptions.md §3.4 in float32, antialiased; its sum is not 1 for radii 8 and 10, as published.
+
+    What OpenCV's GaussianBlur makes of the disc without vector units, where its code with them differs in last bits.
+    """
     reach = 8 if radius <= 8 else int(radius)
     squares = np.arange(-reach, reach + 1) ** 2
-    disc = (squares[:, None] + squares[None, :] <= radius**2).astype(np.float32)
-    disc /= disc.sum()
-    side = 3 if radius <= 8 else 5
-    return np.asarray(cv2.GaussianBlur(disc, ksize=(side, side), sigmaX=alias_sigma))
+    inside = squares[:, None] + squares[None, :] <= radius**2
+    disc = inside.astype(np.float32) / np.float32(np.count_nonzero(inside))
+    steps = range(-1, 2) if radius <= 8 else range(-2, 3)
+    weights = normalised(exponentials(-(step**2) / (2 * alias_sigma**2) for step in steps)).astype(np.float32)
+    return np.ascontiguousarray(_smoothed_rows(_smoothed_rows(disc, weights).T, weights).T)
 
 
 @functools.lru_cache(maxsize=32)
@@ -172,10 +189,8 @@ def _zoom_axis(plans: list[ZoomTaps], size: int) -> _ZoomAxis:
     return table
 
 
-def _same_taps(some: tuple[ZoomTaps, ZoomTaps], others: tuple[ZoomTaps, ZoomTaps]) -> bool:
-    return all(
-        np.array_equal(a, b) for one, other in zip(some, others, strict=True) for a, b in zip(one, other, strict=True)
-    )
+def _same_taps(some: ZoomTaps, others: ZoomTaps) -> bool:
+    return all(np.array_equal(one, other) for one, other in zip(some, others, strict=True))
 
 
 @functools.lru_cache(maxsize=32)
@@ -189,7 +204,7 @@ def _zoom_plan(
     # numpy.arange, not 1 + i·step: the last bits decide to how many pixels a crop is enlarged.
     for factor in np.arange(1, end, step):
         taps = zoom_taps(height, float(factor), align), zoom_taps(width, float(factor), align)
-        if plans and _same_taps(plans[-1], taps):
+        if plans and all(_same_taps(*pair) for pair in zip(plans[-1], taps, strict=True)):
             repeats[-1] += 1
         else:
             plans.append(taps)

@@ -82,14 +82,22 @@ def pixelate(pictures: UInt8[np.ndarray, "n h w 3"], factor: float, family: Fami
 
 
 def _inverse_affine(height: int, width: int, moves: Float32[np.ndarray, "n 3 2"]) -> Float64[np.ndarray, "n 2 3"]:
-    """Maps from output to input pixels (x, y) of the affine step, whose anchors move by `moves` pixels."""
+    """Maps from output to input pixels (x, y) of the affine step, whose anchors move by `moves` pixels.
+
+    Written out, because a linear-algebra library's last bits depend on the processor.
+    """
     centre = np.array([height // 2, width // 2], np.float32)
     q = np.float32(min(height, width) // 3)
     anchors = np.stack([centre + q, centre + np.array([q, -q], np.float32), centre - q])
     moved = (anchors + moves).astype(np.float64)
-    lifted = np.concatenate([moved, np.ones((*moved.shape[:2], 1))], axis=2)
-    solved = np.linalg.solve(lifted, np.broadcast_to(anchors.astype(np.float64), moved.shape))
-    return np.ascontiguousarray(solved.transpose(0, 2, 1))
+    anchors = anchors.astype(np.float64)
+    a, b = moved[:, 1] - moved[:, 0], moved[:, 2] - moved[:, 0]
+    to_a, to_b = (anchors[1] - anchors[0])[None], (anchors[2] - anchors[0])[None]
+    area = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0])[:, None]
+    by_x = (to_a * b[:, 1:] - to_b * a[:, 1:]) / area
+    by_y = (to_b * a[:, :1] - to_a * b[:, :1]) / area
+    rest = anchors[0] - (by_x * moved[:, 0, :1] + by_y * moved[:, 0, 1:])
+    return np.ascontiguousarray(np.stack([by_x, by_y, rest], axis=2))
 
 
 @inlined

@@ -11,6 +11,7 @@ from jaxtyping import Int64, Shaped, UInt8, UInt64
 
 from fredbench.corruptions import blur, digital, draws, noise, weather
 from fredbench.corruptions.indices import evenly_spaced
+from fredbench.corruptions.libraries import check_opencv
 from fredbench.corruptions.severities import Family, Row, family_of, parameters
 from fredbench.corruptions.spatter import spatter
 from fredbench.corruptions.textures import FrostSource, Textures, load_textures
@@ -130,7 +131,11 @@ _MAKERS: dict[str, Callable[[_Batch], Any]] = {
 
 
 def checked_pictures(images: Any, profile: str) -> UInt8[np.ndarray, "n h w c"]:
-    """`images` as a batch of bytes with one or three channels; UsageError for another form or a side too small."""
+    """`images` as a batch of bytes with one or three channels; UsageError for another form or a side too small.
+
+    CompatibilityError where OpenCV is too old to corrupt them.
+    """
+    check_opencv()
     pictures = as_pictures(images, grey=True, channels_first=False, exact=True)
     smallest = SMALLEST.get(profile, 1)
     if len(pictures) and min(pictures.shape[1:3]) < smallest:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64, Num, UInt8
 
 from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.corruptions.exact import exponentials, normalised, running_sum, sines_and_cosines
 
 __all__ = [
     "MotionTaps", "ZoomTaps", "blur_levels", "gaussian_blur", "gaussian_weights", "motion_sum", "motion_taps",
@@ -26,8 +27,8 @@ def gaussian_weights(sigma: float, truncate: float = 4.0) -> Float64[np.ndarray,
     radius = int(truncate * sigma + 0.5)
     if radius == 0:
         return np.ones(1)
-    weights = np.exp(-0.5 / (sigma * sigma) * np.arange(-radius, radius + 1) ** 2)
-    return np.asarray(weights / weights.sum())
+    half = exponentials(-0.5 / (sigma * sigma) * step**2 for step in range(radius + 1))
+    return normalised([*half[:0:-1], *half])
 
 
 @inlined
@@ -161,17 +162,19 @@ def motion_taps(
     """Taps of ImageMagick's one-sided motion blur: w = 2⌈radius⌉ + 1 weights exp(-i²/2σ²) (corruptions.md §3.6).
 
     The `package` style (imagecorruptions) carries a factor 1/(√(2π) σ) through the normalisation; it changes only
-    last bits, which truncation shows on flat areas.
+    last bits, which truncation shows on flat areas. So does the order of the sum: from the smallest weight on, flat
+    areas keep the levels that the package gave them on the machine of our reference pictures, where NumPy's exp had
+    other last bits than the nearest ones.
     """
     steps = np.arange(2 * math.ceil(radius) + 1)
-    weights = np.exp(-(steps**2) / (2 * sigma**2))
+    weights = exponentials(-0.5 / (sigma * sigma) * step**2 for step in range(len(steps)))
     if style == "package":
-        weights = weights / (math.sqrt(2 * math.pi) * sigma)
-    weights = weights / weights.sum()
-    turn = np.deg2rad(angles)[:, None]
-    rows = np.ceil(steps * np.sin(turn) - 0.5).astype(np.int32)
-    columns = np.ceil(steps * np.cos(turn) - 0.5).astype(np.int32)
-    return weights, rows, columns
+        weights = [weight / (math.sqrt(2 * math.pi) * sigma) for weight in weights]
+    total = running_sum(reversed(weights))
+    sine, cosine = sines_and_cosines(angles)
+    rows = np.ceil(steps * sine[:, None] - 0.5).astype(np.int32)
+    columns = np.ceil(steps * cosine[:, None] - 0.5).astype(np.int32)
+    return np.array([weight / total for weight in weights]), rows, columns
 
 
 @inlined

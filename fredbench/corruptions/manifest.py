@@ -14,18 +14,18 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 from filelock import FileLock, Timeout
 from jaxtyping import Shaped, UInt8
 
-from fredbench import __version__
 from fredbench.corruptions.jobs import EngineName
+from fredbench.corruptions.libraries import library_versions
+from fredbench.corruptions.published import published_as
 from fredbench.corruptions.severities import ALL, Family, family_of
+from fredbench.foundation.environment import instruction_sets
 from fredbench.foundation.errors import ArtefactError, StorageError, UsageError
 from fredbench.foundation.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json, write_text
 
@@ -41,18 +41,6 @@ _LAYOUT_SIDE = 32
 def _array_digest(array: Shaped[np.ndarray, ...]) -> str:
     head = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
-
-
-def _versions(engine: EngineName) -> dict[str, str]:
-    """Everything whose version may move a grey level."""
-    found = {
-        "fredbench": __version__, "numpy": np.__version__, "opencv": str(cv2.__version__), "numba": version("numba"),
-    }  # fmt: skip
-    if engine == "imagecorruptions":
-        from fredbench.corruptions.reference import installed_version
-
-        found["imagecorruptions"] = installed_version()
-    return found
 
 
 @dataclass(frozen=True)
@@ -87,7 +75,7 @@ class Request:
             severities=tuple(severities), archive_jpeg=archive_jpeg, pictures=n, size=(h, w),
             pictures_sha256=_array_digest(pictures),
             numbers=None if plain else tuple(int(number) for number in numbers),
-            frost=frost, versions=_versions(engine),
+            frost=frost, versions=library_versions(engine),
         )  # fmt: skip
 
     def fingerprint(self, name: str, frost: str | None) -> str:
@@ -216,15 +204,22 @@ def intact_files(out: Path, request: Request, names: Sequence[str]) -> dict[str,
     return kept
 
 
+def _identity(file: Path) -> dict[str, str]:
+    """Which published array the file is, where it is one."""
+    published = published_as(file)
+    return {} if published is None else {"published": published}
+
+
 def write_record(out: Path, request: Request, name: str, digest: str) -> None:
-    """Vouch for the finished file of corruption `name`."""
+    """Vouch for the finished file of corruption `name`, and note the machine, should other bytes come out elsewhere."""
     frost = request.frost if name == "frost" else None
     entry = {
         "sha256": digest, "bytes": (out / f"{name}.npy").stat().st_size,
-        "fingerprint": request.fingerprint(name, frost),
+        "fingerprint": request.fingerprint(name, frost), "processor": instruction_sets(),
     }  # fmt: skip
     if frost is not None:
         entry["frost"] = frost
+    entry |= _identity(out / f"{name}.npy")
     write_json(out / _RECORDS / f"{name}.json", entry)
 
 
@@ -251,7 +246,8 @@ def finish_set(
         "source": dict(source),
         "files": {f"{name}.npy": entries[name] for name in present},
     }
-    manifest["files"]["labels.npy"] = {"sha256": sha256_of(out / "labels.npy")}
+    labels_file = out / "labels.npy"
+    manifest["files"]["labels.npy"] = {"sha256": sha256_of(labels_file), **_identity(labels_file)}
     _write_note(out, notes)
     write_json(out / "manifest.json", manifest)
     shutil.rmtree(out / _RECORDS)

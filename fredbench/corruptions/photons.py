@@ -49,13 +49,15 @@ def _fill_poisson(photons: float, first: Array, tables: Array) -> None:
         rate = photons * level / 255.0
         start = max(0, int(np.rint(rate)) - size // 2)
         first[level] = start
+        # From the largest probability on by ratios: no exponential, whose last bits a library would decide.
+        top = max(start, int(rate)) - start
+        scaled[top] = 1.0
+        for i in range(top + 1, size):
+            scaled[i] = scaled[i - 1] * (rate / (start + i))
+        for i in range(top - 1, -1, -1):
+            scaled[i] = scaled[i + 1] * ((start + i + 1) / rate)
         total = 0.0
         for i in range(size):
-            count = start + i
-            if rate == 0.0:
-                scaled[i] = 1.0 if count == 0 else 0.0
-            else:
-                scaled[i] = math.exp(count * math.log(rate) - rate - math.lgamma(count + 1.0))
             total += scaled[i]
         for i in range(size):
             scaled[i] *= size / total

@@ -18,6 +18,7 @@ import cv2
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
+from fredbench.corruptions.scaling import enlarged_cubic, scaled_linear
 from fredbench.corruptions.severities import Family
 from fredbench.foundation.errors import DataError, UsageError
 from fredbench.foundation.rng import Stream
@@ -127,12 +128,9 @@ def _fitted(texture: UInt8[np.ndarray, "h w 3"], family: Family, height: int, wi
     if family == "imagenet":
         return texture
     if family == "cifar":
-        scale = 0.2 * max(height, width) / 32
-        return np.asarray(cv2.resize(texture, None, fx=scale, fy=scale, interpolation=cv2.INTER_LINEAR))
+        return scaled_linear(texture, 0.2 * max(height, width) / 32)
     rows, columns = texture.shape[:2]
-    factor = 1.1 * max(1.0, height / rows, width / columns)
-    size = (math.ceil(columns * factor), math.ceil(rows * factor))
-    return np.asarray(cv2.resize(texture, dsize=size, interpolation=cv2.INTER_CUBIC))
+    return enlarged_cubic(texture, 1.1 * max(1.0, height / rows, width / columns))
 
 
 @functools.lru_cache(maxsize=2)

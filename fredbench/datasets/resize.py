@@ -103,7 +103,10 @@ class Geometry:
         if picture.size == (width, height):
             return np.asarray(picture)
         if self.antialias:
-            return np.asarray(picture.resize((width, height), Image.Resampling.BILINEAR))
+            # Rows first, then columns, as one call did up to Pillow 12; 13 takes tall pictures' columns first, and
+            # each pass rounds to whole levels. An axis that keeps its length is left alone.
+            across = picture.resize((width, picture.height), Image.Resampling.BILINEAR)
+            return np.asarray(across.resize((width, height), Image.Resampling.BILINEAR))
         plain: UInt8[np.ndarray, "h w c"] = bilinear(np.asarray(picture)[None], (height, width))[0]
         return plain
 

@@ -14,6 +14,7 @@ from jaxtyping import Int64, UInt8
 import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
 from fredbench.corruptions.published import PUBLISHED, published_as
+from fredbench.corruptions.severities import PIXELS
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.framing import Framing, framing_of
@@ -188,7 +189,7 @@ class TestDomains:
             "seed": self.suite.seed,
             "severities": list(self.severities),
             "source": self.source,
-            "engine": fredbench.__version__,
+            "engine": fredbench.__version__ + (f" pixels {PIXELS}" if self.source == "generated" else ""),
         }
 
     @property

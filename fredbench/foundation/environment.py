@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import fredbench
 
-__all__ = ["PACKAGES", "commit", "environment", "library_versions"]
+__all__ = ["FLOORS", "PACKAGES", "below_floor", "commit", "environment", "instruction_sets", "library_versions"]
 
 PACKAGES = (
     "torch",
@@ -28,6 +30,29 @@ PACKAGES = (
     "pandas",
     "click",
 )
+
+FLOORS = {
+    "click": "8.1", "imagecorruptions-imaug": "1.1.5", "numba": "0.61", "numpy": "1.26", "opencv-python": "4.7",
+    "pandas": "2.2", "pillow": "10.3", "safetensors": "0.4.3", "scikit-learn": "1.4", "scipy": "1.12", "timm": "1.0",
+    "torch": "2.6", "torchvision": "0.21",
+}  # fmt: skip
+"""The oldest version of each package, as the project's requirements name them."""
+
+# Settings of libraries that choose among code for different processors.
+_CHOICES = (
+    "NPY_DISABLE_CPU_FEATURES", "OPENCV_CPU_DISABLE", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES", "OPENBLAS_CORETYPE",
+    "MKL_ENABLE_INSTRUCTIONS", "MKL_CBWR", "ATEN_CPU_CAPABILITY", "ONEDNN_MAX_CPU_ISA", "DNNL_MAX_CPU_ISA",
+)  # fmt: skip
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The leading whole numbers of a version: 5.0.0.93 gives (5, 0, 0, 93), 2.6.0+cpu (2, 6, 0)."""
+    return tuple(int(part) for part in re.match(r"\d*(?:\.\d+)*", text)[0].split(".") if part)  # type: ignore[index]
+
+
+def below_floor(package: str, found: str) -> bool:
+    """Whether version `found` of `package` is older than its floor; False for packages without one."""
+    return package in FLOORS and _numbers(found) < _numbers(FLOORS[package])
 
 
 def library_versions(packages: tuple[str, ...] = PACKAGES, *, ours: bool = True) -> dict[str, str]:
@@ -62,6 +87,23 @@ def commit() -> str | None:
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")
 
 
+def instruction_sets() -> dict[str, Any]:
+    """What can still change last bits at equal versions: the vector units that libraries found, and what limits them.
+
+    torch is asked only where it is loaded already, so that the corruption engine's processes stay without it.
+    """
+    import numpy as np
+
+    found: dict[str, Any] = {"machine": platform.machine()}
+    extensions = np.show_config(mode="dicts").get("SIMD Extensions", {})
+    found["numpy"] = [*extensions.get("baseline", []), *extensions.get("found", [])]
+    if "torch" in sys.modules:
+        import torch
+
+        found["torch"] = torch.backends.cpu.get_cpu_capability()
+    return {**found, **{name: os.environ[name] for name in _CHOICES if os.environ.get(name)}}
+
+
 def environment(device: str, threads: int) -> dict[str, Any]:
     """Versions, machine and device, as environment.json holds them."""
     import torch
@@ -73,6 +115,7 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "platform": platform.platform(),
         "device": device,
         "device_name": name,
+        "instruction_sets": instruction_sets(),
         "cores": os.cpu_count(),
         "threads": threads,
     }

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from commands import invoke
 from PIL import Image
 
 from fredbench.cli.data import command
@@ -73,6 +74,21 @@ def test_verify_fails_on_an_altered_file_and_names_it(packed: Path) -> None:
     result = run("verify", f"packed:{packed}")
     assert isinstance(result.exception, CheckFailedError) and "test_00.webp" in result.exception.message
     assert "altered or cut off" in result.stdout and "1297" in result.stdout
+
+
+def test_published_arrays_are_named_as_they_are_written_and_verified(real_data: Path, tmp_path: Path) -> None:
+    out = tmp_path / "set"
+    done = invoke("corrupt", "cifar10", "--out", out, "--corruption", "contrast", "--workers", 1, "--data", real_data)
+    assert done.code == 0, done.err
+    said = "equals the published array CIFAR-10-C"
+    assert f"contrast.npy {said}/contrast.npy" in done.err and f"labels.npy {said}/labels.npy" in done.err
+    rows = json.loads(run("verify", out, "--format", "json").stdout)
+    assert [(row["file"], row["published"], row["result"]) for row in rows] == [
+        ("contrast.npy", f"{said}/contrast.npy", "ok"), ("labels.npy", f"{said}/labels.npy", "ok"),
+    ]  # fmt: skip
+    (out / "contrast.npy").rename(out / "zoom_blur.npy")
+    renamed = run("verify", out)
+    assert isinstance(renamed.exception, CheckFailedError) and "zoom_blur.npy holds" in str(renamed.exception)
 
 
 def test_verify_never_fetches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,14 +2,16 @@ from __future__ import annotations
 
 import json
 import shutil
+import tomllib
 from collections import namedtuple
 from pathlib import Path
 
 import pytest
-from commands import invoke
+from commands import ROOT, invoke
 
 from fredbench.cli import diagnosis
 from fredbench.datasets import DATASETS
+from fredbench.foundation.environment import FLOORS, PACKAGES
 from fredbench.foundation.files import write_json
 
 
@@ -84,6 +86,38 @@ def test_a_missing_package_is_broken_and_says_how_to_install_it(monkeypatch: pyt
     monkeypatch.setattr(diagnosis, "library_versions", lambda *a: {k: v for k, v in have(*a).items() if k != "timm"})
     findings = {finding.topic: finding for finding in diagnosis._packages()}
     assert findings["timm"].state == "broken" and findings["timm"].fix == "pip install timm"
+
+
+@pytest.mark.parametrize(
+    ("package", "old", "fine"),
+    [("opencv-python", "4.6.0.66", "4.10.0.84"), ("torch", "2.5.1+cpu", "2.10.0+cpu"), ("numpy", "1.25.2", "1.26.0")],
+)
+def test_a_package_below_its_floor_is_broken(
+    package: str, old: str, fine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    have = diagnosis.library_versions
+    for version, state in ((old, "broken"), (fine, "ok")):
+        monkeypatch.setattr(diagnosis, "library_versions", lambda *a, v=version: {**have(*a), package: v})
+        finding = {finding.topic: finding for finding in diagnosis._packages()}[package]
+        assert finding.state == state and version in finding.found
+        assert state == "ok" or finding.fix.startswith(f"pip install '{package}>=")
+
+
+def test_an_old_opencv_is_found_under_whichever_package_brought_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    import cv2
+
+    have = diagnosis.library_versions
+    monkeypatch.setattr(
+        diagnosis, "library_versions", lambda *a: {k: v for k, v in have(*a).items() if "opencv" not in k}
+    )
+    monkeypatch.setattr(cv2, "__version__", "4.5.5")
+    assert {finding.topic: finding.state for finding in diagnosis._packages()}["opencv-python"] == "broken"
+
+
+def test_floors_are_the_requirements() -> None:
+    lines = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    required = dict(line.split(">=") for line in lines)
+    assert {name: required[name] for name in PACKAGES} == FLOORS
 
 
 @pytest.mark.parametrize("form", ["table", "markdown", "latex", "csv"])

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import math
 
+import cv2
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy import stats
 
-from fredbench.corruptions import blur, digital, draws, filters, noise, weather
+from fredbench.corruptions import blur, digital, draws, exact, filters, noise, scaling, weather
 from fredbench.foundation.errors import UsageError
 
 
@@ -35,9 +37,105 @@ def test_zoom_is_scipys_linear_spline_zoom(size, factor):
 
 @pytest.mark.parametrize("sigma", [0.05, 0.4, 1.0, 2.7, 6.0])
 def test_gaussian_blur_is_scipys_bit_for_bit(sigma):
-    images = np.random.default_rng(0).random((2, 33, 47, 3))
-    expected = scipy.ndimage.gaussian_filter(images, (0, sigma, sigma, 0), mode="nearest")
+    # SciPy's filter under our weights: its own come out of NumPy's exp, whose last bits depend on the processor.
+    images, weights = np.random.default_rng(0).random((2, 33, 47, 3)), filters.gaussian_weights(sigma)
+    down = scipy.ndimage.correlate1d(images, weights, axis=1, mode="nearest")
+    expected = scipy.ndimage.correlate1d(down, weights, axis=2, mode="nearest")
     assert np.array_equal(filters.gaussian_blur(images, sigma), expected)
+    line = np.zeros(2 * len(weights) + 1)
+    line[len(weights)] = 1.0
+    theirs = scipy.ndimage.gaussian_filter1d(line, sigma, mode="nearest")
+    reach = len(weights) // 2
+    assert np.allclose(theirs[len(weights) - reach : len(weights) + reach + 1], weights, rtol=1e-15, atol=0)
+
+
+def test_exponentials_are_the_nearest_and_sums_are_numpys():
+    assert exact.exponentials([0.0, 1.0]) == [1.0, math.e] and exact.exponentials([-1000.0]) == [0.0]
+    exponents = np.linspace(-40, 0, 501)
+    assert np.allclose(exact.exponentials(exponents), np.exp(exponents), rtol=3e-16, atol=0)
+    for count in (1, 7, 8, 31, 128, 129, 1025):
+        values = np.random.default_rng(count).random(count)
+        assert exact.ordered_sum(values.tolist()) == values.sum()
+
+
+def test_sines_and_cosines_of_any_angle():
+    degrees = np.random.default_rng(0).uniform(-400, 400, 5000)
+    sine, cosine = exact.sines_and_cosines(degrees)
+    assert np.allclose(sine, np.sin(np.deg2rad(degrees)), rtol=0, atol=2e-15)
+    assert np.allclose(cosine, np.cos(np.deg2rad(degrees)), rtol=0, atol=2e-15)
+    assert np.array_equal(exact.sines_and_cosines(np.array([0.0, 90, 180, -90])), [[0, 1, 0, -1], [1, 0, -1, 0]])
+
+
+@pytest.mark.parametrize("height,width", [(32, 32), (33, 57), (224, 224)])
+def test_contrast_is_numpys_mean_bit_for_bit(height, width):
+    pictures = noise_pictures(9, height, width)
+    for picture, made in zip(pictures, digital.contrast(pictures, 0.4), strict=True):
+        unit = picture / 255.0
+        mean = unit.mean(axis=(0, 1), keepdims=True)
+        assert np.array_equal(made, (np.clip((unit - mean) * 0.4 + mean, 0, 1) * 255).astype(np.uint8))
+
+
+@pytest.mark.parametrize("family,end,step", [("cifar", 1.26, 0.01), ("imagenet", 1.21, 0.02)])
+@pytest.mark.parametrize("size", [32, 100, 224])
+def test_zoom_blur_is_scipys_zoom_bit_for_bit(family, end, step, size):
+    pictures = noise_pictures(3, size, size)
+    pictures[:, : size // 2] = 200  # flat areas, where a last bit costs a level
+    factors = np.arange(1, end, step)
+    for picture, made in zip(pictures, blur.zoom_blur(pictures, end, step, family), strict=True):
+        unit = (picture / 255.0).astype(np.float32)
+        total = np.zeros_like(unit)
+        for factor in factors:
+            crop = int(np.ceil(size / factor))
+            top = (size - crop) // 2
+            zoomed = scipy.ndimage.zoom(unit[top : top + crop, top : top + crop], (factor, factor, 1), order=1)
+            trim = (len(zoomed) - size) // 2
+            total += zoomed[trim : trim + size, trim : trim + size]
+        expected = (unit + total) / np.float32(len(factors) + 1)
+        assert np.array_equal(made, (np.clip(expected, 0, 1) * np.float32(255)).astype(np.uint8))
+
+
+@pytest.fixture
+def without_intels_library():
+    before = cv2.ipp.useIPP()
+    cv2.ipp.setUseIPP(False)
+    yield
+    cv2.ipp.setUseIPP(before)
+
+
+@pytest.mark.parametrize("height,width", [(120, 180), (63, 112), (99, 132)])
+def test_textures_are_scaled_as_opencvs_own_code_does(height, width, without_intels_library):
+    texture = noise_pictures(1, height, width)[0]
+    for factor in (0.2, 0.6, 0.80625, 2.0):
+        expected = cv2.resize(texture, None, fx=factor, fy=factor, interpolation=cv2.INTER_LINEAR)
+        made = scaling.scaled_linear(texture, factor)
+        assert made.shape == expected.shape
+        assert (made == expected).mean() > (0.99 if factor > 0.6 else 0.9999) and np.abs(
+            made.astype(int) - expected
+        ).max() <= 1
+    for factor in (1.1, 1.7):
+        size = (int(np.ceil(width * factor)), int(np.ceil(height * factor)))
+        expected = cv2.resize(texture, dsize=size, interpolation=cv2.INTER_CUBIC)
+        made = scaling.enlarged_cubic(texture, factor)
+        assert made.shape == expected.shape
+        assert (made == expected).mean() > 0.9999 and np.abs(made.astype(int) - expected).max() <= 1
+
+
+def test_the_disc_is_opencvs():
+    for radius, alias in ((0.3, 0.4), (1.5, 0.1), (4.0, 0.5), (8.0, 0.5), (10.0, 0.5)):
+        reach = 8 if radius <= 8 else int(radius)
+        squares = np.arange(-reach, reach + 1) ** 2
+        disc = (squares[:, None] + squares <= radius**2).astype(np.float32)
+        side = 3 if radius <= 8 else 5
+        expected = cv2.GaussianBlur(disc / disc.sum(), ksize=(side, side), sigmaX=alias)
+        made = blur.disc_kernel(radius, alias)
+        assert made.dtype == np.float32 and np.allclose(made, expected, rtol=1e-6, atol=0)
+
+
+def test_the_affine_step_maps_moved_anchors_back():
+    moves = np.random.default_rng(0).uniform(-4, 4, (5, 3, 2)).astype(np.float32)
+    anchors = np.array([[26, 26], [26, 6], [6, 6]], float)
+    for inverse, moved in zip(digital._inverse_affine(32, 32, moves), anchors + moves, strict=True):
+        assert np.allclose(np.c_[moved, np.ones(3)] @ inverse.T, anchors, atol=1e-10)
 
 
 @pytest.mark.parametrize("sigma", [0.3, 1.9, 6.4, 40.0, 170.8])

@@ -25,6 +25,7 @@ from fredbench.training.experts import FOLDER as EXPERTS
 from fredbench.training.experts import ExpertStore
 from fredbench.foundation.files import sha256_of, storage_errors, write_bytes, write_json
 from fredbench.foundation.progress import Progress
+from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
 
@@ -52,7 +53,8 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
             folder.clear()
         folder.write_spec(spec)
         data = {dataset.name: dataset.fingerprint}
-        write_json(folder.environment_file, {**environment(spec.device, spec.threads), "data": data})
+        made_in = environment(spec.device, spec.threads)
+        write_json(folder.environment_file, {**made_in, "data": data, **place_of(dataset)})
         spent = _resume(distillation, folder)
         with _log(folder, distillation.iteration) as log:
             _iterate(distillation, folder, log, began - spent, every)

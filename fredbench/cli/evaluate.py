@@ -10,10 +10,11 @@ import click
 
 from fredbench import networks
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
-from fredbench.datasets import Dataset, load_dataset
+from fredbench.datasets import Dataset
 from fredbench.evaluation.rows import Row
 from fredbench.execution.api import evaluate
 from fredbench.report.table import network_table
+from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
 
 __all__ = ["command"]
@@ -53,8 +54,8 @@ def command(
     folders = Store(store)
     test_networks = tuple(dict.fromkeys(asked))
     rows: list[Row] = []
-    for name, group in _by_dataset([folders.find(run) for run in runs]).items():
-        dataset = load_dataset(name, root=data, offline=offline)
+    for group in _by_dataset([folders.find(run) for run in runs]).values():
+        dataset = dataset_of(group[0], data=data, offline=offline)
         _check_networks(test_networks, dataset)
         rows += evaluate(
             group,

@@ -47,7 +47,7 @@ def data_options(command: _Command) -> _Command:
         type=click.Path(path_type=Path, file_okay=False),
         envvar="FREDBENCH_DATA",
         default=None,
-        help="Folder of datasets (also FREDBENCH_DATA; default: the user's cache folder).",
+        help="Folder of datasets, or where a run's folder: lies now (also FREDBENCH_DATA; default: the user's cache).",
     )(command)
 
 

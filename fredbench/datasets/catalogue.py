@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from fredbench.datasets.core import Dataset, Source
+from fredbench.datasets.core import LIKE, Dataset, Source
 from fredbench.datasets.download import fetch
 from fredbench.datasets.family import Family
 from fredbench.datasets.resize import Geometry, geometry_from
@@ -171,7 +171,8 @@ def load_dataset(name: str, *, root: Path | None = None, offline: bool = False) 
     """The dataset called `name`, found below `root`, fetched if it is missing and the network allows.
 
     Names: those of `DATASETS`, `folder:PATH`, `packed:PATH`; options follow a question mark
-    (`folder:PATH?size=64`, `imagenette?geometry=crop`). `root` defaults to FREDBENCH_DATA, else the user's
+    (`folder:PATH?size=64`, `imagenette?geometry=crop`). `mnist-like` and its kind are other pictures in the form of
+    a known set, which are not compared with it. `root` defaults to FREDBENCH_DATA, else the user's
     cache folder. Nothing is decoded before `.train` or `.test` is read. Raises `UnknownNameError`,
     `UsageError` for options that do not fit, and `DataError` for what is missing, cut off, altered or
     contradicts itself.
@@ -187,9 +188,10 @@ def load_dataset(name: str, *, root: Path | None = None, offline: bool = False) 
         if not rest:
             raise UsageError(f"{name!r} names no folder", hint=f"write {prefix}:PATH")
         return PREFIXES.get(prefix)(rest, options, known_family)
-    if base not in DATASETS:
+    known = _known_form(base)
+    if known not in DATASETS:
         raise UnknownNameError("dataset", base, [*DATASETS, *(f"{prefix}:PATH" for prefix in PREFIXES)])
-    family = DATASETS.get(base)
+    family = DATASETS.get(known)
     if options and family.geometry is None:
         raise UsageError(f"{base} has one size only and takes no options, as in {name!r}", hint=f"use {base!r}")
     geometry = geometry_from(options, family.geometry, where=name)
@@ -202,4 +204,14 @@ def load_dataset(name: str, *, root: Path | None = None, offline: bool = False) 
         source = find_source(family, where, geometry)
         if source is None:
             raise _missing(family, where)
+    if base != known:
+        return family.like(source)
+    if source.unlike:
+        say(f"note: this is not {family.name} ({source.unlike}): it is called {family.name}{LIKE}")
     return family.dataset(source, name=name, geometry=geometry)
+
+
+def _known_form(name: str) -> str:
+    """The known set whose form `NAME-like` means; other names as they are."""
+    known = name.removesuffix(LIKE)
+    return known if known in DATASETS and DATASETS.get(known).geometry is None else name

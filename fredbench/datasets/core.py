@@ -17,9 +17,10 @@ from fredbench.datasets.listing import Listing
 from fredbench.datasets.resize import Geometry
 from fredbench.foundation.arrays import as_labels, as_pictures, distinct_names, labels_by_name
 from fredbench.foundation.errors import DataError, UsageError
-from fredbench.foundation.files import canonical_json
+from fredbench.foundation.files import canonical_json, checksum_of
 
 __all__ = [
+    "LIKE",
     "Dataset",
     "FileRecord",
     "Source",
@@ -32,6 +33,8 @@ __all__ = [
 ]
 
 HELD_OUT_SHARE = 0.25
+LIKE = "-like"
+"""What follows a known set's name where other pictures lie in its form."""
 _MEND_ARRAYS = "labels are positions in the list of classes, from 0; both splits have pictures of one size"
 _MEND = "fetch it again (`fredbench data fetch`), or pack a set of your own under a name of its own"
 
@@ -187,7 +190,8 @@ class Source:
     `partial` says by split what is missing against the published set; `stored_size` is (height, width) of the
     pictures as stored, None where they vary; `files` are those whose checksums are known. `stored_test` reads
     the test pictures anew, where the form holds them at another size than the dataset. `listing` is every file of
-    a tree of pictures with its fate.
+    a tree of pictures with its fate. `unlike` says why this cannot be the published set, where that is seen without
+    decoding.
     """
 
     form: str
@@ -199,6 +203,7 @@ class Source:
     files: tuple[FileRecord, ...] = ()
     stored_test: StoredTest | None = None
     listing: Listing | None = None
+    unlike: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -221,6 +226,7 @@ class Dataset:
     normalization: tuple[tuple[float, ...], tuple[float, ...]] | None = None
     published: Mapping[str, int] = field(default_factory=dict)
     known_fingerprints: Mapping[str, str] = field(default_factory=dict)
+    recognised: Callable[[Split], str] | None = None
     geometry: Geometry | None = None
 
     @classmethod
@@ -316,11 +322,42 @@ class Dataset:
         low, high = int(split.labels.min()), int(split.labels.max())
         if low < 0 or high >= len(self.classes):
             raise DataError(f"{where} has labels {low}..{high} for {len(self.classes)} classes", hint=mend)
-        known = self.known_fingerprints.get(part)
-        if known and len(split) == self.published.get(part) and split.fingerprint != known:
-            raise DataError(
-                f"{where} is altered: its pixels or labels are not those published (fingerprint "
-                f"{split.fingerprint[:12]}…, published {known[:12]}…)",
-                hint=_MEND,
-            )
+        if problem := self._contradiction(part, split):
+            raise DataError(f"{where} is altered or another set: {problem}", hint=self._hint_of_another())
         return split
+
+    def compared(self, part: str) -> bool:
+        """Whether the content of a whole split `part` is compared with the published one on reading."""
+        return part in self.known_fingerprints or self.recognised is not None
+
+    def _contradiction(self, part: str, split: Split) -> str:
+        """What tells a split that has the published count from the published one; empty where nothing does."""
+        if len(split) != self.published.get(part):
+            return ""
+        if known := self.known_fingerprints.get(part):
+            if split.fingerprint == known:
+                return ""
+            prints = f"fingerprint {split.fingerprint[:12]}…, published {known[:12]}…"
+            return f"its pixels or labels are not those published ({prints})"
+        if self.recognised is not None:
+            found = self.recognised(split)
+            other = f"it is the {found.rpartition(' ')[2]} split of {found.rpartition(' ')[0]}" if found else ""
+            return "" if found == f"{self.title} {part}" else other or "its content has another MD5 than the published"
+        return self._altered_files
+
+    @cached_property
+    def _altered_files(self) -> str:
+        """Official files whose MD5 is not the published one, where nothing else is known of the content."""
+        bad = [
+            record.path.name
+            for record in self.source.files
+            if record.algorithm == "md5" and checksum_of(record.path, "md5") != record.digest
+        ]
+        return f"{', '.join(bad)} {'has' if len(bad) == 1 else 'have'} another MD5 than the published" if bad else ""
+
+    def _hint_of_another(self) -> str:
+        if self.source.form == "packed":
+            return _MEND
+        return (
+            f"fetch it again (`fredbench data fetch {self.title}`); name other pictures in its form {self.title}{LIKE}"
+        )

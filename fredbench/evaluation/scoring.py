@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import torch
 
-from fredbench.datasets import Dataset
+from fredbench.datasets import Dataset, carve_validation
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.published import published_row
@@ -83,15 +84,32 @@ def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset)
 
 
 def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
-    """The start and, where the budget buys a whole picture a class, the control; without one, that is said."""
+    """The start and, where there are real pictures for one, the control; without one, that is said."""
     spec = entrant.spec
     budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
     # A choice of real pictures has no start: nothing is distilled.
     companions = [] if spec.is_choice else [spec.start()]
-    if budget.whole_pictures:
+    if not (why := _no_control(spec, dataset, budget.whole_pictures)):
         return [*companions, spec.control()]
-    say(f"note: {spec.budget:,} scalars buy no whole picture a class, so {entrant.folder.path.name} has no control")
+    say(f"note: {why}, so {entrant.folder.path.name} has no control")
     return companions
+
+
+def _no_control(spec: Spec, dataset: Dataset, pictures: int) -> str:
+    """Why no random subset of `pictures` a class can stand beside a run; empty where one can.
+
+    A set that starts from noise may hold more pictures than its smallest class has real ones.
+    """
+    if not pictures:
+        return f"{spec.budget:,} scalars buy no whole picture a class"
+    split = dataset.train if spec.split == "train" else carve_validation(dataset.train)[0]
+    counts = np.bincount(split.labels, minlength=len(dataset.classes))
+    smallest = int(counts.argmin())
+    if counts[smallest] >= pictures:
+        return ""
+    return (
+        f"class {dataset.classes[smallest]!r} has {counts[smallest]} training pictures, {pictures} a class are stored"
+    )
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs import distillation
+from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
 from fredbench.suites.corruption import CorruptionSuite, suite_named
 
@@ -142,8 +143,9 @@ def evaluate(
                 f"{entrant.folder.path} is a set of {entrant.spec.dataset}, {chosen.name} tests {chosen.dataset}",
                 hint="choose the suite of the run's dataset, see `fredbench suite list`",
             )
-    pictures = dataset or _dataset(own, data, offline)
-    root = data_root(None if data is None else Path(data))
+    place = None if data is None else Path(data)
+    pictures = dataset or dataset_of(entrants[0].folder, data=place, offline=offline)
+    root = data_root(place)
     evaluation = Evaluation(
         dataset=pictures,
         device=resolve_device(device),

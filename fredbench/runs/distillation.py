@@ -26,6 +26,7 @@ from fredbench.training.experts import FOLDER as EXPERTS
 from fredbench.training.experts import ExpertStore
 from fredbench.foundation.files import sha256_of, storage_errors, write_bytes, write_json
 from fredbench.foundation.progress import Progress
+from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
 
@@ -56,7 +57,8 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
         elif folder.finished:  # by another process, while this one waited
             return False
         folder.write_spec(spec)
-        write_json(folder.environment_file, {**environment(spec.device, spec.threads), **_read_from(dataset)})
+        made_in = environment(spec.device, spec.threads)
+        write_json(folder.environment_file, {**made_in, **_read_from(dataset), **place_of(dataset)})
         spent = _resume(distillation, folder)
         with _log(folder, distillation.iteration) as log:
             _iterate(distillation, folder, log, began - spent, every)

@@ -83,6 +83,13 @@ class RunFolder:
             raise ArtefactError(f"{self.spec_file} cannot be read: {error}", hint="delete the folder") from error
         return Spec.from_toml(text, where=str(self.spec_file))
 
+    def is_of(self, dataset: str) -> bool:
+        """Whether this is a run of `dataset`; one whose spec cannot be read is of none."""
+        try:
+            return self.spec().dataset == dataset
+        except ArtefactError:
+            return False
+
     def result(self) -> dict[str, Any]:
         """The contents of result.json."""
         try:
@@ -152,4 +159,4 @@ class Store:
 
     def finished(self, dataset: str) -> list[RunFolder]:
         """Finished runs of a dataset, in name order."""
-        return [run for run in self.runs() if run.finished and run.spec().dataset == dataset]
+        return [run for run in self.runs() if run.finished and run.is_of(dataset)]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -88,3 +89,39 @@ def test_bad_input_is_refused(tiny_run: Path, tmp_path: Path) -> None:
     invoke("report", "tiny", "--store", store).problem()
     _report(store, tmp_path, "tiny").problem()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unusable_run_is_left_out_and_named(tiny_run: Path, tmp_path: Path) -> None:
+    store, out = tmp_path / "store", tmp_path / "all.html"
+    shutil.copytree(tiny_run, store / "tiny")
+    shutil.copytree(tiny_run, store / "broken")
+    spec = (store / "broken" / "spec.toml").read_text()
+    (store / "broken" / "spec.toml").write_text(spec.replace('dataset = "digits"', 'dataset = "folder:/gone/away"'))
+    done = _report(store, out, "--students", 1)
+    assert done.code == 0, done.err
+    assert "left out broken" in done.err and "/gone/away" in done.err
+    page = out.read_text()
+    assert "left out: broken" in page and {row["method"] for row in _rows(page)[0]["rows"]} == {"fred", "random"}
+    # Asked for by name it is an error.
+    assert "/gone/away" in _report(store, out, store / "broken").problem()[0]
+
+
+def test_a_grid_is_reported_by_its_name(tmp_path: Path) -> None:
+    grid = tmp_path / "one.toml"
+    grid.write_text(
+        'kind = "grid"\nname = "one"\ntitle = "One"\nmethods = ["random"]\n[[datasets]]\nname = "digits"\n'
+        'scored_on = "digitsc"\nipcs = [1]\npreset = "quick"\nnetwork = "convnet-d3-w8-in"\nlimit = 20\n'
+        'severities = [3]\nstudents = 1\nset = ["student.epochs=1"]\n'
+    )
+    store, out = tmp_path / "store", tmp_path / "grid.html"
+    common = ("--store", store, "--threads", 1, "--offline")
+    error, hint = invoke("report", grid, *common, "--out", out).problem()
+    assert "no finished run of the grid" in error and f"fredbench suite run {grid}" in hint
+    assert invoke("suite", "run", grid, *common).code == 0
+    cells = set(store.glob("*/students/*"))
+    done = invoke("report", grid, *common, "--out", out)
+    assert done.code == 0, done.err
+    # Scored as the grid scored it, so nothing is made anew.
+    assert set(store.glob("*/students/*")) == cells
+    (section,) = _rows(out.read_text())
+    assert section["severities"] == [3] and section["rows"][0]["limit"] == 20

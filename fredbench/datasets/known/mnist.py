@@ -7,6 +7,7 @@ dimensions, their sizes as big-endian 32-bit numbers, then the bytes in row orde
 from __future__ import annotations
 
 import gzip
+import hashlib
 import zlib
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from fredbench.datasets.packed import find_packed
 from fredbench.datasets.resize import Geometry
 from fredbench.foundation.errors import DataError
 
-__all__ = ["FASHION_MNIST", "MNIST", "find_idx", "parse_idx"]
+__all__ = ["FASHION_MNIST", "MNIST", "find_idx", "parse_idx", "recognised"]
 
 _FILES = {
     "train": ("train-images-idx3-ubyte", "train-labels-idx1-ubyte"),
@@ -28,6 +29,15 @@ _FILES = {
 }
 # torchvision unpacks to these folders below its root.
 _TORCHVISION = {"mnist": "MNIST/raw", "fashion-mnist": "FashionMNIST/raw"}
+
+
+# MD5 of the unpacked files, pictures and labels, as the loaders of several public projects list them.
+_CONTENT = {
+    "mnist train": ("6bbc9ace898e44ae57da46a324031adb", "a25bea736e30d166cdddb491f175f624"),
+    "mnist test": ("2646ac647ad5339dbf082846283269ea", "27ae3e4e09519cfbb04c329615203637"),
+    "fashion-mnist train": ("f4a8712d7a061bf5bd6d2ca38dc4d50a", "9018921c3c673c538a1fc5bad174d6f9"),
+    "fashion-mnist test": ("8181f5470baa50b63fa0f6fddb340f0a", "15d484375f8d13e6eb1aabb0c3f46965"),
+}
 
 
 def parse_idx(data: bytes, dimensions: int, where: str, mend: str) -> UInt8[np.ndarray, ...]:
@@ -53,6 +63,40 @@ def _read(mend: str, images: Path, labels: Path) -> Split:
     pixels = parse_idx(_bytes_of(images, mend), 3, str(images), mend)
     digits = parse_idx(_bytes_of(labels, mend), 1, str(labels), mend)
     return Split(pixels[..., None].copy(), digits.astype(np.int64))
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
+            return file.read(8)
+    except (OSError, EOFError, zlib.error):
+        return b""  # whoever reads the file says what is wrong with it
+
+
+def _unlike(family: Family, present: dict[str, Path]) -> str:
+    """Why the files cannot be the published ones, told from the counts in their heads; empty where they may be."""
+    for part, (images, _) in _FILES.items():
+        head = _head(present[images])
+        count = int.from_bytes(head[4:8], "big")
+        if len(head) == 8 and count != family.published[part]:
+            return f"{present[images].name} holds {count:,} pictures, not {family.published[part]:,}"
+    return ""
+
+
+def _idx_md5(array: UInt8[np.ndarray, ...]) -> str:
+    """MD5 of the unpacked IDX file that holds `array`."""
+    shape = b"".join(size.to_bytes(4, "big") for size in array.shape)
+    digest = hashlib.md5(bytes((0, 0, 8, array.ndim)) + shape, usedforsecurity=False)
+    digest.update(np.ascontiguousarray(array).data)
+    return digest.hexdigest()
+
+
+def recognised(split: Split) -> str:
+    """`NAME SPLIT` of the published split whose content this is, in whatever form it lay; or nothing."""
+    if split.images.shape[-1] != 1 or int(split.labels.max()) > 255:
+        return ""
+    sums = (_idx_md5(split.images[..., 0]), _idx_md5(split.labels.astype(np.uint8)))
+    return next((name for name, known in _CONTENT.items() if known == sums), "")
 
 
 def find_idx(family: Family, root: Path, geometry: Geometry | None) -> Source | None:
@@ -82,7 +126,8 @@ def find_idx(family: Family, root: Path, geometry: Geometry | None) -> Source | 
         md5 = {file.name: file.md5 for file in family.remote}
         files = tuple(FileRecord(path, "md5", md5[path.name]) for path in present.values() if path.name in md5)
         readers = {part: partial(_read, mend, *(present[name] for name in names)) for part, names in _FILES.items()}
-        return Source("IDX files", base, readers, stored_size=family.size, files=files)
+        unlike = _unlike(family, present)
+        return Source("IDX files", base, readers, stored_size=family.size, files=files, unlike=unlike)
     return None
 
 
@@ -104,6 +149,7 @@ MNIST = Family(
     mean=(0.1307,),
     std=(0.3081,),
     published={"train": 60_000, "test": 10_000},
+    recognised=recognised,
     finders=(find_packed, find_idx),
     remote=_remote(
         ("https://ossci-datasets.s3.amazonaws.com/mnist/", "http://yann.lecun.com/exdb/mnist/"),
@@ -137,6 +183,7 @@ FASHION_MNIST = Family(
     mean=(0.2861,),
     std=(0.3530,),
     published={"train": 60_000, "test": 10_000},
+    recognised=recognised,
     finders=(find_packed, find_idx),
     remote=_remote(
         ("http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",),

@@ -10,7 +10,7 @@ from fredbench.cli.options import examples, store_option
 from fredbench.cli.show import opened
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.progress import say
-from fredbench.runs.exporting import FORMS, export, rounding_loss
+from fredbench.runs.exporting import FORMS, export, rounding_loss, split_words
 from fredbench.runs.store import Store
 
 __all__ = ["command"]
@@ -43,4 +43,9 @@ def command(run: str, form: str, out: Path, store: Path) -> None:
             f"note: 8 bits are lossy: values moved by {rms:.2f} of 255 levels (RMS), {100 * clipped:.1f} % were "
             "clipped; npz and safetensors keep the exact values"
         )
+        if words := split_words(synset.classes):
+            say(
+                f"note: classes called like a split ({', '.join(words)}) are written in brackets, so that datasets and "
+                f'timm do not take them for one; with datasets data_files={{"train": "{out}/**"}} is safe in any case'
+            )
     click.echo(str(out))

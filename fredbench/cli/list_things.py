@@ -9,8 +9,8 @@ from typing import Any
 import click
 
 from fredbench.cli.options import examples, format_option, store_option
-from fredbench.foundation.errors import ArtefactError
-from fredbench.foundation.progress import say
+from fredbench.foundation.errors import ArtefactError, UsageError
+from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.registry import Registry
 from fredbench.report.simple import simple_table
 
@@ -101,13 +101,48 @@ _KINDS: dict[str, Callable[[Path], _Table]] = {
 }
 
 
-@click.command("list", epilog=examples("fredbench list methods", "fredbench list runs --format json"))
+def _fitting(size: int, channels: int, millions: float) -> _Table:
+    """Networks that are tried on pictures of `size` px: with their parameters, and `yes` or what keeps them from it."""
+    from fredbench.networks.base import Signature
+    from fredbench.networks.fitting import TOO_LARGE, candidates, fit_of
+
+    signature = Signature(channels, 10, (size, size))
+    say(f"trying every network of at most {millions:g} M parameters on {signature} pictures; timm's take minutes")
+    names = candidates()
+    lines: list[Sequence[Any]] = []
+    with Progress("trying networks", len(names)) as progress:
+        for name in names:
+            lines.append(fit_of(name, int(millions * 1e6), signature))
+            progress.advance(note=name)
+    taken = [line for line in lines if line[-1] != TOO_LARGE]
+    say(f"{sum(line[-1] == 'yes' for line in taken)} of {len(taken)} take them; {len(lines) - len(taken)} are larger")
+    return ("network", "parameters", f"takes {size} px"), taken
+
+
+@click.command("list", epilog=examples("fredbench list methods", "fredbench list networks --fits 32 --most 5"))
 @click.argument("kind", metavar="|".join(_KINDS), type=click.Choice(list(_KINDS)))
+@click.option(
+    "--fits",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Of networks: try each, timm's too, on pictures of this side, and say which take them; takes minutes.",
+)
+@click.option("--channels", type=click.IntRange(min=1), default=3, show_default=True, help="Of those pictures.")
+@click.option(
+    "--most",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30.0,
+    show_default=True,
+    metavar="MILLIONS",
+    help="Try networks of at most so many million parameters.",
+)
 @format_option
 @store_option
-def command(kind: str, form: str, store: Path) -> None:
+def command(kind: str, fits: int | None, channels: int, most: float, form: str, store: Path) -> None:
     """Say what there is of a kind, one line each."""
-    head, lines = _KINDS[kind](store)
+    if fits is not None and kind != "networks":
+        raise UsageError(f"--fits is of networks, not of {kind}", hint="fredbench list networks --fits 32")
+    head, lines = _KINDS[kind](store) if fits is None else _fitting(fits, channels, most)
     if not lines:
         say(f"no runs in {store}" if kind == "runs" else f"no {kind}")
     click.echo(simple_table(head, lines, form))

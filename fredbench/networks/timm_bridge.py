@@ -24,9 +24,10 @@ class TimmNetwork(ForeignNetwork):
     def __init__(self, model_name: str, signature: Signature) -> None:
         super().__init__(f"timm:{model_name}", signature, functools.partial(_create, model_name, signature))
         self.model_name = model_name
-        if not isinstance(self.head, nn.Linear):
+        model: Any = self.model
+        if not isinstance(last := model.get_classifier(), nn.Linear):
             raise CompatibilityError(
-                f"network {self.name!r} does not end in one linear layer ({type(self.head).__name__})",
+                f"network {self.name!r} does not end in one linear layer ({type(last).__name__})",
                 hint="choose a timm model that ends in a single linear classifier, such as timm:resnet18",
             )
         with Stream(0).child("trial").lent(), torch.device("cpu"):

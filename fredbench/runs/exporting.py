@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -20,9 +22,15 @@ from fredbench.foundation.errors import CompatibilityError, UnknownNameError, Us
 from fredbench.foundation.files import canonical_json, storage_errors, write_bytes
 from fredbench.runs.synset import Synset
 
-__all__ = ["FORMS", "export", "rounding_loss"]
+__all__ = ["FORMS", "class_folders", "export", "rounding_loss", "split_words"]
 
 _NOTE = "NOTE.md"
+_READERS = (
+    "torchvision's ImageFolder, timm and datasets number the folders as they are numbered here. A class called like a "
+    "split (train, test, val, ...) stands in brackets, since datasets takes a folder with such a word for the split, "
+    "and drops the others. Where folders were renamed, say which is meant: "
+    '`load_dataset("imagefolder", data_files={"train": "EXPORT/**"}, split="train")`, EXPORT being this folder.'
+)
 
 
 def rounding_loss(synset: Synset) -> tuple[float, float]:
@@ -119,20 +127,51 @@ def _write_pictures(synset: Synset, folder: Path) -> None:
         f"Rounding is lossy: here it moves values by {rms:.2f} of 255 grey levels (RMS), and {100 * clipped:.1f} % of "
         f"the values lay outside 0..255 and were clipped. Accuracies of the original are those of the exact values; "
         f"take the synset itself, npz or safetensors to reproduce them.\n\n"
-        f"Labels and folders:\n\n{order}\n\n{synset.card()}",
+        f"Labels and folders:\n\n{order}\n\n{_READERS}\n\n{synset.card()}",
         encoding="utf-8",
     )
 
 
 def class_folders(classes: tuple[str, ...]) -> list[str]:
-    """A folder name a class whose sorted order is the label order, as readers of ImageFolder layout assume.
+    """A folder name a class, so that every reader of the layout gives the classes the numbers that they have here.
 
-    The class names themselves where they are safe and sorted, else numbered: `03_golden-retriever`.
+    torchvision and `datasets` number folders by code points, timm by natural, case-blind order (a2 before a10); and
+    `datasets` takes a folder with a split's name in it as a word (`bullet train`) for the split, timm one that is
+    called so. The class names themselves where they are safe and in order for all three, else numbered
+    (`03_golden-retriever`); a split's name in them is put in brackets (`bullet (train)`), which keeps it from being one.
     """
-    safe = ["".join(c if c.isalnum() or c in "-_. " else "-" for c in name).strip(". ") or "class" for name in classes]
-    plain = safe == list(classes) and safe == sorted(safe) and len({name.lower() for name in safe}) == len(safe)
+    safe = [_safe(name) for name in classes]
+    told = [re.sub("[()]", "", name) for name in safe]
+    plain = told == list(classes) and _in_order(safe) and len({name.casefold() for name in safe}) == len(safe)
     digits = len(str(len(classes) - 1))
     return safe if plain else [f"{label:0{digits}d}_{name}" for label, name in enumerate(safe)]
+
+
+def split_words(classes: tuple[str, ...]) -> list[str]:
+    """Those of `classes` that other tools would take for a split, whole or by a word in them."""
+    return [name for name in classes if _SPLIT_WORD.search(name)]
+
+
+# What `datasets` knows a split by, between its separators (5.2.0, data_files.py), and timm by the whole name.
+_SPLIT_WORD = re.compile(
+    r"(?<![^-._ 0-9])(train|training|validation|valid|val|dev|test|testing|eval|evaluation)(?![^-._ 0-9])", re.IGNORECASE
+)
+
+
+def _safe(name: str) -> str:
+    """`name` as a folder: no separators, no digits that are none in a number (²), no split's name as a word."""
+    kept = (c if (c.isalnum() and (c.isdecimal() or not c.isdigit())) or c in "-_. " else "-" for c in name)
+    return _SPLIT_WORD.sub(r"(\1)", "".join(kept).strip(". ") or "class")
+
+
+def _in_order(names: list[str]) -> bool:
+    # A leading "__" marks what `datasets` passes over.
+    return names == sorted(names) == sorted(names, key=_natural) and not any(name.startswith("__") for name in names)
+
+
+def _natural(name: str) -> list[Any]:
+    """timm's key: runs of digits count as numbers, letters without case."""
+    return [int(part) if place % 2 else part for place, part in enumerate(re.split(r"(\d+)", name.lower()))]
 
 
 FORMS: dict[str, Callable[[Synset, Path], None]] = {

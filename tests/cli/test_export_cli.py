@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from PIL import Image
 
 import fredbench
 from fredbench.foundation.errors import CompatibilityError
-from fredbench.runs.exporting import class_folders, export, rounding_loss
+from fredbench.runs.exporting import class_folders, export, rounding_loss, split_words
+from fredbench.runs.synset import Synset
 
 
 def test_npz_holds_the_exact_values_and_opens_without_pickle(tiny_run: Path, tmp_path: Path) -> None:
@@ -126,3 +128,50 @@ def test_what_a_form_cannot_hold_is_refused(tmp_path: Path) -> None:
 )
 def test_class_folders_sort_as_labels_do_and_stay_inside(classes: tuple[str, ...], folders: list[str]) -> None:
     assert class_folders(classes) == folders == sorted(folders)
+
+
+# What each reader makes numbers of: names by code points, by numbers and letters without case, and what is a split.
+NAMES = [
+    *(tuple(str(n) for n in range(11)), ("Zebra", "a10", "a2", "apple"), ("a10", "a2"), ("B", "a"), ("ant", "bee")),
+    ("streetcar", "train", "trainer"), ("bullet train", "express", "tram"), ("01_Train", "02.test", "03-val"),
+    ("train", "test"), ("dev", "eval", "évaluation"), ("__background__", "cat"), ("10²", "9²"), ("²", "³"),
+    ("strain", "testing ground", "valid", "validity"), ("training", "val"), ("(train)", "train"), ("Ä", "z", "ß"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("classes", NAMES)
+def test_all_readers_of_class_folders_give_the_labels_that_the_set_has(
+    tmp_path: Path, classes: tuple[str, ...]
+) -> None:
+    from timm.data import create_dataset
+    from torchvision.datasets import ImageFolder
+
+    folders = class_folders(classes)
+    for number, name in enumerate(folders):
+        (tmp_path / name).mkdir()
+        Image.new("L", (2, 2), number).save(tmp_path / name / f"{number:05d}.png")
+    (tmp_path / "NOTE.md").write_text("none of their business")
+    wanted = [(number, number) for number in range(len(classes))]
+    for read in (ImageFolder(str(tmp_path)), create_dataset("", root=str(tmp_path), split="train")):
+        assert sorted((picture.convert("L").getpixel((0, 0)), label) for picture, label in read) == wanted
+    # `datasets`: code points, no folder with a split's word between its separators, none that it hides.
+    words = "train|training|validation|valid|dev|val|test|testing|eval|evaluation"
+    assert folders == sorted(folders) and not any(name.startswith((".", "__")) for name in folders)
+    assert not any(re.search(rf"(^|[-._ 0-9])({words})([-._ 0-9]|$)", name, re.IGNORECASE) for name in folders)
+
+
+def test_names_that_all_readers_take_stay_as_they_are() -> None:
+    for classes in (("ant", "bee"), ("strain", "trainer"), tuple("0123456789"), ("a-1", "a-2", "b c")):
+        assert class_folders(classes) == list(classes) and not split_words(classes)
+    assert class_folders(("bullet train", "express")) == ["bullet (train)", "express"]
+
+
+def test_a_class_called_like_a_split_is_told_on_stderr_and_in_the_note(
+    tiny_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = (*(f"class {n}" for n in range(9)), "train")
+    monkeypatch.setattr(Synset, "classes", property(lambda self: names))
+    done = invoke("export", tiny_run, "--to", "imagefolder", "--out", tmp_path / "out")
+    assert done.code == 0 and (tmp_path / "out" / "9_(train)").is_dir()
+    for said in (done.err, (tmp_path / "out" / "NOTE.md").read_text()):
+        assert "split" in said and 'data_files={"train": "' in said and "/**" in said

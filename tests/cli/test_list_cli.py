@@ -64,8 +64,9 @@ def test_an_unknown_kind_is_refused() -> None:
     assert "colours" in invoke("list", "colours").problem()[0]
 
 
-def test_listing_names_needs_no_torch() -> None:
-    """Only in a fresh interpreter can be seen what is imported."""
+@pytest.mark.parametrize("kind", ["suites", "corruptions", "methods", "networks"])
+def test_listing_names_waits_for_no_heavy_library(kind: str) -> None:
+    """Only in a fresh interpreter can be seen what is imported; each of these takes a second or more to load."""
     import subprocess
     import sys
 
@@ -73,19 +74,14 @@ def test_listing_names_needs_no_torch() -> None:
 
     script = (
         "import sys\nfrom fredbench.cli import cli\n"
+        "heavy = ('torch', 'pandas', 'scipy', 'matplotlib', 'timm', 'sklearn', 'numba', 'cv2')\n"
         "try:\n    cli.main(args=['list', sys.argv[1]], prog_name='fredbench')\n"
-        "except SystemExit:\n    print('torch' in sys.modules)"
+        "except SystemExit:\n    print([name for name in heavy if name in sys.modules])"
     )
-    for kind in ("suites", "corruptions", "methods"):
-        done = subprocess.run(
-            [sys.executable, "-c", script, kind],
-            capture_output=True,
-            text=True,
-            cwd=ROOT,
-            env=environment(),
-            timeout=100,
-        )
-        assert done.stdout.splitlines()[-1] == "False", (kind, done.stderr)
+    done = subprocess.run(
+        [sys.executable, "-c", script, kind], capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=100
+    )
+    assert done.stdout.splitlines()[-1] == "[]", (kind, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("command", ["report", "show", "export", "verify", "evaluate", "list", "suite", "doctor"])
@@ -109,3 +105,25 @@ def test_what_departs_on_one_dataset_is_listed_once_and_told_to_that_datasets_ru
         METHODS.get("tm").notes("svhn")[0] == METHODS.get("tm").note
         and "mirrored" in METHODS.get("tm").notes("svhn")[1]
     )
+
+
+def test_networks_that_take_a_size_are_listed_with_what_keeps_the_others_from_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from fredbench.networks import fitting
+
+    names = ["convnet", "lenet", "timm:resnet10t", "timm:test_maxvit", "timm:halonet26t", "timm:vit_large_patch16_224"]
+    assert set(names) <= set(fitting.candidates()) and len(fitting.candidates()) > 500
+    monkeypatch.setattr(fitting, "candidates", lambda: names)
+    done = invoke("list", "networks", "--fits", 28, "--channels", 1, "--most", 20, "--format", "json")
+    assert done.code == 0 and "3 of 5 take them; 1 are larger" in done.err
+    said = {row["network"]: row for row in json.loads(done.out)}
+    assert [name for name in said if said[name]["takes 28 px"] == "yes"] == ["convnet", "lenet", "timm:resnet10t"]
+    assert said["convnet"]["parameters"] == 317_706 and "timm:vit_large_patch16_224" not in said
+    assert "ZeroDivisionError" in said["timm:test_maxvit"]["takes 28 px"]
+    assert "AssertionError" in said["timm:halonet26t"]["takes 28 px"]
+
+
+def test_only_networks_fit_a_size() -> None:
+    error, hint = invoke("list", "methods", "--fits", 32).problem()
+    assert "--fits" in error and "list networks --fits 32" in hint

@@ -35,6 +35,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "lowres.py",
         "moments.py",
         "small_moments.py",
+        "my_net.py",
         "mine.toml",
         "middle.py",
         "test_mine.py",
@@ -146,3 +147,44 @@ def test_a_mistake_in_a_plug_in_is_told_in_words(source: str, said: str, tmp_pat
     (tmp_path / "mine.py").write_text(source)
     done = interpret("--plugin", tmp_path / "mine.py", "list", "methods")
     assert done.code == 2 and said in done.err and "Traceback" not in done.err
+
+
+def test_the_pages_network_is_distilled_with_and_makes_the_same_student_twice(files: Path, tmp_path: Path) -> None:
+    plugin = ("--plugin", files / "my_net.py")
+    tiny = ("--set", "objective.batch_real=8", "--set", "student.epochs=1", "--threads", 1, "--offline")
+    asked = (
+        "distill",
+        "digits",
+        "--ipc",
+        1,
+        "--method",
+        "dm",
+        "--preset",
+        "quick",
+        "--iterations",
+        1,
+        "--network",
+        "mynet",
+    )
+    students = []
+    for store in (tmp_path / "a", tmp_path / "b"):
+        made = run_in_child(tmp_path / "log", *plugin, *asked, *tiny, "--name", "one", "--store", store)
+        assert made.code == 0, made.err
+        score = (
+            "evaluate",
+            "one",
+            "--network",
+            "mynet",
+            "--students",
+            1,
+            "--limit",
+            10,
+            "--threads",
+            1,
+            "--store",
+            store,
+        )
+        scored = run_in_child(tmp_path / "log", *plugin, *score, "--store", store)
+        assert scored.code == 0 and "mynet" in scored.out, scored.err
+        students.append({file.name: file.read_bytes() for file in store.glob("one/students/student-*")})
+    assert students[0] == students[1] and len(students[0]) == 1

@@ -141,9 +141,7 @@ def _fitting(size: int, channels: int, millions: float) -> _Table:
 def command(kind: str, fits: int | None, channels: int, most: float, form: str, store: Path) -> None:
     """Say what there is of a kind, one line each."""
     if fits is not None and kind != "networks":
-        raise UsageError(
-            f"--fits is of networks, not of {kind}", hint="fredbench list networks --fits 32"
-        )
+        raise UsageError(f"--fits is of networks, not of {kind}", hint="fredbench list networks --fits 32")
     head, lines = _KINDS[kind](store) if fits is None else _fitting(fits, channels, most)
     if not lines:
         say(f"no runs in {store}" if kind == "runs" else f"no {kind}")

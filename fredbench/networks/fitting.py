@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import warnings
+from typing import Any
 
 import torch
 
@@ -46,7 +47,7 @@ def _count(name: str, signature: Signature) -> int | None:
     """Parameters of a model of timm at its own size; None where it computes while being made, so that it is tried."""
     import timm
 
-    options = {"num_classes": signature.classes, "in_chans": signature.channels}
+    options: dict[str, Any] = {"num_classes": signature.classes, "in_chans": signature.channels}
     with torch.device("meta"), warnings.catch_warnings(), contextlib.suppress(Exception):
         warnings.simplefilter("ignore")
         model = timm.create_model(name.removeprefix(_TIMM), **options)

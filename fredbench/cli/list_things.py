@@ -107,7 +107,7 @@ def _fitting(size: int, channels: int, millions: float) -> _Table:
     from fredbench.networks.fitting import TOO_LARGE, candidates, fit_of
 
     signature = Signature(channels, 10, (size, size))
-    say(f"trying every network of at most {millions:g} M parameters on {signature} pictures; timm's take about ten minutes")
+    say(f"trying networks of at most {millions:g} M parameters on {signature} pictures: about ten minutes for timm's")
     names = candidates()
     lines: list[Sequence[Any]] = []
     with Progress("trying networks", len(names)) as progress:

@@ -107,7 +107,7 @@ def _fitting(size: int, channels: int, millions: float) -> _Table:
     from fredbench.networks.fitting import TOO_LARGE, candidates, fit_of
 
     signature = Signature(channels, 10, (size, size))
-    say(f"trying every network of at most {millions:g} M parameters on {signature} pictures; timm's take minutes")
+    say(f"trying networks of at most {millions:g} M parameters on {signature} pictures: about ten minutes for timm's")
     names = candidates()
     lines: list[Sequence[Any]] = []
     with Progress("trying networks", len(names)) as progress:
@@ -125,7 +125,7 @@ def _fitting(size: int, channels: int, millions: float) -> _Table:
     "--fits",
     type=click.IntRange(min=1),
     metavar="PX",
-    help="Of networks: try each, timm's too, on pictures of this side, and say which take them; takes minutes.",
+    help="Of networks: try each, timm's too, on pictures of this side, and say which take them; about ten minutes.",
 )
 @click.option("--channels", type=click.IntRange(min=1), default=3, show_default=True, help="Of those pictures.")
 @click.option(

@@ -1,4 +1,4 @@
-"""Which networks take pictures of a size: every name that is no pattern, and those of timm up to a number of weights."""
+"""Which networks take pictures of a size: every name that is no pattern, and timm's up to a number of weights."""
 
 from __future__ import annotations
 

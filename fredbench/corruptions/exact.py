@@ -14,6 +14,8 @@ from decimal import Decimal, localcontext
 import numpy as np
 from jaxtyping import Float64
 
+from fredbench.corruptions.compiling import Array, compiled, inlined
+
 __all__ = ["exponentials", "normalised", "ordered_sum", "running_sum", "sines_and_cosines"]
 
 # Digits enough that a float64 made of them is the nearest one to the true value.
@@ -59,23 +61,33 @@ def normalised(weights: Sequence[float]) -> Float64[np.ndarray, " k"]:
 
 
 # Coefficients of the Taylor series, the highest first; at an eighth of a turn the next term is below 1e-19.
-_SINE = tuple((-1) ** k / math.factorial(2 * k + 1) for k in range(8, -1, -1))
-_COSINE = tuple((-1) ** k / math.factorial(2 * k) for k in range(9, -1, -1))
+_SINE = np.array([(-1) ** k / math.factorial(2 * k + 1) for k in range(8, -1, -1)])
+_COSINE = np.array([(-1) ** k / math.factorial(2 * k) for k in range(9, -1, -1)])
 
 
-def _polynomial(coefficients: Sequence[float], x: Float64[np.ndarray, " n"]) -> Float64[np.ndarray, " n"]:
-    value = np.full(x.shape, coefficients[0])
-    for coefficient in coefficients[1:]:
+@inlined
+def _polynomial(coefficients: Array, x: float) -> float:
+    value = 0.0
+    for coefficient in coefficients:
         value = value * x + coefficient
     return value
+
+
+@compiled
+def _turned(degrees: Array, for_sine: Array, for_cosine: Array, sines: Array, cosines: Array) -> None:
+    for i in range(degrees.size):
+        quarters = np.rint(degrees[i] / 90.0)
+        turn = (degrees[i] - 90.0 * quarters) * (math.pi / 180.0)
+        sine, cosine = turn * _polynomial(for_sine, turn * turn), _polynomial(for_cosine, turn * turn)
+        for _ in range(np.int64(quarters) % 4):
+            sine, cosine = cosine, -sine
+        sines[i], cosines[i] = sine, cosine
 
 
 def sines_and_cosines(
     degrees: Float64[np.ndarray, " n"],
 ) -> tuple[Float64[np.ndarray, " n"], Float64[np.ndarray, " n"]]:
     """Sine and cosine of angles in degrees, to about one unit in the last place."""
-    quarters = np.rint(degrees / 90)
-    turn = (degrees - 90 * quarters) * (math.pi / 180)
-    sine, cosine = turn * _polynomial(_SINE, turn * turn), _polynomial(_COSINE, turn * turn)
-    which = quarters.astype(np.int64) % 4
-    return np.choose(which, [sine, cosine, -sine, -cosine]), np.choose(which, [cosine, -sine, -cosine, sine])
+    sines, cosines = np.empty(degrees.shape), np.empty(degrees.shape)
+    _turned(degrees, _SINE, _COSINE, sines, cosines)
+    return sines, cosines

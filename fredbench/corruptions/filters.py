@@ -156,6 +156,15 @@ MotionTaps = tuple[Float64[np.ndarray, " t"], Int32[np.ndarray, "n t"], Int32[np
 """Weights, and for each picture the row and column offset of each tap."""
 
 
+@functools.lru_cache(maxsize=64)
+def _motion_weights(count: int, sigma: float, style: Literal["magick", "package"]) -> Float64[np.ndarray, " t"]:
+    weights = exponentials(-0.5 / (sigma * sigma) * step**2 for step in range(count))
+    if style == "package":
+        weights = [weight / (math.sqrt(2 * math.pi) * sigma) for weight in weights]
+    total = running_sum(reversed(weights))
+    return np.array([weight / total for weight in weights])
+
+
 def motion_taps(
     angles: Float64[np.ndarray, " n"], radius: float, sigma: float, style: Literal["magick", "package"]
 ) -> MotionTaps:
@@ -167,14 +176,10 @@ def motion_taps(
     other last bits than the nearest ones.
     """
     steps = np.arange(2 * math.ceil(radius) + 1)
-    weights = exponentials(-0.5 / (sigma * sigma) * step**2 for step in range(len(steps)))
-    if style == "package":
-        weights = [weight / (math.sqrt(2 * math.pi) * sigma) for weight in weights]
-    total = running_sum(reversed(weights))
     sine, cosine = sines_and_cosines(angles)
     rows = np.ceil(steps * sine[:, None] - 0.5).astype(np.int32)
     columns = np.ceil(steps * cosine[:, None] - 0.5).astype(np.int32)
-    return np.array([weight / total for weight in weights]), rows, columns
+    return _motion_weights(len(steps), float(sigma), style), rows, columns
 
 
 @inlined

@@ -9,8 +9,8 @@ import click
 
 from fredbench.cli.options import data_options, examples
 from fredbench.corruptions import NAMES, PROFILES
-from fredbench.corruptions.jobs import EngineName
 from fredbench.corruptions.published import EQUAL
+from fredbench.corruptions.severities import EngineName
 from fredbench.corruptions.textures import FrostSource
 from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.foundation.errors import UsageError

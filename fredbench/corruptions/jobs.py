@@ -5,17 +5,16 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from fredbench.corruptions.compiling import Array
+from fredbench.corruptions.severities import EngineName
 from fredbench.corruptions.textures import FrostSource
 from fredbench.foundation.files import storage_errors
 
-__all__ = ["Bench", "EngineName", "Job", "Setup"]
-
-EngineName = Literal["fredbench", "imagecorruptions"]
+__all__ = ["Bench", "Job", "Setup"]
 
 
 @dataclass(frozen=True)

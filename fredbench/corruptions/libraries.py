@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 
 from fredbench import __version__
-from fredbench.corruptions.jobs import EngineName
-from fredbench.corruptions.severities import PIXELS
+from fredbench.corruptions.severities import PIXELS, EngineName
 from fredbench.foundation.environment import FLOORS, below_floor
 from fredbench.foundation.errors import CompatibilityError
 

@@ -21,10 +21,9 @@ import numpy as np
 from filelock import FileLock, Timeout
 from jaxtyping import Shaped, UInt8
 
-from fredbench.corruptions.jobs import EngineName
 from fredbench.corruptions.libraries import library_versions
 from fredbench.corruptions.published import published_as
-from fredbench.corruptions.severities import ALL, Family, family_of
+from fredbench.corruptions.severities import ALL, EngineName, Family, family_of
 from fredbench.foundation.environment import instruction_sets
 from fredbench.foundation.errors import ArtefactError, StorageError, UsageError
 from fredbench.foundation.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json, write_text

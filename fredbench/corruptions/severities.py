@@ -12,18 +12,22 @@ from typing import Final, Literal, TypeAlias
 from fredbench.foundation.errors import UnknownNameError, UsageError
 
 __all__ = [
-    "ALL", "ELASTIC_UNIT", "EXTRAS", "NAMES", "PIXELS", "PROFILES", "STOCHASTIC", "Family", "family_of", "parameters",
+    "ALL", "ELASTIC_UNIT", "EXTRAS", "NAMES", "PIXELS", "PROFILES", "STOCHASTIC", "EngineName", "Family", "family_of",
+    "parameters",
 ]  # fmt: skip
 
 Family: TypeAlias = Literal["cifar", "imagenet", "imagecorruptions"]
 """Which public generator's arithmetic applies; see `family_of`."""
+
+EngineName: TypeAlias = Literal["fredbench", "imagecorruptions"]
+"""Who computes: this project, or the `imagecorruptions` package."""
 
 PROFILES: Final = ("cifar", "imagenet")
 
 PIXELS: Final = "2"
 """Which pixels the engine makes: another number wherever one of them moves, so that old sets are not taken for new.
 
-1: to 0.1.0's first half. 2: contrast and zoom_blur as published, weights that no library decides.
+1: the first sets, which do not name it. 2: contrast and zoom_blur as published, weights that no library decides.
 """
 
 NAMES: Final = (

@@ -19,10 +19,10 @@ import numpy as np
 from jaxtyping import Shaped, UInt8
 
 from fredbench.corruptions.engine import checked_pictures
-from fredbench.corruptions.jobs import EngineName, Job, Setup
+from fredbench.corruptions.jobs import Job, Setup
 from fredbench.corruptions.manifest import Request, claim_folder, finish_set, intact_files, notes_on, write_record
 from fredbench.corruptions.reference import check_request
-from fredbench.corruptions.severities import ALL, NAMES, family_of, parameters
+from fredbench.corruptions.severities import ALL, NAMES, EngineName, family_of, parameters
 from fredbench.corruptions.textures import FrostSource, load_textures
 from fredbench.corruptions.workers import available_processors, run_jobs
 from fredbench.foundation.errors import StorageError, UsageError

@@ -25,8 +25,10 @@ from fredbench.corruptions import libraries as floors
 from fredbench.corruptions.libraries import check_opencv, library_versions
 from fredbench.corruptions.published import PUBLISHED
 from fredbench.datasets import load_dataset
+from fredbench.evaluation import domains
 from fredbench.foundation.environment import instruction_sets
 from fredbench.foundation.errors import CompatibilityError
+from fredbench.suites.corruption import suite_named
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +160,13 @@ def test_the_manifest_says_what_it_was_made_with(tmp_path):
     assert manifest["versions"]["pixels"] and manifest["files"]["fog.npy"]["processor"] == instruction_sets()
     package = library_versions("imagecorruptions")
     assert {"pillow", "scipy", "scikit-image", "imagecorruptions"} <= package.keys() and "pixels" not in package
+
+
+def test_predictions_on_other_pixels_have_other_names(monkeypatch):
+    made = domains.domains_of(suite_named("digitsc"), load_dataset("digits"), None)
+    before, clean = made.key("fog"), made.key("clean")
+    monkeypatch.setattr(domains, "PIXELS", "another")
+    assert made.key("fog") != before and made.key("clean") == clean
 
 
 def test_limits_on_vector_units_are_recorded(monkeypatch):

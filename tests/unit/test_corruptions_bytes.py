@@ -26,6 +26,7 @@ from fredbench.corruptions.libraries import check_opencv, library_versions
 from fredbench.corruptions.published import PUBLISHED
 from fredbench.datasets import load_dataset
 from fredbench.evaluation import domains
+from fredbench.foundation.environment import environment as run_environment
 from fredbench.foundation.environment import instruction_sets
 from fredbench.foundation.errors import CompatibilityError
 from fredbench.suites.corruption import suite_named
@@ -176,3 +177,5 @@ def test_limits_on_vector_units_are_recorded(monkeypatch):
     assert found["ONEDNN_MAX_CPU_ISA"] == "AVX2" and "NUMBA_CPU_NAME" not in found
     assert found["machine"] == platform.machine() and isinstance(found["numpy"], list)
     assert os.environ.get("NPY_DISABLE_CPU_FEATURES") == found.get("NPY_DISABLE_CPU_FEATURES")
+    in_runs = run_environment("cpu", 1)["instruction_sets"]
+    assert in_runs["torch"] and in_runs["ONEDNN_MAX_CPU_ISA"] == "AVX2"

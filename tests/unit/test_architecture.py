@@ -64,14 +64,18 @@ def _statements(tree: ast.AST) -> Iterator[ast.AST]:
         yield from _statements(node)
 
 
-def imported(source: str, known: set[str]) -> set[str]:
-    """Modules of ours that a source imports, at its top or inside a function, not for types only."""
+def imported(source: str, known: set[str], own: str = "") -> set[str]:
+    """Modules of ours that a source imports, at its top or inside a function, not for types only.
+
+    own: the package whose front the source is: it may name its own parts, which it loads when they are asked for.
+    """
     found = set()
     for node in _statements(ast.parse(source)):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.Expr | ast.Assign | ast.AnnAssign | ast.Return):
-            found |= _named_in_text(node, known)
+            named = _named_in_text(node, known)
+            found |= {name for name in named if not (own and name.startswith(f"fredbench.{own}."))}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are written out in full"
             names = {f"{node.module}.{alias.name}" for alias in node.names}
@@ -88,7 +92,10 @@ def _named_in_text(node: ast.stmt, known: set[str]) -> set[str]:
 
 def graph() -> dict[str, set[str]]:
     files = modules()
-    return {name: imported(file.read_text(), set(files)) for name, file in files.items()}
+    fronts = {name for name, file in files.items() if file.name == "__init__.py"}
+    return {
+        name: imported(file.read_text(), set(files), name if name in fronts else "") for name, file in files.items()
+    }
 
 
 def wrong_arrows(arrows: dict[str, set[str]]) -> list[str]:

@@ -163,6 +163,11 @@ class Distillation:
         learned = self.objective is not None and self.objective.step_size() is not None
         return replace(self.parameterization.ledger(self.state), step_size_scalars=int(learned))
 
+    @property
+    def synthetic(self) -> _Synthetic:
+        """The set as an objective sees it."""
+        return _Synthetic(self.parameterization, self.state)
+
     def step(self) -> dict[str, float | Tensor]:
         """One iteration: every update of the objective, each followed by a step and a projection.
 
@@ -175,7 +180,7 @@ class Distillation:
         # For networks that draw as they go (dropout): a resumed run draws the same, and no other byte moves.
         lent = Stream(self.spec.seed).child("network", self.iteration).lent(device)
         with lent, exhaustion_told(device, self.objective.memory_advice):
-            updates = self.objective.iterate(self.iteration, _Synthetic(self.parameterization, self.state))
+            updates = self.objective.iterate(self.iteration, self.synthetic)
             for number, update in enumerate(updates):
                 rng = Stream(self.spec.seed).child("auxiliary", self.iteration, number)
                 self.optimisers.zero_grad()

@@ -16,6 +16,7 @@ from typing import Any
 
 from fredbench.foundation.errors import ArtefactError, UsageError
 from fredbench.foundation.files import claimed, write_json, write_text
+from fredbench.foundation.progress import say
 from fredbench.runs.spec import Spec
 from fredbench.runs.synset import FILE_NAME
 
@@ -82,13 +83,6 @@ class RunFolder:
         except (OSError, UnicodeDecodeError) as error:
             raise ArtefactError(f"{self.spec_file} cannot be read: {error}", hint="delete the folder") from error
         return Spec.from_toml(text, where=str(self.spec_file))
-
-    def is_of(self, dataset: str) -> bool:
-        """Whether this is a run of `dataset`; one whose spec cannot be read is of none."""
-        try:
-            return self.spec().dataset == dataset
-        except ArtefactError:
-            return False
 
     def result(self) -> dict[str, Any]:
         """The contents of result.json."""
@@ -158,5 +152,17 @@ class Store:
         return [RunFolder(file.parent) for file in sorted(self.root.glob("*/spec.toml"))]
 
     def finished(self, dataset: str) -> list[RunFolder]:
-        """Finished runs of a dataset, in name order."""
-        return [run for run in self.runs() if run.finished and run.is_of(dataset)]
+        """Finished runs of a dataset, in name order; one that cannot be read is named, and an error where all are so."""
+        found, unreadable = [], []
+        for run in self.runs():
+            if not run.finished:
+                continue
+            try:
+                found += [run] if run.spec().dataset == dataset else []
+            except ArtefactError as error:
+                unreadable.append(error)
+        if unreadable and not found:
+            raise unreadable[0]
+        for error in unreadable:
+            say(f"note: left out: {error.message}")
+        return found

@@ -103,10 +103,19 @@ def check_pair(
         generators = GlobalGenerators()
         with within_budget(what):
             run = begun()
+        _check_streams(begun(), what)
         _check_gradients_are_used(run, what, len(pictures.classes))
         _check_checkpoint(run, begun(), what)
         generators.demand_untouched(what, "draw from context.rng and the rng that decode and init are given")
     check_artefact(run.synset(pictures), run.parameterization.decode(run.state)[0], what)
+
+
+def _check_streams(run: Distillation, what: str) -> None:
+    """A first update by itself leaves the global generators alone: what a step lends them is for networks that draw."""
+    generators = GlobalGenerators()
+    if run.objective is not None:
+        next(iter(run.objective.iterate(run.iteration, run.synthetic)))
+    generators.demand_untouched(what, "draw from context.rng and the rng that decode and init are given")
 
 
 def _check_gradients_are_used(run: Distillation, what: str, classes: int) -> None:

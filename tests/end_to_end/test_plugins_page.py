@@ -186,5 +186,5 @@ def test_the_pages_network_is_distilled_with_and_makes_the_same_student_twice(fi
         )
         scored = run_in_child(tmp_path / "log", *plugin, *score, "--store", store)
         assert scored.code == 0 and "mynet" in scored.out, scored.err
-        students.append({file.name: file.read_bytes() for file in store.glob("one/students/student-*")})
+        students.append({file.name: file.read_bytes() for file in store.glob("one/cells/student-*")})
     assert students[0] == students[1] and len(students[0]) == 1

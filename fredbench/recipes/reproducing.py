@@ -67,7 +67,7 @@ def request_of(spec: Spec, dataset: Dataset) -> Request:
 
 
 def _parts(spec: Spec) -> dict[str, Any]:
-    known = METHODS.get(spec.method)
+    known = METHODS.get(spec.method) if spec.method in METHODS else None
     if known is None or known.parameterization != spec.parameterization:
         return {"objective": spec.objective, "parameterization": spec.parameterization}
     parts = {"method": spec.method}

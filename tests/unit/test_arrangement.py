@@ -89,6 +89,7 @@ def test_arrays_are_official_by_their_bytes_and_not_by_their_folder(
     assert domains_of(suite(), cifar_like(), tmp_path).source == "user"
     known = {**published.PUBLISHED, "CIFAR-10-C": {"fog.npy": published.checksum_of(file, "md5")}}
     monkeypatch.setattr(published, "PUBLISHED", known)
+    monkeypatch.setattr(published, "_SIZES", {file.stat().st_size})  # of this small stand-in
     assert domains_of(suite(), cifar_like(), tmp_path).source == "official"
     # The published array of another corruption, or of another set, is none of this one.
     monkeypatch.setitem(known, "CIFAR-10-C", {"snow.npy": known["CIFAR-10-C"]["fog.npy"]})

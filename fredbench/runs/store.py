@@ -163,6 +163,6 @@ class Store:
                 unreadable.append(error)
         if unreadable and not found:
             raise unreadable[0]
-        for error in unreadable:
-            say(f"note: left out: {error.message}")
+        for problem in unreadable:
+            say(f"note: left out: {problem.message}")
         return found

@@ -18,15 +18,22 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from jaxtyping import Shaped, UInt8
 
 from fredbench.corruptions.libraries import library_versions
 from fredbench.corruptions.published import published_as
-from fredbench.corruptions.severities import ALL, EngineName, Family, family_of
+from fredbench.corruptions.severities import ALL, EngineName, Family, family_of, own_constants
 from fredbench.foundation.environment import instruction_sets
-from fredbench.foundation.errors import ArtefactError, StorageError, UsageError
-from fredbench.foundation.files import atomic_path, canonical_json, sha256_of, storage_errors, write_json, write_text
+from fredbench.foundation.errors import ArtefactError, UsageError
+from fredbench.foundation.files import (
+    atomic_path,
+    canonical_json,
+    claimed,
+    sha256_of,
+    storage_errors,
+    write_json,
+    write_text,
+)
 
 __all__ = ["NOTE", "Request", "claim_folder", "finish_set", "intact_files", "notes_on", "write_record"]
 
@@ -34,7 +41,6 @@ _FORMAT = "fredbench corrupted set 1"
 _RECORDS = ".records"
 NOTE = "NOTE.md"
 """Beside a set that readers of the archive's layout would take for another."""
-_LAYOUT_SIDE = 32
 
 
 def _array_digest(array: Shaped[np.ndarray, ...]) -> str:
@@ -87,19 +93,10 @@ class Request:
 def claim_folder(out: Path) -> Iterator[None]:
     """Make folder `out` this process's own while a set is written, cleared of what killed runs left behind.
 
-    UsageError if it holds corrupted sets that did not come from here; StorageError if another process writes there.
+    UsageError if it holds corrupted sets that did not come from here; StorageError if another process
+    writes there for longer than `claimed` waits.
     """
-    with storage_errors(out):
-        out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / ".lock")
-    try:
-        with storage_errors(out):
-            lock.acquire(timeout=0)
-    except Timeout as error:
-        raise StorageError(
-            f"another process is writing a corrupted set to {out}", hint="wait for it, or choose another --out"
-        ) from error
-    try:
+    with claimed(out, "writing a corrupted set to", "wait for it, or choose another --out"):
         foreign = [name for name in ALL if (out / f"{name}.npy").exists()]
         if foreign and not (out / "manifest.json").exists() and not (out / _RECORDS).is_dir():
             raise UsageError(
@@ -107,16 +104,15 @@ def claim_folder(out: Path) -> Iterator[None]:
                 hint="choose an empty folder for --out",
             )
         with storage_errors(out):
-            for left_over in out.glob(".*.part"):
-                left_over.unlink()
             (out / _RECORDS).mkdir(exist_ok=True)
-        yield
-    finally:
-        with contextlib.suppress(OSError):
-            # Goes only when empty: records of finished files are what the next run resumes by.
-            (out / _RECORDS).rmdir()
-        lock.release()
-        (out / ".lock").unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                # Goes only when empty: records of finished files are what the next run resumes by.
+                (out / _RECORDS).rmdir()
+            # The folder has the archive's layout and nothing else; who waits looks whether the lock is still there.
+            (out / ".lock").unlink(missing_ok=True)
 
 
 def notes_on(request: Request, split: str, total: int) -> dict[str, str]:
@@ -136,11 +132,8 @@ def notes_on(request: Request, split: str, total: int) -> dict[str, str]:
         found["pictures"] = f"{request.pictures} of {total} pictures, not the whole {split} split; {rows}"
     if split != "test":
         found["split"] = f"made of the {split} split: nothing may be tested on it that was trained on that"
-    if request.profile == "cifar" and min(request.size) < _LAYOUT_SIDE:
-        height, width = request.size
-        found["constants"] = (
-            f"CIFAR-10-C's constants, made for 32 pixels, at {height}×{width}: a set of fredbench's own, none published"
-        )
+    if request.profile == "cifar" and (said := own_constants(request.size)):
+        found["constants"] = said
     return found
 
 

@@ -13,7 +13,7 @@ from fredbench.foundation.errors import UnknownNameError, UsageError
 
 __all__ = [
     "ALL", "ELASTIC_UNIT", "EXTRAS", "NAMES", "PIXELS", "PROFILES", "STOCHASTIC", "EngineName", "Family", "family_of",
-    "parameters",
+    "own_constants", "parameters",
 ]  # fmt: skip
 
 Family: TypeAlias = Literal["cifar", "imagenet", "imagecorruptions"]
@@ -23,6 +23,8 @@ EngineName: TypeAlias = Literal["fredbench", "imagecorruptions"]
 """Who computes: this project, or the `imagecorruptions` package."""
 
 PROFILES: Final = ("cifar", "imagenet")
+
+_MADE_FOR: Final = 32
 
 PIXELS: Final = "2"
 """Which pixels the engine makes: another number wherever one of them moves, so that old sets are not taken for new.
@@ -140,6 +142,14 @@ _TABLES: Final[dict[Family, dict[str, Rows]]] = {
 
 ELASTIC_UNIT: Final = 244.0
 """ImageNet-C multiplies its elastic constants by 244 (sic), although its pictures have 224 pixels a side."""
+
+
+def own_constants(size: tuple[int, int]) -> str:
+    """What must be said of CIFAR-10-C's constants at (H, W) pixels: nothing at 32 or more, which they were made for."""
+    if min(size) >= _MADE_FOR:
+        return ""
+    height, width = size
+    return f"CIFAR-10-C's constants, made for {_MADE_FOR} pixels, at {height}×{width}: a set of fredbench's own"
 
 
 def family_of(profile: str, height: int, width: int) -> Family:

@@ -11,11 +11,9 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fredbench.datasets.family import Family, RemoteFile
 from fredbench.foundation.errors import DataError
-from fredbench.foundation.files import checksum_of, storage_errors
+from fredbench.foundation.files import checksum_of, held, storage_errors
 from fredbench.foundation.progress import Progress, say
 
 __all__ = ["fetch", "fetch_file"]
@@ -102,19 +100,13 @@ def fetch_file(file: RemoteFile, folder: Path) -> Path:
     """`file` in `folder`, fetched from the first mirror that serves it whole, unless it is there.
 
     An interrupted transfer leaves a hidden `.part` file, from which the next one goes on; the final name
-    appears only after the checksum held. Others wanting the same file wait. Raises `DataError` when no mirror
-    gave it.
+    appears only after the checksum held. Others wanting the same file wait, a bounded time. Raises `DataError` when
+    no mirror gave it.
     """
     target, part = folder / file.name, folder / f".{file.name}.part"
     with storage_errors(target):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(folder / f".{file.name}.lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout:
-            say(f"waiting for another process that fetches {target}")
-            lock.acquire()
-    try:
+    with held(folder / f".{file.name}.lock", f"another process fetches {target}", "wait for it"):
         if target.is_file() and _is_right(target, file):
             return target
         failures = []
@@ -129,8 +121,6 @@ def fetch_file(file: RemoteFile, folder: Path) -> Path:
                 os.chmod(part, 0o644)
                 os.replace(part, target)
             return target
-    finally:
-        lock.release()
     raise DataError(
         f"cannot fetch {file.name}: {'; '.join(failures)}",
         hint=f"check the network and try again, or put the file at {target} yourself",

@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
 from fredbench.corruptions.published import PUBLISHED, published_as
-from fredbench.corruptions.severities import PIXELS
+from fredbench.corruptions.severities import PIXELS, own_constants
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.framing import Framing, framing_of
@@ -30,7 +30,6 @@ __all__ = ["CLEAN", "CLEAN_CROP", "TestDomains", "domains_of"]
 
 
 # Pictures that the constants of the profile `cifar` were made for.
-_CONSTANTS_SIDE = 32
 
 
 @dataclass(frozen=True)
@@ -119,10 +118,8 @@ class TestDomains:
         if self.source == "user":
             folder = "" if self.official is None else f" in {self.official.name}"
             return f"the user's arrays{folder}, not the published ones by checksum"
-        height, width = self.dataset.size
-        if not self.suite.corruptions or self.official is not None or min(height, width) >= _CONSTANTS_SIDE:
-            return ""
-        return f"CIFAR-10-C's constants at {height}×{width}, made for {_CONSTANTS_SIDE}: a set of fredbench's own"
+        generated = self.suite.corruptions and self.official is None
+        return own_constants(self.dataset.size) if generated else ""
 
     @property
     def shifts(self) -> tuple[str, ...]:

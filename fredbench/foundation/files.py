@@ -25,6 +25,7 @@ __all__ = [
     "canonical_json",
     "checksum_of",
     "claimed",
+    "held",
     "remove_abandoned",
     "sha256_of",
     "storage_errors",
@@ -132,18 +133,22 @@ def claimed(folder: Path, doing: str, hint: str) -> Iterator[None]:
     Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `StorageError`,
     which says what the other is `doing`. What the other finished meanwhile must be looked for once it is held.
     """
-    import filelock  # a tenth of a second, which listing things need not wait for
-
-    seconds = lock_seconds()
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / ".lock")
-        try:
-            _acquire(lock, seconds, f"another process is {doing} {folder}", hint)
+    with held(folder / ".lock", f"another process is {doing} {folder}", hint):
+        with storage_errors(folder):
             remove_abandoned(folder)
-        except BaseException:
-            lock.release()
-            raise
+        yield
+
+
+@contextlib.contextmanager
+def held(file: Path, what: str, hint: str) -> Iterator[None]:
+    """Hold the lock `file`, whose folder is there; waits as `claimed` does, saying `what` the other process does."""
+    import filelock  # a tenth of a second, which listing things need not wait for
+
+    lock = filelock.FileLock(file)
+    with storage_errors(file):
+        _acquire(lock, lock_seconds(), what, hint)
     try:
         yield
     finally:

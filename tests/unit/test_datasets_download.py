@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from dataset_forms import cifar10_batches, random_pictures, write_archive
+from filelock import FileLock
 
 from fredbench.datasets import DATASETS, Family, RemoteFile, fetch_dataset, load_dataset
 from fredbench.datasets.download import fetch, fetch_file
@@ -175,7 +176,15 @@ def test_a_second_process_waits_for_the_first(server: Server, tmp_path: Path, ca
     ) as other:
         assert other.stdout is not None and other.stdout.readline() == "held\n"
         assert fetch_file(remote(server, "/a"), tmp_path).read_bytes() == CONTENT
-    assert other.returncode == 0 and "waiting for another process" in capfd.readouterr().err
+    told = capfd.readouterr().err
+    assert other.returncode == 0 and "another process fetches" in told and "waiting for it" in told
+
+
+def test_it_does_not_wait_for_ever(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("FREDBENCH_LOCK_SECONDS", "0.2")
+    with FileLock(tmp_path / ".set.bin.lock"), pytest.raises(StorageError, match="another process fetches") as caught:
+        fetch_file(remote(server, "/a"), tmp_path)
+    assert caught.value.hint == "wait for it"
 
 
 def test_a_place_that_cannot_be_written_is_said(server: Server, tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Case, Rule, at_least, chosen, except_for, script, where
-from fredbench.recipes.systems.common import MANY
+from fredbench.recipes.rules import Case, Rule, chosen, except_for, script, where
+from fredbench.recipes.systems.common import quick_rounds, quick_start
 
 __all__ = ["METHODS", "RULES"]
 
@@ -34,12 +34,7 @@ def _milestones(case: Case) -> tuple[int, ...]:
 
 RULES: tuple[Rule, ...] = (
     script("run", "CAFE, distill.py", where(objective="cafe"), iterations=_PUBLISHED_ITERATIONS),
-    chosen(
-        "run",
-        "quick: two rounds an iteration, or most pictures of a class in every one",
-        where(objective="cafe", preset="quick", ipc=at_least(MANY)),
-        iterations=150,
-    ),
+    quick_rounds("cafe"),
     script(
         "objective",
         "CAFE, distill.py",
@@ -70,12 +65,7 @@ RULES: tuple[Rule, ...] = (
         lr=0.1,
     ),
     script("parameterization", "CAFE's default", where(objective="cafe", parameterization="pixels"), init="noise"),
-    chosen(
-        "parameterization",
-        "quick: noise takes more iterations than there are, at many pictures a class",
-        where(objective="cafe", parameterization="pixels", preset="quick", ipc=at_least(MANY)),
-        init="real",
-    ),
+    quick_start("cafe"),
     script(
         "student",
         "CAFE, distill.py",

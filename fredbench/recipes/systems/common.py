@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from fredbench.recipes.rules import AtMost, Case, Rule, chosen, look_up, where
+from fredbench.recipes.rules import AtMost, Case, Rule, at_least, chosen, look_up, where
 
 __all__ = [
     "IMAGENET_SUBSETS",
@@ -16,6 +16,8 @@ __all__ = [
     "RULES",
     "SMALL_GREY",
     "pixels_rate",
+    "quick_rounds",
+    "quick_start",
 ]
 
 IMAGENET_SUBSETS = frozenset({"imagenette", "imagewoof", "imagefruit", "imageyellow", "imagemeow", "imagesquawk"})
@@ -41,6 +43,29 @@ def pixels_rate(case: Case) -> float:
     """The learning rate of whole pictures under the case's objective: where rates of other storages start from."""
     pixels = dataclasses.replace(case, parameterization="pixels")
     return float(look_up(pixels, "parameterization")["lr"].value)
+
+
+def quick_rounds(*objectives: str) -> Rule:
+    """A shorter `quick` run for objectives that go through every class in each of several rounds."""
+    return chosen(
+        "run",
+        "quick: two rounds an iteration, or most pictures of a class in every one",
+        where(objective=set(objectives), preset="quick", ipc=at_least(MANY)),
+        iterations=150,
+    )
+
+
+def quick_start(objective: str) -> Rule:
+    """A `quick` start of pictures for an objective that was published with noise.
+
+    Digits, IPC 10, DC: 300 iterations from noise end at 86.9 where random pictures have 91.7.
+    """
+    return chosen(
+        "parameterization",
+        "quick: noise takes more iterations than there are, at many pictures a class",
+        where(objective=objective, parameterization="pixels", preset="quick", ipc=at_least(MANY)),
+        init="real",
+    )
 
 
 RULES: tuple[Rule, ...] = (

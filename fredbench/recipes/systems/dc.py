@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import AtMost, Rule, at_least, by_budget, chosen, script, where
-from fredbench.recipes.systems.common import MANY, SMALL_GREY
+from fredbench.recipes.rules import AtMost, Rule, by_budget, chosen, script, where
+from fredbench.recipes.systems.common import SMALL_GREY, quick_rounds, quick_start
 
 __all__ = ["METHODS", "RULES"]
 
@@ -39,12 +39,7 @@ _LOOPS = {
 RULES: tuple[Rule, ...] = (
     script("run", "DC and FreD's DC folder", where(objective="dc"), iterations=1000),
     script("run", "DSA, as DC", where(objective="dsa"), iterations=1000),
-    chosen(
-        "run",
-        "quick: two rounds an iteration, or most pictures of a class in every one",
-        where(objective=_BOTH, preset="quick", ipc=at_least(MANY)),
-        iterations=150,
-    ),
+    quick_rounds(*_BOTH),
     *by_budget("objective", _LOOPS, "script", "DC and FreD, get_loops", where(objective=_BOTH), what="loops"),
     chosen(
         "objective",
@@ -69,13 +64,7 @@ RULES: tuple[Rule, ...] = (
         lr=0.1,
     ),
     script("parameterization", "DC's default", where(objective="dc", parameterization="pixels"), init="noise"),
-    # Digits, IPC 10, DC: 300 iterations from noise end at 86.9 where random pictures have 91.7.
-    chosen(
-        "parameterization",
-        "quick: noise takes more iterations than there are, at many pictures a class",
-        where(objective="dc", parameterization="pixels", preset="quick", ipc=at_least(MANY)),
-        init="real",
-    ),
+    quick_start("dc"),
     script(
         "student",
         "DC and FreD-DC: 300 epochs, no augmentation",

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Case, Rule, at_least, chosen, except_for, inferred, script, where
-from fredbench.recipes.systems.common import LARGE, MANY, NORMALISED, OWN_STATISTICS, SMALL_GREY, pixels_rate
+from fredbench.recipes.systems.common import (
+    LARGE,
+    NORMALISED,
+    OWN_STATISTICS,
+    SMALL_GREY,
+    pixels_rate,
+    quick_rounds,
+)
 
 __all__ = ["METHODS", "RULES"]
 
@@ -47,12 +54,7 @@ RULES: tuple[Rule, ...] = (
     # One iteration is a pass over the classes; the network is drawn anew every 100.
     script("run", "2000 x 100 for 32 px and below", _IDC, iterations=200_000),
     script("run", "IDC: 500 x 100 for ImageNet", {**_IDC, **where(side=at_least(LARGE))}, iterations=50_000),
-    chosen(
-        "run",
-        "quick: two rounds an iteration, or most pictures of a class in every one",
-        {**_IDC, **where(preset="quick", ipc=at_least(MANY))},
-        iterations=150,
-    ),
+    quick_rounds("idc"),
     script(
         "objective",
         "IDC, argument.py: color_crop_cutout, cutout left out beside CutMix",

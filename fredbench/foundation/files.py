@@ -133,6 +133,7 @@ def claimed(folder: Path, doing: str, hint: str) -> Iterator[None]:
     Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `StorageError`,
     which says what the other is `doing`. What the other finished meanwhile must be looked for once it is held.
     """
+    lock_seconds()  # a mistake in it is told before anything is made
     with storage_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     with held(folder / ".lock", f"another process is {doing} {folder}", hint):

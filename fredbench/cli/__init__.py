@@ -28,6 +28,8 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "recipe": ("recipe", "Say which settings a run would take from the recipes, and where they come from."),
     "experts": ("experts", "Train or extend the experts that trajectory matching reads."),
     "evaluate": ("evaluate", "Train students on synsets and score the clean test split."),
+    "import": ("import_set", "Take in a distilled set made elsewhere, whatever form it was published in."),
+    "score": ("score", "Import a distilled set and score it on clean and corrupted pictures, in one go."),
     "corrupt": ("corrupt", "Write a corrupted test set, or draw the 15 x 5 grid of one picture."),
     "corrupt-eval": ("corrupt_eval", "Cross-domain accuracy table: clean and 15 corruptions."),
     "report": ("report", "One self-contained HTML page of finished runs."),

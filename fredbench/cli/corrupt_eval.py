@@ -11,7 +11,9 @@ from fredbench.datasets import data_root
 from fredbench.datasets.shifted import locate_shifted
 from fredbench.evaluation.scoring import PROTOCOLS
 from fredbench.execution.api import evaluate
+from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import UsageError
+from fredbench.importing import found_runs
 from fredbench.report.table import corruption_table
 from fredbench.runs.store import RunFolder, Store
 from fredbench.suites.corruption import CorruptionSuite, suite_named
@@ -66,6 +68,7 @@ def command(
 ) -> None:
     """Score RUNs (default: every finished run of the suite's dataset) on clean and corrupted test pictures.
 
+    A RUN is a folder, a name in the store, or a distilled set made elsewhere (see `fredbench import`).
     Each distilled row comes with its control and its start; they are made when missing.
     """
     suite = suite_named(suite_name)
@@ -73,8 +76,12 @@ def command(
         locate_shifted(suite.shift, data_root(data))  # Without its arrays nothing else needs to be looked for.
     folders = Store(store)
     chosen = tuple(sorted(set(severities))) or suite.severities
+    given = found_runs(
+        runs, folders, dataset=suite.dataset, data=data, offline=offline,
+        device=str(resolve_device(device)), threads=use_threads(threads),
+    )  # fmt: skip
     rows = evaluate(
-        [folders.find(run) for run in runs] or finished_runs(folders, suite),
+        given or finished_runs(folders, suite),
         suite=suite,
         networks=(network,) if network else None,
         students=students,
@@ -102,4 +109,4 @@ def finished_runs(store: Store, suite: CorruptionSuite) -> list[RunFolder]:
             f"no finished run of {suite.dataset} in {store.root}",
             hint=f"make one: fredbench distill {suite.dataset} --ipc 1 --preset quick",
         )
-    return [run for run in found if run.spec().iterations] or found
+    return [run for run in found if run.spec().iterations or run.spec().is_imported] or found

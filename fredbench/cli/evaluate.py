@@ -13,6 +13,8 @@ from fredbench.cli.options import data_options, device_option, examples, format_
 from fredbench.datasets import Dataset
 from fredbench.evaluation.rows import Row
 from fredbench.execution.api import evaluate
+from fredbench.foundation.device import resolve_device, use_threads
+from fredbench.importing import found_runs
 from fredbench.report.table import network_table
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
@@ -31,6 +33,9 @@ __all__ = ["command"]
 @click.option("--network", "asked", multiple=True, help="Test network (repeatable).  [default: the run's own]")
 @click.option("--students", type=int, help="Students a set and network.  [default: the run's own number]")
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
+@click.option(
+    "--dataset", "dataset_name", help="What a set made elsewhere is of.  [default: those at hand that it fits]"
+)
 @format_option
 @device_option
 @store_option
@@ -40,6 +45,7 @@ def command(
     asked: tuple[str, ...],
     students: int | None,
     limit: int | None,
+    dataset_name: str | None,
     form: str,
     device: str,
     threads: int | None,
@@ -49,12 +55,17 @@ def command(
 ) -> None:
     """Train students on RUNs and score the clean test split, a column a network.
 
+    A RUN is a folder, a name in the store, or a distilled set made elsewhere (see `fredbench import`).
     Each distilled row comes with its control and its start; they are made when missing.
     """
     folders = Store(store)
     test_networks = tuple(dict.fromkeys(asked))
     rows: list[Row] = []
-    for group in _by_dataset([folders.find(run) for run in runs]).values():
+    given = found_runs(
+        runs, folders, dataset=dataset_name, data=data, offline=offline,
+        device=str(resolve_device(device)), threads=use_threads(threads),
+    )  # fmt: skip
+    for group in _by_dataset(given).values():
         dataset = dataset_of(group[0], data=data, offline=offline)
         _check_networks(test_networks, dataset)
         rows += evaluate(

@@ -234,8 +234,9 @@ def _default(store: Store) -> list[_Part]:
         raise UsageError(
             f"no finished run in {store.root}", hint="make one: fredbench distill digits --ipc 1 --preset quick"
         )
-    distilled = {run.spec().dataset for run in finished if run.spec().iterations}
-    return [_part_of(run) for run in finished if run.spec().iterations or run.spec().dataset not in distilled]
+    shown = [run for run in finished if run.spec().iterations or run.spec().is_imported]
+    datasets = {run.spec().dataset for run in shown}
+    return [_part_of(run) for run in finished if run in shown or run.spec().dataset not in datasets]
 
 
 def _readable(run: RunFolder) -> bool:

@@ -57,7 +57,7 @@ class Row:
     ones in the corrupted ones' framing, shifted test sets. mce, relative_mce: against `baseline`, which says what that
     is; all None where the suite has none for these pictures. no_baseline: which other pictures its baseline is of, in
     words. framing: how an ImageNet suite's pictures were cut. calibration: by domain and for `average`, where it was
-    asked for.
+    asked for. assumed: of a set that was made elsewhere, what was found out or said of it.
     """
 
     run: str
@@ -94,6 +94,7 @@ class Row:
     baseline: Mapping[str, Any] | None = None
     no_baseline: str = ""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    assumed: tuple[str, ...] = ()
 
     @property
     def reference(self) -> Sample:
@@ -141,6 +142,8 @@ class Row:
             plain["domains"] = {name: sample.to_mapping() for name, sample in self.domains.items()}
         if self.calibration:
             plain["calibration"] = {name: found.to_mapping() for name, found in self.calibration.items()}
+        if self.assumed:
+            plain["assumed"] = list(self.assumed)
         if self.networks:
             plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
         plain |= {

@@ -87,8 +87,8 @@ def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
     """The start and, where there are real pictures for one, the control; without one, that is said."""
     spec = entrant.spec
     budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
-    # A choice of real pictures has no start: nothing is distilled.
-    companions = [] if spec.is_choice else [spec.start()]
+    # A choice of real pictures has no start, nor has a set made elsewhere: nothing is distilled here.
+    companions = [] if spec.is_choice or spec.is_imported else [spec.start()]
     if not (why := _no_control(spec, dataset, budget.whole_pictures)):
         return [*companions, spec.control()]
     say(f"note: {why}, so {entrant.folder.path.name} has no control")
@@ -182,7 +182,7 @@ class Evaluation:
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
         if self.protocol == "fred-literal":
-            plain = not spec.is_choice and OBJECTIVES.get(spec.objective).scored_plain
+            plain = not spec.is_choice and not spec.is_imported and OBJECTIVES.get(spec.objective).scored_plain
             strategy = "none" if plain else "color_crop_cutout_flip_scale_rotate"
             return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
         if synset.step_size is not None and spec.preset == "paper":
@@ -319,6 +319,7 @@ class Evaluation:
             clean=clean[first],
             networks=clean if self.networks else {},
             published=self._published_row(spec),
+            assumed=tuple(entrant.synset.header.get("imported", {}).get("assumed", ())),
             **scores,
         )
 

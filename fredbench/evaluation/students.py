@@ -1,7 +1,8 @@
 """Students on disk: trained once for a synset, recipe and seed, then scored on any domain.
 
 A file's name is the digest of everything that determines what is in it, so a killed evaluation goes on where it was
-and a new domain needs no new student. Predictions are kept beside the weights: every metric can be recomputed.
+and a new domain needs no new student. Predictions are kept beside the weights: every metric can be recomputed. How many
+students a table needs, and of what, is decided in `scoring`.
 """
 
 from __future__ import annotations

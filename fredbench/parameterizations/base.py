@@ -6,7 +6,7 @@ Walked through all twelve systems in docs/architecture.md before it was written;
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
@@ -132,6 +132,7 @@ class Parameterization(ABC):
         """The inverse of `to_tensors`; raises `ArtefactError` when shapes contradict each other."""
 
 
-def class_ordered_labels(classes: int, instances: int) -> Tensor:
-    """0, 0, .., 1, 1, ..: the fixed hard labels of `instances` pictures a class, int64 (classes * instances,)."""
-    return torch.arange(classes).repeat_interleave(instances)
+def class_ordered_labels(classes: int, instances: int | Sequence[int]) -> Tensor:
+    """0, 0, .., 1, 1, ..: the fixed hard labels, int64 (N,), of `instances` pictures a class (a number, or each's)."""
+    counts = torch.tensor([instances] * classes if isinstance(instances, int) else list(instances))
+    return torch.arange(classes).repeat_interleave(counts)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fredbench.foundation.config import late
-from fredbench.foundation.errors import ArtefactError, BudgetError
+from fredbench.foundation.errors import ArtefactError, BudgetError, CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
 from fredbench.parameterizations.budget import Budget, Ledger
@@ -26,6 +26,7 @@ class PixelsConfig:
     """lr, momentum: the image optimiser. init: `real` pictures or N(0, 1) `noise` (DC's and CAFE's default).
 
     optimiser: `sgd`, `adam` or `lamb`; final: what is left of the rate at the end of a cosine, 1 for a constant rate.
+    counts: pictures of each class, where a set that was made elsewhere has not equally many of all.
     """
 
     lr: float = 1.0
@@ -33,6 +34,11 @@ class PixelsConfig:
     init: Literal["real", "noise"] = "real"
     optimiser: OptimiserName = late("sgd")
     final: float = late(1.0)
+    counts: tuple[int, ...] = late(())
+
+    def __post_init__(self) -> None:
+        if any(count < 0 for count in self.counts):
+            raise UsageError(f"parameterization.counts holds {min(self.counts)}", hint="a class has 0 pictures or more")
 
 
 class Pixels(Parameterization):
@@ -44,6 +50,11 @@ class Pixels(Parameterization):
 
     def instances(self, budget: Budget) -> int:
         """Whole pictures a class."""
+        if self.config.counts:
+            raise CompatibilityError(
+                "pictures of unequal numbers a class come from elsewhere and are not distilled here",
+                hint="drop --set parameterization.counts",
+            )
         if budget.whole_pictures < 1:
             raise BudgetError(
                 f"{budget.scalars:,} scalars hold no whole picture for each of {budget.classes} classes",
@@ -81,13 +92,14 @@ class Pixels(Parameterization):
         return {"pixels": (state.learned["pixels"].detach(), "scalars")}
 
     def from_tensors(self, tensors: Mapping[str, Tensor], *, classes: int, shape: tuple[int, int, int]) -> State:
-        """Checks that the pictures have `shape` and divide evenly among `classes`."""
-        pixels = tensors["pixels"]
-        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != shape or len(pixels) % classes or not len(pixels):
+        """Checks that the pictures have `shape` and divide evenly among `classes`, or as `counts` says."""
+        pixels, counts = tensors["pixels"], self.config.counts
+        uneven = (len(counts) != classes or sum(counts) != len(pixels)) if counts else len(pixels) % classes != 0
+        if pixels.ndim != 4 or tuple(pixels.shape[1:]) != shape or uneven or not len(pixels):
             raise ArtefactError(
                 f"pixels of shape {tuple(pixels.shape)} are no pictures of {shape} for {classes} classes "
                 f"({math.prod(shape)} scalars each)",
                 hint="the file was altered or cut; distill it again",
             )
-        labels = class_ordered_labels(classes, len(pixels) // classes)
+        labels = class_ordered_labels(classes, list(counts) or len(pixels) // classes)
         return State({"pixels": pixels}, {}, labels, shape)

@@ -22,6 +22,13 @@ def distill_command(spec: Spec, dataset: Dataset) -> str:
     The line is resolved again and compared with the spec; where it cannot say all of it (another version's defaults,
     say), a comment points at the run's own spec.toml. Raises what `resolve` raises for parts that are not registered.
     """
+    if spec.is_imported:
+        settings = {key: str(value) for key, value in spec.objective_settings.items()}
+        space, channels = settings["space"], settings["channels"]
+        words = ["fredbench", "import", "FILE", "--dataset", spec.dataset, "--preset", spec.preset]
+        words += [] if space == "file's own" else ["--space", space]
+        words += [] if channels == "rgb" else ["--channels", channels]
+        return f"{shlex.join(words)}  # the file of SHA-256 {settings['sha256'][:16]}"
     request = request_of(spec, dataset)
     words = ["fredbench", "distill", spec.dataset]
     for field in (

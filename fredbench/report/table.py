@@ -106,6 +106,7 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
     said += [f"Partial dataset ({note})." for note in sorted(partial)]
+    said += [f"{row.method}: {'; '.join(row.assumed)}." for row in rows if row.assumed]
     said += [f"Pictures: {framing}." for framing in sorted({row.framing for row in rows if row.framing})]
     if any(CLEAN_CROP in row.domains for row in rows):
         said.append("Crop: clean pictures in the corrupted ones' framing; drop and relative mCE are against these.")

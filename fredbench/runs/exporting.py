@@ -47,7 +47,8 @@ def export(synset: Synset, form: str, target: Path) -> None:
     """Write `synset` to `target` as `imagefolder`, `npz` or `safetensors`.
 
     imagefolder: 8-bit PNGs in a folder a class (lossy, see `rounding_loss`), with a note. npz: `images` float32
-    (N, C, H, W) in the student's input space, `labels`, `mean`, `std`, `classes`, `card`; opens without pickle.
+    (N, C, H, W) in the student's input space, `labels`, `mean`, `std`, `classes`, `card`, and `description` (JSON: how
+    it was made, and how its students are trained); opens without pickle.
     safetensors: `images` and `labels`, the rest as JSON under the metadata key `fredbench`. Raises `UsageError` for
     an existing target, `CompatibilityError` for a set that the form cannot hold.
     """
@@ -68,11 +69,13 @@ def _npz(synset: Synset, target: Path) -> None:
         std=np.asarray(synset.normalization["std"], dtype=np.float64),
         classes=np.asarray(synset.classes, dtype=np.str_),
         card=np.asarray(synset.card(), dtype=np.str_),
+        description=np.asarray(canonical_json(_description(synset)), dtype=np.str_),
     )
     write_bytes(target, file.getvalue())
 
 
-def _safetensors(synset: Synset, target: Path) -> None:
+def _description(synset: Synset) -> dict[str, Any]:
+    """What an export of decoded pictures says of itself."""
     kept = (
         "dataset",
         "method",
@@ -87,6 +90,11 @@ def _safetensors(synset: Synset, target: Path) -> None:
     )
     description = {key: synset.header[key] for key in kept if key in synset.header}
     description["decoded_from"] = synset.header["tensors_sha256"]
+    return description
+
+
+def _safetensors(synset: Synset, target: Path) -> None:
+    description = _description(synset)
     tensors = {"images": synset.images.contiguous(), "labels": synset.labels.contiguous()}
     write_bytes(target, safetensors.torch.save(tensors, metadata={"fredbench": canonical_json(description)}))
 

@@ -7,7 +7,7 @@ import hashlib
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import tomli_w
 
@@ -28,7 +28,12 @@ _SECTIONS = frozenset(
 
 @dataclass(frozen=True)
 class Spec:
-    """One run. Equal specs give equal bytes on the CPU; anything that may change them is in here."""
+    """One run. Equal specs give equal bytes on the CPU; anything that may change them is in here.
+
+    A set that was made elsewhere is a run of objective `IMPORTED`: nothing was distilled here.
+    """
+
+    IMPORTED: ClassVar[str] = "imported"
 
     dataset: str
     fingerprint: str
@@ -95,7 +100,8 @@ class Spec:
     def folder_name(self) -> str:
         """A readable name that no two specs share."""
         dataset = self.dataset.replace(":", "-").replace("/", "-").strip("-.")[-40:]
-        what = f"{dataset}-{self.method}-{self.objective}-ipc{self.ipc}-{self.preset}"
+        method = self.method.replace(":", "-")
+        what = f"{dataset}-{method}-{self.objective}-ipc{self.ipc}-{self.preset}"
         return f"{what}-it{self.iterations}-s{self.seed}-{self.digest()[:8]}"
 
     def start(self) -> Spec:
@@ -128,4 +134,9 @@ class Spec:
     @property
     def is_start(self) -> bool:
         """Whether this is a parameterization before its first iteration."""
-        return self.iterations == 0 and not self.is_choice
+        return self.iterations == 0 and not self.is_choice and not self.is_imported
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether this is a set that was made elsewhere."""
+        return self.objective == self.IMPORTED

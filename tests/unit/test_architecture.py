@@ -22,7 +22,7 @@ FLOORS: tuple[frozenset[str], ...] = (
     frozenset({"objectives", "parameterizations"}),
     frozenset({"runs"}),
     frozenset({"recipes"}),
-    frozenset({"evaluation", "testing"}),
+    frozenset({"evaluation", "importing", "testing"}),
     frozenset({"execution"}),
     frozenset({"report"}),
     frozenset({"cli"}),
@@ -252,7 +252,9 @@ SEEDED = {
     ("foundation.rng", "torch.default_generator.manual_seed"),
     ("foundation.rng", "torch.cuda.default_generators[card].manual_seed"),
 }
-WITH_REASON = {("corruptions.reference", "np.random.seed"), *SEEDED}
+# Published sets are torch's files: read by weights-only loading, which runs nothing that a file names.
+WEIGHTS_ONLY = {("importing.reading", "torch.load")}
+WITH_REASON = {("corruptions.reference", "np.random.seed"), *SEEDED, *WEIGHTS_ONLY}
 # A worker whose parent has gone has nobody to raise an error to.
 MAY_EXIT = {("corruptions.worker", "os._exit")}
 
@@ -268,6 +270,9 @@ def test_no_module_uses_global_generators_pickles_or_the_clock() -> None:
                 called = (ast.unparse(node.func.value), node.func.attr)
                 on_a_global = "default_generator" in called[0] and called[1] in {"manual_seed", "seed", "set_state"}
                 if (module, ".".join(called)) in WITH_REASON:
+                    if called == ("torch", "load"):
+                        only = [ast.unparse(k.value) for k in node.keywords if k.arg == "weights_only"]
+                        assert only == ["True"], f"{module}:{node.lineno} unpickles"
                     met.add((module, ".".join(called)))
                     continue
                 assert not on_a_global, f"{module}:{node.lineno} calls {'.'.join(called)}"

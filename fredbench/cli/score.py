@@ -1,0 +1,81 @@
+"""`fredbench score`: import and corrupt-eval at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from fredbench.cli.import_set import asked_of, set_options, tell
+from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.execution.api import evaluate
+from fredbench.foundation.device import resolve_device, use_threads
+from fredbench.foundation.errors import UsageError
+from fredbench.importing import found_runs
+from fredbench.report.table import corruption_table
+from fredbench.runs.store import Store
+from fredbench.suites.corruption import CorruptionSuite, suite_named, suite_names
+
+__all__ = ["command"]
+
+
+@click.command(
+    "score",
+    epilog=examples(
+        "fredbench score images_best.pt --dataset cifar10 --limit 1000",
+        "fredbench score my-run.npz --as digits --preset quick",
+    ),
+)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--dataset", "--as", "dataset", required=True, help="The dataset that it is of.")
+@click.option("--suite", "suite_name", help="A suite's name or TOML file.  [default: the dataset's corruptions]")
+@click.option("--severity", "severities", type=int, multiple=True, help="Severity 1 to 5 (repeatable).")
+@click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
+@click.option("--students", type=int, help="Students a set.  [default: the preset's]")
+@set_options
+@format_option
+@device_option
+@store_option
+@data_options
+def command(
+    path: Path,
+    dataset: str,
+    suite_name: str | None,
+    severities: tuple[int, ...],
+    limit: int | None,
+    students: int | None,
+    form: str,
+    device: str,
+    threads: int | None,
+    store: Path,
+    data: Path | None,
+    offline: bool,
+    **said: Any,
+) -> None:
+    """Score the distilled set at PATH, whoever made it, with the random control of its budget beside it.
+
+    What the file does not say is found out, told, and stands under the table; see `fredbench import`.
+    """
+    suite = suite_named(suite_name) if suite_name else _suite_of(dataset)
+    if not path.exists():
+        raise UsageError(f"there is no {path}", hint="give the file or the folder of a distilled set")
+    (run,) = found_runs(
+        [str(path)], Store(store), dataset=dataset, data=data, offline=offline,
+        device=str(resolve_device(device)), threads=use_threads(threads), asked=asked_of(**said),
+    )  # fmt: skip
+    tell(run)
+    chosen = tuple(sorted(set(severities))) or suite.severities
+    rows = evaluate(
+        [run], suite=suite, severities=chosen, limit=limit, students=students, store=store, data=data,
+        offline=offline, device=device, threads=threads,
+    )  # fmt: skip
+    click.echo(corruption_table(next((row.suite for row in rows), suite.name), chosen, rows, form))
+
+
+def _suite_of(dataset: str) -> CorruptionSuite:
+    """The shipped suite of corruptions of `dataset`."""
+    for suite in map(suite_named, suite_names()):
+        if suite.dataset == dataset and suite.corruptions:
+            return suite
+    raise UsageError(f"no suite corrupts {dataset}", hint="name one with --suite, see `fredbench suite list`")

@@ -1,0 +1,513 @@
+"""Sets made elsewhere: one set in many public forms gives the same pictures; what is wrong with others is said."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import fredbench
+from fredbench.datasets import Dataset, load_dataset
+from fredbench.foundation.errors import ArtefactError, FredbenchError, UsageError
+from fredbench.importing import Asked, adopt, found_runs
+from fredbench.importing.judging import verdict
+from fredbench.importing.reading import MOST_VALUES, read
+from fredbench.importing.spaces import found_space, weigh
+from fredbench.runs.auditing import audit
+from fredbench.runs.exporting import export
+from fredbench.runs.store import RunFolder, Store
+from fredbench.runs.synset import Synset
+
+OWN = Asked(name="set", preset="quick")
+
+
+@pytest.fixture(scope="module")
+def digits() -> Dataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    """One store for all, so that the network that is asked about labels is trained once."""
+    return Store(tmp_path_factory.mktemp("store"))
+
+
+@pytest.fixture(scope="module")
+def original(store: Store) -> Synset:
+    """Three real pictures a class, whole grey levels."""
+    run = fredbench.distill(
+        "digits", ipc=3, method="random", preset="quick", store=store.root, threads=torch.get_num_threads()
+    )
+    return fredbench.load(run.path)
+
+
+def taken(path: Path, digits: Dataset, store: Store, asked: Asked = OWN) -> Synset:
+    return fredbench.load(run_of(path, digits, store, asked).path)
+
+
+def run_of(path: Path, digits: Dataset, store: Store, asked: Asked = OWN) -> RunFolder:
+    return adopt(path, digits, store, asked, device="cpu", threads=torch.get_num_threads())
+
+
+def unit(synset: Synset) -> np.ndarray:
+    """Pixels of [0, 1], (N, C, H, W)."""
+    mean, std = (np.reshape(synset.normalization[key], (1, -1, 1, 1)) for key in ("mean", "std"))
+    return synset.images.numpy().astype(np.float64) * std + mean
+
+
+def save_mtt(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save(s.images, at / "images_best.pt")
+    torch.save(s.labels, at / "labels_best.pt")
+    return at / "images_best.pt", OWN
+
+
+def save_mtt_folder(s: Synset, at: Path) -> tuple[Path, Asked]:
+    save_mtt(s, at)
+    return at, OWN
+
+
+def save_dc(s: Synset, at: Path) -> tuple[Path, Asked]:
+    accuracies = {"ConvNet": [np.float64(0.28), np.float64(0.29)]}
+    torch.save(
+        {"data": [[s.images * 0, s.labels], [s.images, s.labels]], "accs_all_exps": accuracies}, at / "res_DC.pt"
+    )
+    return at / "res_DC.pt", OWN
+
+
+def save_fred(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save({"data": [[(s.images, s.labels)]], "accs_all_exps": {}}, at / "res_DM.pt")
+    return at / "res_DM.pt", OWN
+
+
+def save_table(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save({"images": s.images.bfloat16(), "labels": s.labels}, at / "set.pt")
+    return at / "set.pt", OWN
+
+
+def save_pair(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save([torch.from_numpy(unit(s)).float(), s.labels], at / "data.pt")
+    return at / "data.pt", Asked(factor=1, name="set", preset="quick")
+
+
+def save_list(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save([s.images[s.labels == label] for label in range(10)], at / "by_class.pt")
+    return at / "by_class.pt", OWN
+
+
+def save_logits(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save(s.images, at / "images_best.pt")
+    torch.save(torch.eye(10)[s.labels] * 9 - 2, at / "labels_best.pt")
+    torch.save(torch.tensor(0.004), at / "lr_best.pt")
+    return at / "images_best.pt", Asked(labels="logits", name="set", preset="quick")
+
+
+def save_soft(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save({"images": s.images, "labels": torch.eye(10)[s.labels] * 0.9 + 0.01}, at / "soft.pt")
+    return at / "soft.pt", OWN
+
+
+def save_one_hot(s: Synset, at: Path) -> tuple[Path, Asked]:
+    np.savez(at / "one_hot.npz", images=s.images.numpy(), labels=np.eye(10)[s.labels.numpy()])
+    return at / "one_hot.npz", OWN
+
+
+def save_column(s: Synset, at: Path) -> tuple[Path, Asked]:
+    np.savez(at / "column.npz", image=s.images.numpy().transpose(0, 2, 3, 1), label=s.labels.numpy()[:, None])
+    return at / "column.npz", OWN
+
+
+def save_bytes(s: Synset, at: Path) -> tuple[Path, Asked]:
+    np.savez(at / "bytes.npz", images=s.pixels().numpy().transpose(0, 2, 3, 1), labels=s.labels.numpy())
+    return at / "bytes.npz", OWN
+
+
+def save_npy(s: Synset, at: Path) -> tuple[Path, Asked]:
+    np.save(at / "my_images.npy", unit(s))
+    np.save(at / "my_labels.npy", s.labels.numpy().astype(np.uint8))
+    return at / "my_images.npy", OWN
+
+
+def save_float_levels(s: Synset, at: Path) -> tuple[Path, Asked]:
+    np.savez(at / "levels.npz", images=s.pixels().numpy().astype(np.float64), labels=s.labels.numpy())
+    return at / "levels.npz", OWN
+
+
+def save_half(s: Synset, at: Path) -> tuple[Path, Asked]:
+    np.savez(at / "half.npz", images=(unit(s) - 0.5) / 0.5, labels=s.labels.numpy())
+    return at / "half.npz", OWN
+
+
+def save_shuffled(s: Synset, at: Path) -> tuple[Path, Asked]:
+    order = torch.randperm(len(s.labels), generator=torch.Generator().manual_seed(1))
+    torch.save({"images": s.images[order], "labels": s.labels[order]}, at / "shuffled.pt")
+    return at / "shuffled.pt", OWN
+
+
+def save_unlabelled(s: Synset, at: Path) -> tuple[Path, Asked]:
+    torch.save(s.images, at / "images.pt")
+    return at / "images.pt", OWN
+
+
+def save_numbered_folders(s: Synset, at: Path) -> tuple[Path, Asked]:
+    for number, (picture, label) in enumerate(zip(s.pixels().numpy(), s.labels.tolist(), strict=True)):
+        folder = at / "set" / f"class{label:03d}"
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture.transpose(1, 2, 0)).save(folder / f"{number:04d}.png")
+    return at / "set", OWN
+
+
+def save_renamed(s: Synset, at: Path) -> tuple[Path, Asked]:
+    (at / "order.txt").write_text("\n".join(reversed(s.classes)))
+    np.savez(at / "renamed.npz", images=s.images.numpy(), labels=9 - s.labels.numpy())
+    return at / "renamed.npz", Asked(classes=tuple(reversed(s.classes)), name="set", preset="quick")
+
+
+def own(form: str, ending: str) -> Callable[[Synset, Path], tuple[Path, Asked]]:
+    def save(s: Synset, at: Path) -> tuple[Path, Asked]:
+        export(s, form, at / f"mine{ending}")
+        return at / f"mine{ending}", Asked(name="set")
+
+    save.__name__ = f"save_{form}"
+    return save
+
+
+FORMS = (
+    own("npz", ".npz"), own("safetensors", ".safetensors"), own("imagefolder", ""), save_mtt, save_mtt_folder, save_dc,
+    save_fred, save_table, save_pair, save_list, save_logits, save_soft, save_one_hot, save_column, save_bytes,
+    save_npy, save_float_levels, save_half, save_shuffled, save_unlabelled, save_numbered_folders, save_renamed,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("save", FORMS, ids=lambda save: save.__name__.removeprefix("save_"))
+def test_every_public_form_gives_the_same_pictures_and_labels(
+    save: Callable[[Synset, Path], tuple[Path, Asked]], original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    path, asked = save(original, tmp_path)
+    found = taken(path, digits, store, asked)
+    hard = found.labels.argmax(1) if found.labels.ndim == 2 else found.labels
+    assert hard.tolist() == original.labels.tolist()
+    # Whatever the space, the same pixels; bfloat16 keeps eight bits of a value.
+    room = 0.02 if save is save_table else 1e-5
+    given, got = unit(original), unit(found)
+    if save is save_shuffled:
+        key = [sorted(tuple(np.round(p.ravel()[:64], 4)) for p in x) for x in (given, got)]
+        assert key[0] == key[1]
+    else:
+        np.testing.assert_allclose(got, given, atol=room)
+    assert all(check.holds for check in audit(path_of(store, found)))
+    assert found.header["imported"]["assumed"] and found.header["method"] == "imported:set"
+    if save is save_logits:
+        assert found.header["student"]["lr"] == pytest.approx(0.004)
+        expected = torch.softmax(torch.eye(10)[original.labels] * 9 - 2, 1)
+        torch.testing.assert_close(found.labels, expected)
+        assert found.ledger.label_scalars == 300 and found.ledger.params == 30 * 3072
+    if save is save_dc:
+        assert any("last of 2" in line for line in found.header["imported"]["assumed"])
+    if save.__name__ in {"save_npz", "save_safetensors"}:
+        assert found.header["student"] == original.header["student"]
+        torch.testing.assert_close(found.images, original.images, rtol=0, atol=0)
+
+
+def path_of(store: Store, synset: Synset) -> Path:
+    digest = synset.header["spec_sha256"]
+    return next(run.path for run in store.runs() if run.spec().digest() == digest)
+
+
+def test_a_synset_of_ours_is_the_very_run_it_came_from(digits: Dataset, store: Store, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    run = fredbench.distill(
+        "digits", ipc=1, preset="quick", objective="dm", iterations=2, store=store.root, threads=threads
+    )
+    copy = tmp_path / "mine.safetensors"
+    copy.write_bytes(run.synset_file.read_bytes())
+    other = Store(tmp_path / "other")
+    again = adopt(copy, digits, other, Asked(), device="cpu", threads=threads)
+    assert again.spec() == run.spec() and again.path.name == run.path.name
+    assert again.synset_file.read_bytes() == run.synset_file.read_bytes()
+    assert all(check.holds for check in audit(again.path))
+
+
+def test_the_same_file_is_the_same_run(original: Synset, digits: Dataset, store: Store, tmp_path: Path) -> None:
+    path, asked = save_mtt(original, tmp_path)
+    assert run_of(path, digits, store, asked).path == run_of(path, digits, store, asked).path
+
+
+def test_unequal_classes_keep_their_pictures(original: Synset, digits: Dataset, store: Store, tmp_path: Path) -> None:
+    torch.save({"images": original.images[:-2], "labels": original.labels[:-2]}, tmp_path / "uneven.pt")
+    found = taken(tmp_path / "uneven.pt", digits, store)
+    assert found.labels.bincount().tolist() == [3] * 9 + [1] and found.ledger.params == 28 * 3072
+    assert all(check.holds for check in audit(path_of(store, found)))
+
+
+def test_canvases_are_decoded_by_the_factor_that_is_said(digits: Dataset, store: Store, tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    run = fredbench.distill(
+        "digits",
+        ipc=1,
+        preset="quick",
+        objective="dm",
+        parameterization="idc",
+        iterations=0,
+        store=store.root,
+        threads=threads,
+    )
+    ours = fredbench.load(run.path)
+    canvases = ours.tensors["canvases"]
+    torch.save([canvases.reshape(10, 3, 32, 32), torch.arange(10)], tmp_path / "data.pt")
+    with pytest.raises(UsageError, match="factor"):
+        taken(tmp_path / "data.pt", digits, store)
+    found = taken(tmp_path / "data.pt", digits, store, Asked(factor=2, name="set", preset="quick"))
+    torch.testing.assert_close(found.images, ours.images, rtol=0, atol=2e-6)
+    assert found.ledger == ours.ledger
+
+
+# What is wrong is named
+
+
+def permuted(s: Synset, at: Path) -> Path:
+    order = torch.tensor([3, 0, 1, 2, 5, 4, 7, 6, 9, 8])
+    torch.save({"images": s.images, "labels": order[s.labels]}, at / "x.pt")
+    return at / "x.pt"
+
+
+def off_by_one(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images, "labels": (s.labels + 1) % 10}, at / "x.pt")
+    return at / "x.pt"
+
+
+def from_one(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images, "labels": s.labels + 1}, at / "x.pt")
+    return at / "x.pt"
+
+
+def not_a_number(s: Synset, at: Path) -> Path:
+    images = s.images.clone()
+    images[0, 0, 0, 0] = float("nan")
+    torch.save({"images": images, "labels": s.labels}, at / "x.pt")
+    return at / "x.pt"
+
+
+def nine_classes(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images[:27], "labels": s.labels[:27]}, at / "x.pt")
+    return at / "x.pt"
+
+
+def module(s: Synset, at: Path) -> Path:
+    torch.save(torch.nn.Linear(2, 2), at / "x.pt")
+    return at / "x.pt"
+
+
+def empty(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images[:0], "labels": s.labels[:0]}, at / "x.pt")
+    return at / "x.pt"
+
+
+def mismatched(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images, "labels": s.labels[:-1]}, at / "x.pt")
+    return at / "x.pt"
+
+
+def truncated(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images, "labels": s.labels}, at / "x.pt")
+    (at / "x.pt").write_bytes((at / "x.pt").read_bytes()[:-4000])
+    return at / "x.pt"
+
+
+def cut_array(s: Synset, at: Path) -> Path:
+    np.save(at / "x.npy", s.images.numpy())
+    (at / "x.npy").write_bytes((at / "x.npy").read_bytes()[:-4000])
+    return at / "x.npy"
+
+
+def other_size(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images[:, :, ::2, ::2], "labels": s.labels}, at / "x.pt")
+    return at / "x.pt"
+
+
+def old_form(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images, "labels": s.labels}, at / "x.pt", _use_new_zipfile_serialization=False)
+    return at / "x.pt"
+
+
+def hallucinators(s: Synset, at: Path) -> Path:
+    torch.save({"0.enc.weight": torch.zeros(3, 3, 3, 3), "0.scale": torch.zeros(1, 3, 30, 30)}, at / "weights.pt")
+    return at / "weights.pt"
+
+
+def object_array(s: Synset, at: Path) -> Path:
+    np.savez(at / "x.npz", images=np.array([object()] * 3, dtype=object))
+    return at / "x.npz"
+
+
+def logits_unsaid(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images, "labels": torch.eye(10)[s.labels] * 9 - 2}, at / "x.pt")
+    return at / "x.pt"
+
+
+def noise(s: Synset, at: Path) -> Path:
+    torch.save({"images": torch.randn(s.images.shape, generator=torch.Generator().manual_seed(0))}, at / "x.pt")
+    return at / "x.pt"
+
+
+def nameless(s: Synset, at: Path) -> Path:
+    torch.save({"weights": s.images}, at / "x.pt")
+    return at / "x.pt"
+
+
+def labels_alone(s: Synset, at: Path) -> Path:
+    torch.save(s.labels, at / "labels_best.pt")
+    return at / "labels_best.pt"
+
+
+WRONG = [
+    (permuted, "look permuted"), (off_by_one, "off by one"), (from_one, "count from 1"), (not_a_number, "not finite"),
+    (nine_classes, "no pictures of 1 of 10 classes: 9"), (module, "can run code"), (empty, "no batch"),
+    (mismatched, "30 pictures and 29 labels"), (truncated, "cut off|cannot be read"), (cut_array, "claims"),
+    (other_size, r"\(3, 16, 16\)"), (old_form, "before 1.6"), (hallucinators, "HaBa"), (object_array, "pickled"),
+    (logits_unsaid, "no probabilities"), (noise, "nothing says"), (nameless, "weights"), (labels_alone, "like labels"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "named"), WRONG, ids=lambda value: getattr(value, "__name__", None))
+def test_what_is_wrong_with_a_set_is_said(
+    wrong: Callable[[Synset, Path], Path], named: str, original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    before = {run.path for run in store.runs()}
+    with pytest.raises(FredbenchError, match=named) as caught:
+        taken(wrong(original, tmp_path), digits, store)
+    assert caught.value.hint and str(tmp_path) in caught.value.message
+    assert {run.path for run in store.runs()} == before
+
+
+def test_a_space_that_contradicts_the_values_is_refused(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    path, _ = save_mtt(original, tmp_path)
+    with pytest.raises(UsageError, match=r"% of the values are no pixels of 0\.\.1") as caught:
+        taken(path, digits, store, Asked(space="unit", name="set"))
+    assert "own" in caught.value.hint
+    with pytest.raises(UsageError, match="unknown space"):
+        taken(path, digits, store, Asked(space="zca"))
+    with pytest.raises(UsageError, match="3 channel"):
+        taken(path, digits, store, Asked(space="0.5/0.5"))
+    found = taken(path, digits, store, Asked(space="0.5,0.5,0.5/0.25,0.25,0.25", name="set"))
+    assert found.normalization["std"] == [0.25] * 3
+
+
+def test_values_that_fit_no_space_stop_with_the_candidates(digits: Dataset) -> None:
+    strange = np.random.default_rng(0).normal(-40, 30, (30, 3, 32, 32)).astype(np.float32)
+    with pytest.raises(UsageError, match=r"not clear: .*%") as caught:
+        found_space(strange, digits, asked=None, said=None)
+    assert "--space" in caught.value.hint
+
+
+def test_the_shares_of_the_spaces_sum_to_one_and_follow_the_values(original: Synset, digits: Dataset) -> None:
+    pixels = unit(original)
+    for name, values in (("own", original.images.numpy()), ("unit", pixels), ("levels", pixels * 255)):
+        weighed = weigh(values.astype(np.float32), digits)
+        assert sum(each.share for each in weighed) == pytest.approx(1)
+        assert weighed[0].space.name == name and weighed[0].whole and weighed[0].share > 0.99
+    # Optimised pixels are no whole levels, and leave 0..1: statistics and custom decide.
+    moved = original.images.numpy() + np.random.default_rng(0).normal(0, 0.7, original.images.shape).astype(np.float32)
+    best = weigh(moved, digits)[0]
+    assert best.space.name == "own" and not best.whole and best.share > 0.6
+
+
+class Marker:
+    """Would leave a file behind if anything unpickled it."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Path.touch, (self.file,))
+
+
+@pytest.mark.parametrize("form", ["pt", "npy", "npz"])
+def test_no_file_runs_code(form: str, digits: Dataset, store: Store, tmp_path: Path) -> None:
+    marker, path = tmp_path / "ran", tmp_path / f"x.{form}"
+    if form == "pt":
+        torch.save({"images": Marker(marker)}, path)
+    elif form == "npy":
+        np.save(path, np.array([Marker(marker)], dtype=object), allow_pickle=True)
+    else:
+        np.savez(path, images=np.array([Marker(marker)], dtype=object))
+    with pytest.raises(UsageError, match="can run code"):
+        taken(path, digits, store)
+    assert not marker.exists()
+
+
+def test_claims_above_the_bound_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
+    torch.save({"images": torch.zeros(1).expand(10**12, 3, 32, 32), "labels": torch.zeros(3)}, tmp_path / "x.pt")
+    header = np.lib.format.header_data_from_array_1_0(np.zeros((1, 3, 32, 32), np.float32))
+    header["shape"] = (10**12, 3, 32, 32)
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(64))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.write(tmp_path / "x.npy", "images.npy")
+    for name in ("x.pt", "x.npy", "x.npz"):
+        with pytest.raises(UsageError, match=f"above {MOST_VALUES:,}"):
+            read(tmp_path / name)
+
+
+def test_cut_files_are_told_as_such(original: Synset, tmp_path: Path) -> None:
+    for form, ending in (("npz", ".npz"), ("safetensors", ".safetensors")):
+        export(original, form, tmp_path / f"x{ending}")
+        whole = (tmp_path / f"x{ending}").read_bytes()
+        for share in (0.1, 0.5, 0.99):
+            (tmp_path / f"x{ending}").write_bytes(whole[: int(share * len(whole))])
+            with pytest.raises(ArtefactError, match="cannot be read"):
+                read(tmp_path / f"x{ending}")
+
+
+def test_a_verdict_tells_agreement_order_and_reversal() -> None:
+    rng = np.random.default_rng(0)
+    labels = np.repeat(np.arange(10), 5)
+    clear = rng.normal(0, 1, (50, 10))
+    clear[np.arange(50), labels] += 5
+    scores = clear - np.log(np.exp(clear).sum(1, keepdims=True))
+    good = verdict(scores, scores - 1, labels, 0.9)
+    assert good.agrees and not good.permuted and not good.reversed and good.accuracy > 0.9
+    turned = verdict(scores, scores - 1, (labels + 3) % 10, 0.9)
+    assert turned.permuted and not turned.agrees and turned.order == tuple((np.arange(10) - 3) % 10)
+    blank = rng.normal(0, 1, (50, 10))
+    blind = verdict(blank, blank, labels, 0.9)
+    assert not blind.agrees and not blind.permuted and not blind.reversed
+    swapped = verdict(scores, scores + 0.5 + 0.1 * rng.normal(size=scores.shape), labels, 0.9)
+    assert swapped.reversed
+
+
+def test_names_on_a_command_line_are_runs_or_files(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, _ = save_mtt(original, tmp_path)
+    here = {"data": tmp_path / "no-data", "offline": True, "device": "cpu", "threads": torch.get_num_threads()}
+    (run,) = found_runs([str(path)], store, dataset=None, asked=OWN, **here)
+    assert run.spec().dataset == "digits" and run.spec().is_imported and not run.spec().is_start
+    assert found_runs([run.path.name], store, dataset=None, **here) == [run]
+    with pytest.raises(UsageError, match="no run 'nothing'"):
+        found_runs(["nothing"], store, dataset=None, **here)
+    torch.save({"images": torch.zeros(10, 3, 48, 48)}, tmp_path / "odd.pt")
+    with pytest.raises(UsageError, match="fits no dataset at hand") as caught:
+        found_runs([str(tmp_path / "odd.pt")], store, dataset=None, **here)
+    assert "--dataset" in caught.value.hint
+
+
+def test_blue_first_is_found_where_there_is_colour(real_data: Path, tmp_path: Path) -> None:
+    cifar = load_dataset("cifar10", root=real_data, offline=True)
+    chosen = np.concatenate([cifar.train.class_indices(label)[:6] for label in range(10)])
+    np.savez(tmp_path / "rgb.npz", images=cifar.train.images[chosen], labels=cifar.train.labels[chosen])
+    np.savez(tmp_path / "bgr.npz", images=cifar.train.images[chosen][..., ::-1], labels=cifar.train.labels[chosen])
+    store = Store(tmp_path / "store")
+    taken(tmp_path / "rgb.npz", cifar, store)
+    with pytest.raises(UsageError, match="blue first"):
+        taken(tmp_path / "bgr.npz", cifar, store)
+    told = taken(tmp_path / "bgr.npz", cifar, store, Asked(channels="bgr", name="set", preset="quick"))
+    np.testing.assert_array_equal(told.pixels().numpy().transpose(0, 2, 3, 1), cifar.train.images[chosen])

@@ -158,6 +158,11 @@ class Distillation:
         return objective
 
     @property
+    def follows_length(self) -> bool:
+        """Whether some rate depends on how many iterations the run has."""
+        return self.optimisers.follow_length
+
+    @property
     def ledger(self) -> Ledger:
         """What the synset would store now."""
         learned = self.objective is not None and self.objective.step_size() is not None

@@ -1,17 +1,19 @@
 """THE outer loop, one for all methods: step, log, checkpoint, resume.
 
 An iteration's draws come from streams named after it, so a run that was killed and taken up again at a checkpoint
-makes the same bits as one that was not.
+makes the same bits as one that was not. For the same reason a finished run is the beginning of a longer one.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
 import time
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import safetensors.torch
@@ -25,10 +27,10 @@ from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError
 from fredbench.training.experts import FOLDER as EXPERTS
 from fredbench.training.experts import ExpertStore
 from fredbench.foundation.files import sha256_of, storage_errors, write_bytes, write_json
-from fredbench.foundation.progress import Progress
+from fredbench.foundation.progress import Progress, say
 from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
-from fredbench.runs.store import RunFolder
+from fredbench.runs.store import RunFolder, Store
 
 __all__ = ["checkpoint_seconds", "run"]
 
@@ -59,11 +61,16 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
         folder.write_spec(spec)
         made_in = environment(spec.device, spec.threads)
         write_json(folder.environment_file, {**made_in, **_read_from(dataset), **place_of(dataset)})
-        spent = _resume(distillation, folder)
+        spent = _resume(distillation, folder.checkpoint_file)
+        if not distillation.iteration and not fresh:
+            spent = _go_on(distillation, folder)
         with _log(folder, distillation.iteration) as log:
             _iterate(distillation, folder, log, began - spent, every)
         distillation.synset(dataset).save(folder.synset_file)
-        folder.write_result(_result(distillation, folder, time.monotonic() - began + spent))
+        seconds = time.monotonic() - began + spent
+        if distillation.iteration:
+            _store_state(distillation, seconds, folder.state_file)
+        folder.write_result(_result(distillation, folder, seconds))
         folder.checkpoint_file.unlink(missing_ok=True)
     return True
 
@@ -75,17 +82,48 @@ def _read_from(dataset: Dataset) -> dict[str, Any]:
     return read if listing is None else {**read, "listing": listing.digest}
 
 
-def _resume(distillation: Distillation, folder: RunFolder) -> float:
-    """Load the checkpoint where there is one; returns the seconds spent before."""
-    if not folder.checkpoint_file.is_file():
+def _go_on(distillation: Distillation, folder: RunFolder) -> float:
+    """Begin where the longest finished run of the same settings beside `folder` ended; the seconds that it took.
+
+    Where a rate follows the length of the run (a cosine), a shorter run is another run, and nothing is taken of it.
+    """
+    spec = distillation.spec
+    if not spec.iterations or distillation.follows_length:
+        return 0.0
+    shorter = []
+    for other in Store(folder.path.parent).runs():
+        with contextlib.suppress(ArtefactError):
+            found = other.spec() if other.finished and other.state_file.is_file() else None
+            if found is not None and 0 < found.iterations < spec.iterations:
+                same = dataclasses.replace(found, iterations=spec.iterations).digest() == spec.digest()
+                shorter += [(found.iterations, other)] if same else []
+    if not shorter:
+        return 0.0
+    iterations, begun = max(shorter, key=lambda pair: pair[0])
+    say(f"going on from {begun.path.name}, which is this run up to iteration {iterations}")
+    # The last iteration of a run is logged whatever its number, and is here one of many.
+    lines = [line for line in _lines(begun, iterations) if json.loads(line)["iteration"] % _LOG_EVERY == 0]
+    write_bytes(folder.progress_file, "".join(f"{line}\n" for line in lines).encode())
+    return _resume(distillation, begun.state_file)
+
+
+def _store_state(distillation: Distillation, seconds: float, file: Path) -> None:
+    tensors = distillation.to_tensors()
+    tensors["seconds"] = torch.tensor(seconds, dtype=torch.float64)
+    write_bytes(file, safetensors.torch.save(tensors))
+
+
+def _resume(distillation: Distillation, file: Path) -> float:
+    """Load the state in `file` where it is there; returns the seconds spent before."""
+    if not file.is_file():
         return 0.0
     try:
-        tensors = safetensors.torch.load(folder.checkpoint_file.read_bytes())
+        tensors = safetensors.torch.load(file.read_bytes())
         seconds = float(tensors.pop("seconds"))
         distillation.from_tensors(tensors)
     except (safetensors.SafetensorError, KeyError, RuntimeError, ValueError) as error:
         raise ArtefactError(
-            f"{folder.checkpoint_file} cannot be taken up: {error}", hint="start over with --fresh"
+            f"{file} cannot be taken up: {error}", hint="start over with --fresh"
         ) from error
     return seconds
 
@@ -119,9 +157,7 @@ def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: fl
             progress.advance()
             if time.monotonic() - saved >= every and distillation.iteration < total:
                 log.flush()
-                tensors = distillation.to_tensors()
-                tensors["seconds"] = torch.tensor(time.monotonic() - began, dtype=torch.float64)
-                write_bytes(folder.checkpoint_file, safetensors.torch.save(tensors))
+                _store_state(distillation, time.monotonic() - began, folder.checkpoint_file)
                 saved = time.monotonic()
 
 
@@ -148,15 +184,21 @@ class _Log:
         self._file.flush()
 
 
-@contextlib.contextmanager
-def _log(folder: RunFolder, iteration: int) -> Iterator[_Log]:
-    """Open the log with the lines up to `iteration` kept, so that a resumed run logs nothing twice."""
+def _lines(folder: RunFolder, iteration: int) -> list[str]:
+    """The log's lines up to `iteration`."""
     kept = []
     if folder.progress_file.is_file():
         for line in folder.progress_file.read_text().splitlines():
             with contextlib.suppress(json.JSONDecodeError):  # the last line of a killed run may be cut
                 if json.loads(line)["iteration"] <= iteration:
                     kept.append(line)
+    return kept
+
+
+@contextlib.contextmanager
+def _log(folder: RunFolder, iteration: int) -> Iterator[_Log]:
+    """Open the log with the lines up to `iteration` kept, so that a resumed run logs nothing twice."""
+    kept = _lines(folder, iteration)
     write_bytes(folder.progress_file, "".join(f"{line}\n" for line in kept).encode())
     with open(folder.progress_file, "a", encoding="utf-8") as file:
         yield _Log(file)

@@ -45,6 +45,11 @@ class RunFolder:
         return self.path / "checkpoint.safetensors"
 
     @property
+    def state_file(self) -> Path:
+        """State of a finished run, from which the same run goes on when more iterations are asked for."""
+        return self.path / "state.safetensors"
+
+    @property
     def progress_file(self) -> Path:
         """One JSON line for each logged iteration."""
         return self.path / "progress.jsonl"

@@ -99,6 +99,11 @@ class Optimisers:
         self._groups = {group.name: group for group in groups}
         self._by_name = {group.name: _make(group) for group in groups}
 
+    @property
+    def follow_length(self) -> bool:
+        """Whether some rate follows the length of the whole run, so that none is the beginning of another."""
+        return any(group.final != 1.0 for group in self._groups.values())
+
     def zero_grad(self) -> None:
         """Forget all gradients."""
         for optimiser in self._by_name.values():

@@ -86,9 +86,9 @@ def test_killed_at_five_moments_and_run_again(untroubled: Path, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 8])
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 5, 6, 7, 8, 9])
 def test_killed_around_any_write(tmp_path: Path, short: Path, number: int, after: bool) -> None:
-    """Spec, environment, log, three checkpoints, artefact, result: killed at each rename, the rest is whole."""
+    """Spec, environment, log, three checkpoints, artefact, state, result: killed at each rename, the rest is whole."""
     command = (*DISTILL, "--iterations", 4, "--store", tmp_path / "runs")
     trap = TRAP.format(number=number, after=after)
     killed = run_in_child(tmp_path / "log", *command, env=OFTEN, prelude=trap)
@@ -97,7 +97,7 @@ def test_killed_around_any_write(tmp_path: Path, short: Path, number: int, after
     whole_files(folder)
     again = invoke(*command)
     assert again.code == 0, again.err
-    assert ("done already" in again.err) == (number == 8 and after)
+    assert ("done already" in again.err) == (number == 9 and after)
     same_as_short(folder, short)
 
 
@@ -109,11 +109,41 @@ def same_as_short(folder: Path, short: Path) -> None:
     assert leftovers <= {"checkpoint.safetensors"}, leftovers
 
 
-def test_the_eighth_write_is_the_last(tmp_path: Path) -> None:
+def test_the_ninth_write_is_the_last(tmp_path: Path) -> None:
     """So that the traps above cover them all."""
-    trap = TRAP.format(number=9, after=False)
+    trap = TRAP.format(number=10, after=False)
     command = (*DISTILL, "--iterations", 4, "--store", tmp_path / "runs")
     assert run_in_child(tmp_path / "log", *command, env=OFTEN, prelude=trap).code == 0
+
+
+@pytest.mark.parametrize("objective", ["dm", "dc"])
+def test_a_finished_run_is_the_beginning_of_a_longer_one(tmp_path: Path, objective: str) -> None:
+    def made(store: Path, iterations: int, *more: str) -> tuple[Path, str]:
+        done = invoke(*DISTILL, "--objective", objective, "--iterations", iterations, "--store", store, *more)
+        assert done.code == 0, done.err
+        return done.folder, done.err
+
+    straight, _ = made(tmp_path / "straight", 13)
+    short, _ = made(tmp_path / "continued", 7)
+    before = {file: file.read_bytes() for file in short.iterdir() if file.is_file()}
+    longer, said = made(tmp_path / "continued", 13)
+    assert f"going on from {short.name}" in said and "iteration 7" in said
+    same(longer, straight)
+    assert (longer / "state.safetensors").read_bytes()[:8] == (straight / "state.safetensors").read_bytes()[:8]
+    assert {file: file.read_bytes() for file in short.iterdir() if file.is_file()} == before
+    # Other settings are another run, and --fresh means what it says.
+    other, said = made(tmp_path / "continued", 13, "--seed", "1")
+    assert "going on" not in said and other != longer
+    again, said = made(tmp_path / "continued", 13, "--fresh")
+    assert "going on" not in said
+    same(again, straight)
+
+
+def test_a_run_whose_rate_follows_its_length_is_not_continued(tmp_path: Path) -> None:
+    settings = ("--set", "parameterization.final=0.1", "--parameterization", "pixels")
+    for iterations in (3, 6):
+        done = invoke(*DISTILL, *settings, "--iterations", iterations, "--store", tmp_path)
+        assert done.code == 0 and "going on" not in done.err, done.err
 
 
 def test_interrupted_by_the_user_exits_130_and_goes_on(untroubled: Path, tmp_path: Path) -> None:

@@ -190,7 +190,7 @@ class Session:
 
 def tests(session: Session) -> dict[str, Any]:
     """The tests' last line; a failure ends nothing."""
-    words = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "--maxfail=20", *session.scale.tests]
+    words = ["-m", "pytest", "-p", "no:cacheprovider", "--maxfail=20", *session.scale.tests]
     code, text = session.command(words, session.left("tests"))
     return {"exit_code": code, "cut_off": code is None, "last_lines": without_paths(text).splitlines()[-5:]}
 

@@ -79,6 +79,8 @@ def _place() -> str:
     while frame is not None:
         file = Path(frame.f_code.co_filename)
         if file.is_relative_to(ROOT) and file != Path(__file__):
-            return f"{file.relative_to(ROOT).as_posix().removeprefix('fredbench/')} {frame.f_code.co_qualname}"
+            # A comprehension is a frame of its own in some versions of Python and none in others.
+            function = frame.f_code.co_qualname.partition(".<locals>")[0]
+            return f"{file.relative_to(ROOT).as_posix().removeprefix('fredbench/')} {function}"
         frame = frame.f_back
     return "outside"

@@ -54,7 +54,7 @@ READ_BACK: dict[str, dict[str, str]] = {
 # What is read back of a student whose rate is in units of the largest stable one.
 STABLE_RATE = {"networks/kernels/empirical.py maximum_stable_rate": "its rate, once before it is trained"}
 # What the outer loop reads at every tenth iteration and the last: for the log, and to refuse a run that diverged.
-LOG = "runs/distillation.py _iterate.<locals>.<dictcomp>"
+LOG = "runs/distillation.py _iterate"
 
 
 @pytest.fixture(scope="module")

@@ -7,11 +7,12 @@ import os
 from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from fredbench.foundation.allocator import keep_freed_memory
 from fredbench.foundation.errors import UsageError
 
-__all__ = ["check_threads", "resolve_device", "tf32", "use_threads"]
+__all__ = ["check_threads", "resolve_device", "sent", "tf32", "use_threads"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -36,6 +37,18 @@ def resolve_device(name: str) -> torch.device:
     else:
         _allow_tf32(matmul=False, convolutions=False)
     return device
+
+
+def sent(values: Tensor, to: torch.device | Tensor) -> Tensor:
+    """`values` on the device `to`, or, where that is a tensor, on its device and in its precision.
+
+    What a step draws on the CPU goes to an accelerator through here: its queue goes on meanwhile, where a plain
+    `Tensor.to` waits until it is empty. `values` may be changed at once, as ordinary memory is copied before this
+    returns.
+    """
+    device, dtype = (to.device, to.dtype) if isinstance(to, Tensor) else (to, values.dtype)
+    # Towards the CPU it would give memory that is not written yet.
+    return values.to(device, dtype, non_blocking=device.type != "cpu")
 
 
 @contextlib.contextmanager

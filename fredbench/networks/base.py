@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
 
@@ -132,7 +133,8 @@ def draw_default_weights(module: nn.Module, rng: Stream) -> None:
             bound = 1.0 / math.sqrt(layer.weight[0].numel())
             for parameter in (layer.weight, layer.bias):
                 if parameter is not None:
-                    parameter.copy_(torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator))
+                    drawn = torch.empty(parameter.shape).uniform_(-bound, bound, generator=generator)
+                    parameter.copy_(sent(drawn, parameter))
         elif isinstance(layer, _NORMS):
             # Constants only: no norm draws from a generator.
             layer.reset_parameters()

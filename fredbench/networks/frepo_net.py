@@ -8,6 +8,7 @@ import re
 import torch
 from torch import nn
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks.base import ConvolutionalNetwork, Signature
@@ -61,7 +62,7 @@ class FRePoNet(ConvolutionalNetwork):
                 spread = 1 / math.sqrt(layer.weight[0].numel()) / 0.87962566103423978
                 draw = torch.empty(layer.weight.shape)
                 nn.init.trunc_normal_(draw, std=1.0, a=-2.0, b=2.0, generator=generator)
-                layer.weight.copy_(draw * spread)
+                layer.weight.copy_(sent(draw * spread, layer.weight))
                 if layer.bias is not None:
                     layer.bias.zero_()
             elif isinstance(layer, nn.BatchNorm2d):

@@ -8,6 +8,7 @@ import re
 import torch
 from torch import nn
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks.base import ConvolutionalNetwork, Signature
@@ -50,6 +51,8 @@ class KIPNet(ConvolutionalNetwork):
         for layer in self.modules():
             if isinstance(layer, (nn.Conv2d, nn.Linear)):
                 spread = _WEIGHT_DEVIATION / math.sqrt(layer.weight[0].numel())
-                layer.weight.copy_(torch.randn(layer.weight.shape, generator=generator) * spread)
+                draw = torch.randn(layer.weight.shape, generator=generator) * spread
+                layer.weight.copy_(sent(draw, layer.weight))
                 if layer.bias is not None:
-                    layer.bias.copy_(torch.randn(layer.bias.shape, generator=generator) * _BIAS_DEVIATION)
+                    draw = torch.randn(layer.bias.shape, generator=generator) * _BIAS_DEVIATION
+                    layer.bias.copy_(sent(draw, layer.bias))

@@ -17,10 +17,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import mixes_pictures
-from fredbench.objectives.base import Context, Objective, Synthetic, Update
+from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
 from fredbench.objectives.distribution import class_means, distribution_loss
 from fredbench.objectives.gradient import matching_gradient, pull_back
 from fredbench.training import augmentation
@@ -175,7 +176,7 @@ class FeatureAlignment(Objective):
         weights = map_weights(config.weights, len(means))
 
         def loss_of(images: Tensor) -> Tensor:
-            maps = self._network.feature_maps(self._augment(images, labels, rng))
+            maps = self._network.feature_maps(self._augment(images, class_counts(len(images), classes), rng))
             flat = maps[-1].flatten(1)
             terms = [w * alignment(m, own, labels) for w, m, own in zip(weights, means, maps, strict=True)]
             terms.append(config.flat * alignment(means[-1].flatten(1), flat, labels))
@@ -190,10 +191,10 @@ class FeatureAlignment(Objective):
         """Class means of every map, the flattened features of all real pictures, and their labels."""
         real = self._context.real
         index = real.draw_classes(self.config.batch_real, rng.child("real"))
-        truth = real.labels[index.to(real.device)]
-        pictures = self._augment(self._pictures(index), truth, rng)
+        truth, shares = real.labels_at(index), real.shares(self.config.batch_real)
+        pictures = self._augment(self._pictures(index), shares, rng)
         chunk = len(pictures) if mixes_pictures(self._network) else _CHUNK.get(real.device.type, 256)
-        counts = torch.bincount(truth, minlength=real.classes)
+        counts = sent(torch.tensor(shares), real.device)
         sums: list[Tensor] = []
         flat = []
         for part, labels in zip(pictures.split(chunk), truth.split(chunk), strict=True):
@@ -207,8 +208,8 @@ class FeatureAlignment(Objective):
         means = [total / counts.view(-1, *[1] * (total.ndim - 1)) for total in sums]
         return means, torch.cat(flat), truth
 
-    def _augment(self, pictures: Tensor, labels: Tensor, rng: Stream) -> Tensor:
-        return augmentation.apply_by_class(self._strategy, pictures, labels, rng.child("augment"))
+    def _augment(self, pictures: Tensor, counts: Sequence[int], rng: Stream) -> Tensor:
+        return augmentation.apply_by_class(self._strategy, pictures, counts, rng.child("augment"))
 
     def _pictures(self, index: Tensor) -> Tensor:
         """Real pictures at `index` in the network's precision."""
@@ -219,7 +220,7 @@ class FeatureAlignment(Objective):
         real = self._context.real
         index = real.draw_classes(self.config.batch_probe, rng)
         logits = predict(self._network, self._pictures(index))
-        return float((logits.argmax(1) == real.labels[index.to(real.device)]).double().mean())
+        return float((logits.argmax(1) == real.labels_at(index)).double().mean())
 
     def _train_network(self, synthetic: Synthetic, rng: Stream) -> None:
         """Passes over the synthetic set until the accuracy on real pictures has moved."""

@@ -150,7 +150,6 @@ class IDCMatching(Objective):
         self._recipe = self.config.network_recipe()
         self._network = context.network(context.rng.child("network"))
         self._optimiser = network_optimiser(self._network, self._recipe)
-        self._members: list[Tensor] | None = None
         if self.config.match == "feat":
             with torch.no_grad():
                 dtype = next(self._network.parameters()).dtype
@@ -164,7 +163,7 @@ class IDCMatching(Objective):
         last = (iteration + 1) % config.renew == 0
         total: float | Tensor = 0.0
         classes = self._context.real.classes
-        for label, members in enumerate(self._positions(synthetic)):
+        for label, members in enumerate(positions_by_class(len(synthetic), classes)):
             stream = rng.child("class", label)
             shown = at_most(members, self.config.batch_synthetic, stream.child("synthetic"))
             pictures, _ = synthetic.decode(shown, stream.child("decode"))
@@ -180,14 +179,6 @@ class IDCMatching(Objective):
         for epoch in range(self.config.pretrain_epochs):
             stream = rng.child("before", epoch)
             train_epoch(self._network, self._context.real, self._recipe, self._optimiser, stream)
-
-    def _positions(self, synthetic: Synthetic) -> list[Tensor]:
-        # Labels are fixed: decoding everything once tells where the classes stand.
-        if self._members is None:
-            with torch.no_grad():
-                _, labels = synthetic.decode(rng=self._context.rng.child("labels"))
-            self._members = positions_by_class(labels, self._context.real.classes)
-        return self._members
 
     def _matching(self, label: int, pictures: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
         config, real, network = self.config, self._context.real, self._network
@@ -217,7 +208,7 @@ class IDCMatching(Objective):
         order = torch.randperm(len(real), generator=rng.child("real pictures").torch())
         index = order[: self.config.train_pictures]
         if len(index):
-            pictures = TensorPictures(real.images(index), real.labels[index.to(real.device)])
+            pictures = TensorPictures(real.images(index), real.labels_at(index))
             train_epoch(self._network, pictures, self._recipe, self._optimiser, rng.child("training"))
 
     def to_tensors(self) -> dict[str, Tensor]:

@@ -23,22 +23,34 @@ from fredbench.training.batches import RealPictures
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.optimisation import ParameterGroup
 
-__all__ = ["Context", "ExpertSource", "Objective", "Synthetic", "Trajectories", "Update"]
+__all__ = ["Context", "ExpertSource", "Objective", "Synthetic", "Trajectories", "Update", "class_counts"]
 
 
 @runtime_checkable
 class Synthetic(Protocol):
-    """The synthetic set as an objective sees it: decoded pictures and labels, never how they are stored."""
+    """The synthetic set as an objective sees it: decoded pictures and labels, never how they are stored.
+
+    Pictures stand in class order, equally many of each class, and for good: what follows from where they stand is
+    known without reading labels back from a device (`class_counts`).
+    """
 
     def __len__(self) -> int: ...
 
     def decode(self, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
-        """Pictures and labels at `index` (default: all), differentiable down to what is learned."""
+        """Pictures and labels at `index` (on the CPU; default: all), differentiable down to what is learned."""
         ...
 
     def alternatives(self) -> Tensor | None:
-        """Positions (m, k), int64, whose rows are renderings of one thing, of which a step shows one; None without."""
+        """Positions (m, k), int64, whose rows are renderings of one thing, of which a step shows one; None without.
+
+        On the CPU, where batches are drawn from them.
+        """
         ...
+
+
+def class_counts(pictures: int, classes: int) -> list[int]:
+    """How many of a synthetic set's `pictures` are of each class."""
+    return [pictures // classes] * classes
 
 
 @runtime_checkable

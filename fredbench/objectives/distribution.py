@@ -13,7 +13,7 @@ from torch import Tensor
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import mixes_pictures
-from fredbench.objectives.base import Context, Objective, Synthetic, Update
+from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
 from fredbench.training import augmentation
 
 __all__ = ["DMConfig", "DistributionMatching", "class_means", "distribution_loss"]
@@ -69,7 +69,8 @@ class DistributionMatching(Objective):
         context.reinitialise(self._network, rng.child("network"))
         target = self._real_means(rng)
         pictures, labels = synthetic.decode(rng=rng.child("decode"))
-        augmented = augmentation.apply_by_class(self._strategy, pictures, labels, rng.child("augment"))
+        counts = class_counts(len(pictures), context.real.classes)
+        augmented = augmentation.apply_by_class(self._strategy, pictures, counts, rng.child("augment"))
         embedding = self._network.embed(augmented)
         loss = distribution_loss(target, class_means(embedding, labels, context.real.classes))
         yield Update(loss, {"loss": loss.detach()})
@@ -77,9 +78,9 @@ class DistributionMatching(Objective):
     def _real_means(self, rng: Stream) -> Float[Tensor, "c d"]:
         real = self._context.real
         index = real.draw_classes(self.config.batch_real, rng.child("real"))
-        labels = real.labels[index.to(real.device)]
+        labels, counts = real.labels_at(index), real.shares(self.config.batch_real)
         with torch.no_grad():
-            pictures = augmentation.apply_by_class(self._strategy, real.images(index), labels, rng.child("augment"))
+            pictures = augmentation.apply_by_class(self._strategy, real.images(index), counts, rng.child("augment"))
             whole = mixes_pictures(self._network)
             parts = (pictures,) if whole else pictures.split(_CHUNK.get(real.device.type, 256))
             return class_means(torch.cat([self._network.embed(p) for p in parts]), labels, real.classes)

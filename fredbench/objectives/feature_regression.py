@@ -134,7 +134,7 @@ class FRePo(Objective):
         index = torch.randperm(len(real), generator=rng.child("real").torch())[: self.config.batch_real]
         parts = index.split(_CHUNK.get(real.device.type, 256))
         features = torch.cat([network.embed(real.images(part)) for part in parts])
-        return features, centred_one_hot(real.labels[index.to(real.device)], real.classes)
+        return features, centred_one_hot(real.labels_at(index), real.classes)
 
     def _grow(self, number: int, synthetic: Synthetic, rng: Stream) -> None:
         """Train the network one step on the pictures as they are now, or draw it anew when it is past its age."""
@@ -146,7 +146,7 @@ class FRePo(Objective):
         index = None
         if len(synthetic) > self.config.batch_network:
             order = torch.randperm(len(synthetic), generator=rng.child("prototypes").torch())
-            index = order[: self.config.batch_network].to(self._context.device)
+            index = order[: self.config.batch_network]
         with torch.no_grad():
             pictures, given = synthetic.decode(index, rng.child("training"))
         member.network.train().requires_grad_(True)

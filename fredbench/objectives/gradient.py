@@ -15,10 +15,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network, mixes_pictures
-from fredbench.objectives.base import Context, Objective, Synthetic, Update
+from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
 from fredbench.training.batches import TensorPictures
 from fredbench.training.loop import TrainingRecipe, cross_entropy, train
 from fredbench.training.stages import apply_stages, parse_stages, sample_stages
@@ -162,9 +163,9 @@ def pull_back(pictures: Float[Tensor, "n c h w"], gradient: Float[Tensor, "n c h
     return (pictures * gradient).sum()
 
 
-def positions_by_class(labels: Int64[Tensor, " n"], classes: int) -> list[Int64[Tensor, " m"]]:
-    """Where each class's synthetic pictures stand."""
-    return [(labels == label).nonzero()[:, 0] for label in range(classes)]
+def positions_by_class(pictures: int, classes: int) -> list[Int64[Tensor, " m"]]:
+    """Where the pictures of each class stand in a synthetic set of so many `pictures`; on the CPU."""
+    return list(torch.arange(pictures).split(class_counts(pictures, classes)))
 
 
 def at_most(members: Int64[Tensor, " n"], count: int, rng: Stream) -> Int64[Tensor, " m"]:
@@ -172,7 +173,7 @@ def at_most(members: Int64[Tensor, " n"], count: int, rng: Stream) -> Int64[Tens
     if len(members) <= count:
         return members
     chosen = torch.randperm(len(members), generator=rng.torch())[:count]
-    return members[chosen.to(members.device)]
+    return members[chosen]
 
 
 def siamese_pair(
@@ -220,9 +221,10 @@ class GradientMatching(Objective):
         self._network.train()
         _still_batch_norm(self._network, self._context, rng.child("statistics"))
         total, gradient = pictures.new_zeros(()), torch.zeros_like(pictures)
-        for label, members in enumerate(positions_by_class(labels, self._context.real.classes)):
+        for label, members in enumerate(positions_by_class(len(pictures), self._context.real.classes)):
             stream = rng.child("class", label)
             members = at_most(members, self.config.batch_synthetic or len(members), stream.child("synthetic"))
+            members = sent(members, pictures.device)
             loss, gradient[members] = self._class_loss(label, pictures[members], stream)
             total = total + loss
         return total, gradient

@@ -104,7 +104,7 @@ class KernelInducingPoints(Objective):
         wanted = self.config.batch_real
         shares = [wanted // real.classes + (label < wanted % real.classes) for label in range(real.classes)]
         index = real.draw_classes(shares if wanted else len(real), rng.child("real"))
-        labels = real.labels[index.to(real.device)]
+        labels = real.labels_at(index)
         return real.images(index).to(self.config.dtype), centred_one_hot(labels, real.classes).double()
 
 

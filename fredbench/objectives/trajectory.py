@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from fredbench.foundation.device import tf32
+from fredbench.foundation.device import sent, tf32
 from fredbench.foundation.errors import ArtefactError, CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.objectives.base import Context, Objective, Synthetic, Trajectories, Update
@@ -164,7 +164,7 @@ def inner_steps(
             index = column if index is None else column[index.to(column.device)]
         number = count if index is None else len(index)
         draw = augmentation.sample(strategy, number, size, generator, siamese=False)
-        steps.append(InnerStep(None if index is None else index.to(device), draw))
+        steps.append(InnerStep(None if index is None else sent(index, device), draw))
     return steps
 
 
@@ -214,7 +214,7 @@ class TrajectoryMatching(Objective):
         epoch = int(torch.randint(config.start_from, high, (), generator=generator))
         height, width = pictures.shape[2:]
         start, target = (
-            self._experts.weights(expert, at).to(device, pictures.dtype) for at in (epoch, epoch + config.expert_epochs)
+            sent(self._experts.weights(expert, at), pictures) for at in (epoch, epoch + config.expert_epochs)
         )
         steps = inner_steps(len(pictures), (height, width), config, rng.child("steps"), device, alternatives)
         return Segment(start, target, steps)

@@ -93,11 +93,12 @@ class Parameterization(ABC):
     def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         """Pictures (n, ch, H, W) in the student's input space and their labels, at `index` (default: all).
 
-        Differentiable with respect to `state.learned`. `rng` serves decoders that draw.
+        Differentiable with respect to `state.learned`. `rng` serves decoders that draw. `index` lies on the CPU: a
+        decoder that sorts positions would have to read others back, which stops an accelerator's queue.
         """
 
     def alternatives(self, state: State) -> Int64[Tensor, "m k"] | None:
-        """Positions of decoded pictures; a row holds the k renderings of one and the same thing. None: no such rows.
+        """Positions of decoded pictures, on the CPU; a row holds the k renderings of one thing. None: no such rows.
 
         Where there are some, a student sees one rendering of each, drawn anew every epoch, and a step of trajectory
         matching the same column of all.

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench import networks
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Auxiliary
@@ -113,7 +114,8 @@ class Contrast(Auxiliary):
         dtype: torch.dtype,
         rng: Stream,
     ) -> None:
-        """`render` gives the pictures at positions, differentiably; `rows` holds those of one base, `labels` its class.
+        """`render` gives the pictures at positions, differentiably; `rows`, on the CPU, holds those of one base,
+        `labels` its class, on the device of the pictures.
 
         The extractor's weights are drawn from `rng`.
         """
@@ -121,7 +123,7 @@ class Contrast(Auxiliary):
         channels, height, width = shape
         name = extractor_name((height, width), config.extractor_width)
         network = networks.build(name, channels=channels, classes=classes, size=(height, width), rng=rng)
-        self._network = network.to(rows.device, dtype).train()
+        self._network = network.to(labels.device, dtype).train()
         weights = tuple(self._network.parameters())
         group = ParameterGroup("extractor", weights, config.extractor_lr, config.extractor_momentum)
         self._optimiser = Optimisers([group])
@@ -151,8 +153,8 @@ class Contrast(Auxiliary):
         one, other = torch.randperm(kinds, generator=generator)[:2].tolist()
         rows, labels = self._rows, self._labels
         if 0 < self._config.contrast_batch < count:
-            chosen = torch.randperm(count, generator=generator)[: self._config.contrast_batch].to(rows.device)
-            rows, labels = rows[chosen], labels[chosen]
+            chosen = torch.randperm(count, generator=generator)[: self._config.contrast_batch]
+            rows, labels = rows[chosen], labels[sent(chosen, labels.device)]
         return self._render(torch.cat([rows[:, one], rows[:, other]])), labels
 
     def to_tensors(self) -> dict[str, Tensor]:

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fredbench.foundation.device import sent
+
 __all__ = ["inverse_real_dft2", "opposite", "real_dft2"]
 
 
@@ -32,7 +34,7 @@ def _roles(height: int, width: int) -> tuple[Bool[Tensor, "h w"], Bool[Tensor, "
 
 def real_dft2(images: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:
     """The orthonormal DFT over the last two axes in the layout above."""
-    alone, first = (mask.to(images.device) for mask in _roles(*images.shape[-2:]))
+    alone, first = (sent(mask, images.device) for mask in _roles(*images.shape[-2:]))
     spectrum = torch.fft.fft2(images, norm="ortho")
     real, imaginary = spectrum.real, opposite(spectrum.imag)
     return torch.where(alone, real, torch.where(first, real, imaginary) * math.sqrt(2))
@@ -40,7 +42,7 @@ def real_dft2(images: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"
 
 def inverse_real_dft2(coefficients: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:
     """The exact inverse of `real_dft2`, which is its adjoint."""
-    alone, first = (mask.to(coefficients.device) for mask in _roles(*coefficients.shape[-2:]))
+    alone, first = (sent(mask, coefficients.device) for mask in _roles(*coefficients.shape[-2:]))
     there = opposite(coefficients)
     root = math.sqrt(0.5)
     real = torch.where(alone, coefficients, torch.where(first, coefficients, there) * root)

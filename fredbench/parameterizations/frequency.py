@@ -17,6 +17,7 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from fredbench.foundation.config import late
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
@@ -128,6 +129,7 @@ class FreD(Parameterization):
         """Inverse transform of the kept coefficients, zeros elsewhere."""
         coefficients, positions = state.learned["coefficients"], state.fixed["positions"]
         count = coefficients.shape[1]
+        index = None if index is None else sent(index, coefficients.device)
         labels = state.labels if index is None else state.labels[index]
         flat = coefficients.flatten(0, 1)
         flat = flat if index is None else flat[index]

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Auxiliary, Parameterization, State, StoredRole, class_ordered_labels
@@ -177,23 +178,22 @@ class Hallucination(Parameterization):
     def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         """Renderings of what `index` asks for only; nothing is drawn, a position names base and hallucinator."""
         bases, weights = state.learned["bases"], _weights(state)
-        if index is None:
-            index = torch.arange(len(state), device=bases.device)
+        index = torch.arange(len(state)) if index is None else index.cpu()
         count, number = bases.shape[1], len(weights.scale)
         owner, place = index // (count * number), index % (count * number)
         parts, where = [], []
         for each in range(number):
             inside = (place // count == each).nonzero()[:, 0]
-            chosen = bases[owner[inside], place[inside] % count]
+            chosen = bases[sent(owner[inside], bases.device), sent(place[inside] % count, bases.device)]
             parts.append(hallucinate(chosen, Hallucinator(*(tensor[each] for tensor in weights))))
             where.append(inside)
-        return torch.cat(parts)[torch.cat(where).argsort()], state.labels[index]
+        order = sent(torch.cat(where).argsort(), bases.device)
+        return torch.cat(parts)[order], state.labels[sent(index, bases.device)]
 
     def alternatives(self, state: State) -> Int64[Tensor, "m k"]:
         """A row a base, in class order; column s is hallucinator s."""
-        bases = state.learned["bases"]
-        positions = torch.arange(len(state), device=bases.device)
-        return positions.view(len(bases), self.config.hallucinators, -1).transpose(1, 2).flatten(0, 1)
+        positions = torch.arange(len(state))
+        return positions.view(len(state.learned["bases"]), self.config.hallucinators, -1).transpose(1, 2).flatten(0, 1)
 
     def auxiliary(self, state: State, rng: Stream) -> Auxiliary | None:
         """The contrastive terms, unless their weight is 0."""

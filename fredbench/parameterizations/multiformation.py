@@ -18,6 +18,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench.foundation.config import late
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
@@ -168,8 +169,7 @@ class MultiFormation(Parameterization):
     def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         """Cuts and enlarges what `index` asks for only, and normalises."""
         canvases, statistics = state.learned["canvases"], state.fixed["statistics"]
-        if index is None:
-            index = torch.arange(len(state), device=canvases.device)
+        index = torch.arange(len(state)) if index is None else index.cpu()
         decoded = len(state) // len(canvases)
         owner, place = index // decoded, index % decoded
         parts, where, start = [], [], 0
@@ -178,9 +178,9 @@ class MultiFormation(Parameterization):
             parts.append(_tiles_at(canvases, formation, owner[inside], place[inside] - start))
             where.append(inside)
             start += formation.decoded
-        pictures = torch.cat(parts)[torch.cat(where).argsort()]
+        pictures = torch.cat(parts)[sent(torch.cat(where).argsort(), canvases.device)]
         mean, deviation = statistics.to(pictures.dtype)[:, :, None, None]
-        return (pictures - mean) / deviation, state.labels[index]
+        return (pictures - mean) / deviation, state.labels[sent(index, canvases.device)]
 
     def parameters(self, state: State) -> list[ParameterGroup]:
         """One group: the canvases."""
@@ -218,9 +218,10 @@ class MultiFormation(Parameterization):
 def _tiles_at(
     canvases: Float[Tensor, "k n c h w"], formation: Formation, owner: Int64[Tensor, " m"], place: Int64[Tensor, " m"]
 ) -> Float[Tensor, "m c h w"]:
-    """Pictures `place` of a formation of class `owner`, enlarged, not normalised."""
+    """Pictures `place` of a formation of class `owner` (both on the CPU), enlarged, not normalised."""
     chosen = canvases[:, formation.first : formation.last]
     classes, count = chosen.shape[:2]
     tiles = cut(chosen.reshape(classes * count, *chosen.shape[2:]), formation.factor)
-    picked = tiles[place // count, owner * count + place % count]
+    tile, canvas = (sent(part, canvases.device) for part in (place // count, owner * count + place % count))
+    picked = tiles[tile, canvas]
     return enlarge(picked, (canvases.shape[3], canvases.shape[4]))

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from fredbench.foundation.config import late
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import ArtefactError, BudgetError, CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
@@ -76,7 +77,10 @@ class Pixels(Parameterization):
     def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         """The stored pictures themselves."""
         pixels = state.learned["pixels"]
-        return (pixels, state.labels) if index is None else (pixels[index], state.labels[index])
+        if index is None:
+            return pixels, state.labels
+        index = sent(index, pixels.device)
+        return pixels[index], state.labels[index]
 
     def parameters(self, state: State) -> list[ParameterGroup]:
         """One group: the pixels."""

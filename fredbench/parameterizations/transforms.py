@@ -23,6 +23,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UnknownNameError
 from fredbench.parameterizations.fourier import inverse_real_dft2, real_dft2
 from fredbench.parameterizations.wavelets import Wavelet, dwt2, inverse_dwt2
@@ -57,12 +58,12 @@ def _inverse(size: int) -> np.ndarray:
 
 def dct_matrix(size: int, like: Tensor) -> Float[Tensor, "n n"]:
     """The forward map as a matrix C, X = C x; built in float64 and cast, since float32 cosines lose 4e-5 at 128."""
-    return torch.from_numpy(_forward(size)).to(dtype=like.dtype, device=like.device)
+    return sent(torch.from_numpy(_forward(size)), like)
 
 
 def inverse_dct_matrix(size: int, like: Tensor) -> Float[Tensor, "n n"]:
     """The inverse map as a matrix, x_n = (X_0 / 2 + sum_{k>0} X_k cos(pi k (2n + 1) / 2N)) / N."""
-    return torch.from_numpy(_inverse(size)).to(dtype=like.dtype, device=like.device)
+    return sent(torch.from_numpy(_inverse(size)), like)
 
 
 def dct2(images: Float[Tensor, "*batch h w"]) -> Float[Tensor, "*batch h w"]:

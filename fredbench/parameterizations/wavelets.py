@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fredbench.foundation.device import sent
+
 __all__ = ["Wavelet", "dwt2", "inverse_dwt2", "level_matrix", "levels"]
 
 Wavelet: TypeAlias = Literal["haar", "db2"]
@@ -42,7 +44,7 @@ def _level(size: int, wavelet: str) -> Float[Tensor, "n n"]:
 
 def level_matrix(size: int, wavelet: Wavelet, like: Tensor) -> Float[Tensor, "n n"]:
     """One level of the transform of `size` (even) numbers: coarse rows, then detail rows; orthogonal."""
-    return _level(size, wavelet).to(dtype=like.dtype, device=like.device)
+    return sent(_level(size, wavelet), like)
 
 
 def levels(size: tuple[int, int], wavelet: Wavelet) -> list[tuple[int, int]]:

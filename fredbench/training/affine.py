@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from fredbench.foundation.device import sent
+
 __all__ = ["affine_sample"]
 
 
@@ -25,7 +27,7 @@ def affine_sample(
         edge = 1.0 if align_corners else 1.0 - 1.0 / length
         axes.append(torch.linspace(-edge, edge, length, dtype=images.dtype, device=images.device))
     x, y = axes[0][None, None, :], axes[1][None, :, None]
-    a, b, c, d = matrix.to(images).view(-1, 4, 1, 1).unbind(1)
+    a, b, c, d = sent(matrix, images).view(-1, 4, 1, 1).unbind(1)
     grid = torch.stack([a * x + b * y, c * x + d * y], 3).expand(len(images), -1, -1, -1)
     sampled: Tensor = _BilinearSample.apply(images, grid, align_corners)
     return sampled

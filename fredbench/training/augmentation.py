@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.training.affine import affine_sample
@@ -210,9 +211,9 @@ def apply_each(
 
 
 def apply_by_class(
-    strategy: tuple[str, ...], images: Float[Tensor, "n c h w"], labels: Int[Tensor, " n"], rng: Stream
+    strategy: tuple[str, ...], images: Float[Tensor, "n c h w"], counts: Sequence[int], rng: Stream
 ) -> Float[Tensor, "n c h w"]:
-    """Siamese DSA class by class, of pictures in class order, so that a class is one slice.
+    """Siamese DSA class by class, of pictures in class order, so that a class is one slice: `counts[c]` of class c.
 
     The draw of class c comes from child c of `rng` alone: real and synthetic pictures of a class, however many of
     each, share it where they are given the same stream.
@@ -220,7 +221,6 @@ def apply_by_class(
     if not strategy:
         return images
     height, width = images.shape[2:]
-    counts = torch.bincount(labels).tolist()
     draws = [
         sample(strategy, count, (height, width), rng.child(label).torch(), siamese=True)
         for label, count in enumerate(counts)
@@ -263,8 +263,8 @@ def crop(
     inside = _outer_and((source_row >= 0) & (source_row < h), (source_column >= 0) & (source_column < w))
     # Outside pixels are read from the other side, in bounds, and masked.
     index = (source_row % h)[:, :, None] * w + (source_column % w)[:, None, :]
-    index = index.to(images.device).view(n, 1, h * w).expand(n, c, h * w)
-    return images.flatten(2).gather(2, index).view(n, c, h, w) * inside.to(images)
+    index = sent(index, images.device).view(n, 1, h * w).expand(n, c, h * w)
+    return images.flatten(2).gather(2, index).view(n, c, h, w) * sent(inside, images)
 
 
 def cutout(
@@ -279,7 +279,7 @@ def cutout(
         side = _rounded(constants.cutout, length)
         distance = torch.arange(length) - centre[:, None] + side // 2
         hit.append((distance >= 0) & (distance < side))
-    return images * (~_outer_and(*hit)).to(images)
+    return images * sent(~_outer_and(*hit), images)
 
 
 def flip(
@@ -290,7 +290,8 @@ def flip(
     if len(u) == 1:
         return images.flip(3) if bool(mirrored) else images
     columns = torch.arange(images.shape[3])
-    index = torch.where(mirrored[:, None], columns.flip(0), columns).to(images.device)
+    index = torch.where(mirrored[:, None], columns.flip(0), columns)
+    index = sent(index, images.device)
     return images.gather(3, index[:, None, None, :].expand(images.shape))
 
 
@@ -321,7 +322,7 @@ def _rounded(ratio: float, length: int) -> int:
 
 
 def _per_image(values: Float[Tensor, " m"], images: Tensor) -> Float[Tensor, "m 1 1 1"]:
-    return values.to(images).view(-1, 1, 1, 1)
+    return sent(values, images).view(-1, 1, 1, 1)
 
 
 def _outer_and(rows: Tensor, columns: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.rng import Stream
 
@@ -48,8 +49,9 @@ def normalise(
     """Grey levels 0..255 to (x / 255 - mean) / std, channel by channel, in float32."""
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) if isinstance(images, np.ndarray) else images
     pixels = pixels.to(device or pixels.device)
-    scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=pixels.device)
-    shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32, device=pixels.device)
+    scale = sent(torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32), pixels.device)
+    ratios = [m / s for m, s in zip(mean, std, strict=True)]
+    shift = sent(torch.tensor(ratios, dtype=torch.float32), pixels.device)
     return (pixels.float() * scale[:, None, None] - shift[:, None, None]).contiguous()
 
 
@@ -89,8 +91,8 @@ class AlternativePictures:
 
     def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
         """One picture, and its label, of each thing at `index`."""
-        chosen = torch.randint(self._rows.shape[1], (len(index),), generator=rng.torch()).to(self.device)
-        return self._pictures.batch(self._rows[index, chosen], rng)
+        chosen = torch.randint(self._rows.shape[1], (len(index),), generator=rng.torch())
+        return self._pictures.batch(self._rows[index, sent(chosen, self.device)], rng)
 
 
 class RealPictures:
@@ -127,11 +129,15 @@ class RealPictures:
 
     def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
         """Normalised pictures and labels at `index`; nothing is drawn."""
-        return self.images(index), self.labels[index.to(self.device)]
+        return self.images(index), self.labels_at(index)
 
     def images(self, index: Tensor) -> Float[Tensor, "n c h w"]:
         """Normalised pictures at `index`."""
-        return normalise(self.pixels[index.to(self.device)], self.mean, self.std)
+        return normalise(self.pixels[sent(index, self.device)], self.mean, self.std)
+
+    def labels_at(self, index: Tensor) -> Int64[Tensor, " n"]:
+        """Labels at `index`."""
+        return self.labels[sent(index, self.device)]
 
     def draw(self, label: int, count: int, rng: Stream) -> Int64[Tensor, " count"]:
         """Positions of `count` pictures of class `label`, drawn without replacement.
@@ -151,9 +157,10 @@ class RealPictures:
 
         `counts`: pictures a class, one number for all or one for each; a class that has fewer gives all it has.
         """
-        wanted = [counts] * self.classes if isinstance(counts, int) else counts
-        drawn = [
-            self.draw(label, min(count, len(members)), rng.child(label))
-            for label, (count, members) in enumerate(zip(wanted, self.by_class, strict=True))
-        ]
+        drawn = [self.draw(label, count, rng.child(label)) for label, count in enumerate(self.shares(counts))]
         return torch.cat(drawn)
+
+    def shares(self, counts: int | Sequence[int]) -> list[int]:
+        """How many pictures of each class `draw_classes(counts, ...)` gives."""
+        wanted = [counts] * self.classes if isinstance(counts, int) else counts
+        return [min(count, len(members)) for count, members in zip(wanted, self.by_class, strict=True)]

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from fredbench.foundation.device import sent
+
 __all__ = ["Mix", "mixed_loss", "paste", "sample_mix"]
 
 
@@ -54,7 +56,7 @@ def paste(mix: Mix, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"
     """A copy of `images` with the partners' box in each."""
     mixed = images.clone()
     rows, columns = slice(*mix.rows), slice(*mix.columns)
-    mixed[:, :, rows, columns] = images[mix.partner.to(images.device)][:, :, rows, columns]
+    mixed[:, :, rows, columns] = images[sent(mix.partner, images.device)][:, :, rows, columns]
     return mixed
 
 
@@ -62,5 +64,5 @@ def mixed_loss(
     mix: Mix, loss: Callable[[Tensor, Tensor], Tensor], logits: Float[Tensor, "n k"], labels: Tensor
 ) -> Float[Tensor, ""]:
     """kept * loss(own labels) + (1 - kept) * loss(partners' labels)."""
-    partners = labels[mix.partner.to(labels.device)]
+    partners = labels[sent(mix.partner, labels.device)]
     return mix.kept * loss(logits, labels) + (1.0 - mix.kept) * loss(logits, partners)

@@ -20,6 +20,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from fredbench.foundation.config import late
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import mixes_pictures
@@ -268,7 +269,7 @@ def train_epoch(
         for number, index in enumerate(batches):
             if pace is not None:
                 pace(number / len(batches))
-            images, labels = pictures.batch(index.to(pictures.device), rng.child("batch", number))
+            images, labels = pictures.batch(sent(index, pictures.device), rng.child("batch", number))
             height, width = images.shape[2:]
             draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
             images = apply_stages(draws, images, constants)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 
 __all__ = ["BIAS_VARIANCE", "WEIGHT_VARIANCE", "Kernels", "dense_kernels", "relu_expectations"]
@@ -64,7 +65,7 @@ def dense_kernels(a: Float[Tensor, n * shape], b: Float[Tensor, m * shape] | Non
     identical = torch.eye(len(left), dtype=torch.bool, device=a.device) if b is None else torch.tensor(False)
     for _ in range(depth):
         scale = (first[:, None] * second[None, :]).sqrt()
-        expected, derivative = relu_expectations(nngp, scale, identical.to(a.device))
+        expected, derivative = relu_expectations(nngp, scale, sent(identical, a.device))
         nngp = WEIGHT_VARIANCE * expected + BIAS_VARIANCE
         ntk = nngp + WEIGHT_VARIANCE * derivative * ntk
         # Of a variable with itself the expectation is half its variance.

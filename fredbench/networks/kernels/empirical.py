@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.func import functional_call, jacrev, vmap
 
+from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 
 __all__ = ["empirical_ntk", "jacobians", "maximum_stable_rate"]
@@ -86,15 +87,15 @@ def maximum_stable_rate(
     network.eval()
     weights = [weight for weight in network.parameters() if weight.requires_grad]
     outputs = network(pictures)
-    vector = torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype).to(outputs.device)
+    vector = sent(torch.randn(outputs.shape, generator=generator, dtype=outputs.dtype), outputs)
     probe = torch.zeros_like(outputs, requires_grad=True)
     pulled = torch.autograd.grad(outputs, weights, probe, create_graph=True)
-    largest = 0.0
     for _ in range(_POWER_STEPS):
         vector = vector / vector.norm()
         directions = torch.autograd.grad(outputs, weights, vector, retain_graph=True)
         (vector,) = torch.autograd.grad(pulled, probe, directions, retain_graph=True)
-        largest = float(vector.norm())
+    # Read once: every reading waits for the device.
+    largest = float(vector.norm())
     if not largest > 0:
         raise UsageError("the network does not depend on its weights: no stable rate", hint="give a rate of its own")
     return 2 * (1 + momentum) * len(pictures) / largest

@@ -8,13 +8,13 @@ from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, NOT_
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_DATASET,
     FRED_BY_SIDE,
+    MTT_BY_DATASET,
+    MTT_BY_SIDE,
     OF_FRED,
     WHITENED,
-    Table,
     matched,
     of_datasets,
     of_sizes,
-    row,
 )
 
 __all__ = ["METHODS", "RULES"]
@@ -32,19 +32,6 @@ METHODS = (
     ),
 )
 
-
-# MTT's table as public reruns and DC-Benchmark's notes quote it; CIFAR-100 IPC 1 and 50 were run with ZCA there.
-_MTT: dict[str, Table] = {
-    "cifar10": {1: row(50, 2, 5, 1e-7, 0.01), 10: row(30, 2, 15, 1e-5, 0.01), 50: row(30, 2, 40, 1e-5, 0.001)},
-    "cifar100": {
-        1: row(20, 3, 20, 1e-5, 0.01), 10: row(20, 2, 20, 1e-5, 0.01), 50: row(80, 2, 40, 1e-5, 0.01, 125),
-    },
-}  # fmt: skip
-_MTT_BY_SIDE: dict[int, Table] = {
-    32: _MTT["cifar10"],
-    64: {1: row(10, 2, 10, 1e-4, 0.01), 10: row(20, 2, 40, 1e-4, 0.01, 200), 50: row(20, 2, 40, 1e-4, 0.01, 300)},
-    128: {1: row(20, 2, 10, 1e-6, 0.01), 10: row(20, 2, 10, 1e-6, 0.01, 20)},
-}
 
 _WHITENED_BUDGETS = (1, 50)
 _MTT_TABLE = "MTT's table"
@@ -71,20 +58,24 @@ RULES: tuple[Rule, ...] = (
         iterations=100,
     ),
     # Pictures: MTT's.
-    *of_sizes(_MTT_BY_SIDE, "pixels"),
+    *of_sizes(MTT_BY_SIDE, "pixels"),
     *(
         rule
         for name in sorted(IMAGENET_SUBSETS)
-        for rule in matched(_MTT_BY_SIDE[128], "paper", _MTT_TABLE, "pixels", dataset=name, side=at_least(LARGE))
+        for rule in matched(MTT_BY_SIDE[128], "paper", _MTT_TABLE, "pixels", dataset=name, side=at_least(LARGE))
     ),
     *of_datasets("inferred", OF_FRED, "pixels", "mnist", "fashion-mnist", "svhn"),
-    *(rule for name, table in _MTT.items() for rule in matched(table, "paper", _MTT_TABLE, "pixels", dataset=name)),
+    *(
+        rule
+        for name, table in MTT_BY_DATASET.items()
+        for rule in matched(table, "paper", _MTT_TABLE, "pixels", dataset=name)
+    ),
     *(
         paper(
             "objective",
             f"{_MTT_TABLE}, {WHITENED}",
             {**_PIXELS, **where(dataset="cifar100", ipc=ipc)},
-            **_MTT["cifar100"][ipc],
+            **MTT_BY_DATASET["cifar100"][ipc],
         )
         for ipc in _WHITENED_BUDGETS
     ),

@@ -62,3 +62,42 @@ def test_tiny_imagenet_has_rows_of_its_own_in_freds_table() -> None:
         setting("objective", "steps", objective="tm", parameterization="fred", **{**facts, "ipc": 20}).origin
         == "chosen"
     )
+
+
+@pytest.mark.parametrize(("preset", "rate", "origin"), [("paper", 1e5, "inferred"), ("fair", 1000.0, "script")])
+def test_three_sources_give_three_rates_of_mtt_on_imagenet(preset: str, rate: float, origin: str) -> None:
+    facts = {"objective": "tm", "dataset": "imagewoof", "preset": preset, **LARGE}
+    found = setting("parameterization", "lr", "tm", **facts)
+    assert found is not None and (found.value, found.origin) == (rate, origin)
+    assert preset == "fair" or all(word in found.why for word in ("disagree", "1e5", "1000", "1e4"))
+
+
+HABA = {"objective": "tm", "parameterization": "haba"}
+
+
+@pytest.mark.parametrize("dataset", ["cifar10", "svhn", "cifar100", "imagenette"])
+def test_haba_moves_bases_and_hallucinators_at_100_on_every_published_dataset(dataset: str) -> None:
+    for name in ("lr", "lr_hallucinators"):
+        found = setting("parameterization", name, "haba", dataset=dataset, **HABA)
+        assert found is not None and (found.value, found.origin) == (100.0, "script")
+        # A run of hundreds of iterations is none of those; nor is a storage's own under another objective.
+        assert value("parameterization", name, "haba", dataset=dataset, iterations=300, **HABA) != 100.0
+    assert value("parameterization", "lr", "haba", dataset=dataset, **{**HABA, "objective": "dm"}) != 100.0
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ipc", "row", "origin"),
+    [("cifar10", 10, (30, 2, 20, 0), "script"), ("cifar100", 1, (20, 3, 20, 0), "script"),
+     ("cifar100", 10, (20, 2, 20, 0), "script"), ("cifar100", 50, (80, 2, 40, 125), "script"),
+     ("imagenette", 1, (20, 2, 10, 0), "script"), ("imagenette", 10, (20, 2, 10, 20), "script"),
+     ("svhn", 10, (30, 2, 15, None), "inferred")],
+)  # fmt: skip
+def test_haba_matches_as_mtt_where_its_readme_says_so(
+    dataset: str, ipc: int, row: tuple[int | None, ...], origin: str
+) -> None:
+    facts = {"dataset": dataset, "ipc": ipc, **HABA, **(LARGE if dataset == "imagenette" else {})}
+    found = [
+        setting("objective", name, "haba", **facts) for name in ("steps", "expert_epochs", "start_epochs", "batch")
+    ]
+    assert tuple(each and each.value for each in found) == row
+    assert found[0] is not None and found[0].origin == origin

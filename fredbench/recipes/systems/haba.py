@@ -7,6 +7,8 @@ from fredbench.recipes.rules import Rule, at_least, between, chosen, except_for,
 from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, NOT_MIRRORED, pixels_rate
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_SIDE,
+    MTT_BY_DATASET,
+    MTT_BY_SIDE,
     OF_FRED,
     WHITENED,
     Table,
@@ -37,8 +39,10 @@ _HABA = where(parameterization="haba", choice=False)
 _HALLUCINATORS_SHARE = 1e-4
 # A run below so many iterations is none of the published ones, of 15,000; one of none is the start of those.
 _SHORT = between(1, 10_000)
+_LONG = where(objective="tm", iterations=lambda count: not _SHORT(count))
 
-# HaBa's CIFAR-10 scripts, which whiten; its settings for other datasets are not published.
+# HaBa's CIFAR-10 scripts, which whiten. Elsewhere its README refers to MTT, and the rates are the code's defaults.
+_AS_MTT = "HaBa, README.md:52: otherwise MTT's, which are these"
 _TRAJECTORIES: Table = {1: row(50, 2, 2, 1e-7, 0.01), 10: row(30, 2, 20, 1e-5, 0.001), 50: row(30, 2, 20, 1e-5, 0.01)}
 
 RULES: tuple[Rule, ...] = (
@@ -59,7 +63,14 @@ RULES: tuple[Rule, ...] = (
     script(
         "parameterization",
         "HaBa, CIFAR-10: bases and hallucinators alike (with ZCA there, without here)",
-        {**_HABA, **where(objective="tm", dataset="cifar10", iterations=lambda count: not _SHORT(count))},
+        {**_HABA, **_LONG, **where(dataset="cifar10")},
+        lr=100.0,
+        lr_hallucinators=100.0,
+    ),
+    script(
+        "parameterization",
+        "HaBa, distill_fac.py:460,464: its defaults, whatever the dataset",
+        {**_HABA, **_LONG, **where(dataset=IMAGENET_SUBSETS | {"svhn", "cifar100"}, preset="paper")},
         lr=100.0,
         lr_hallucinators=100.0,
     ),
@@ -79,7 +90,11 @@ RULES: tuple[Rule, ...] = (
     *of_sizes(FRED_BY_SIDE, "haba"),
     *matched(FRED_BY_SIDE[128], "inferred", OF_FRED, "haba", dataset=IMAGENET_SUBSETS, side=at_least(LARGE)),
     *of_datasets("inferred", OF_FRED, "haba", "mnist", "fashion-mnist", "svhn", "cifar100"),
-    *matched(_TRAJECTORIES, "script", f"HaBa's CIFAR-10 scripts, {WHITENED}", "haba", dataset="cifar10"),
+    *matched(_TRAJECTORIES, "script", f"HaBa's run_cifar10_ipc*.sh, {WHITENED}", "haba", dataset="cifar10"),
+    *matched(MTT_BY_DATASET["cifar100"], "script", _AS_MTT, "haba", dataset="cifar100", preset="paper"),
+    *matched(
+        MTT_BY_SIDE[128], "script", _AS_MTT, "haba", dataset=IMAGENET_SUBSETS, side=at_least(LARGE), preset="paper"
+    ),
     script(
         "objective",
         "HaBa",

@@ -261,7 +261,14 @@ class Evaluation:
         severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
         with Progress(f"scoring {name}", len(missing)) as progress:
             for each in missing:
-                found = predictions_on(each.plan.load(), severities, labels, each.normalization, self.device)
+                found = predictions_on(
+                    each.plan.load(),
+                    severities,
+                    labels,
+                    each.normalization,
+                    self.device,
+                    each.plan.recipe.standardise,
+                )
                 store_predictions(each.file, found)
                 progress.advance()
 

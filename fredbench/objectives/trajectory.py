@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from fredbench.foundation.config import late
 from fredbench.foundation.device import tf32
 from fredbench.foundation.errors import ArtefactError, CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
@@ -20,6 +21,7 @@ from fredbench.objectives.base import Context, Objective, Synthetic, Trajectorie
 from fredbench.objectives.flat import Derivatives, FlatNetwork
 from fredbench.objectives.unrolling import GRADIENTS, InnerStep, Segment, unrolled_loss
 from fredbench.training import augmentation
+from fredbench.training.batches import Standardisation
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.optimisation import ParameterGroup
 
@@ -49,7 +51,8 @@ class TMConfig:
     ICLR 2024); 0 for none. batch: synthetic pictures a step, 0 for all. step_size, step_size_lr, step_size_momentum:
     alpha at first and its SGD; min_step_size: its clamp. experts, expert_seed, expert_lr, expert_batch: how many
     trajectories, and how they are trained (no momentum, no decay; the same augmentation as the matching); they are
-    shared by runs of other seeds. gradient: see `fredbench.objectives.unrolling`. chunk: pictures in one graph, 0 for
+    shared by runs of other seeds. expert_standardise: what is done to their batches; never to the matching's, whose
+    pictures learn their own scale. gradient: see `fredbench.objectives.unrolling`. chunk: pictures in one graph, 0 for
     the device's own number. compiled: let torch compile the gradients (a minute at first; needs a C++ compiler).
     tf32: let an accelerator round to TF32 in the gradients; faster and coarser, so it has to be asked for.
     """
@@ -74,6 +77,7 @@ class TMConfig:
     compiled: bool = False
     tf32: bool = False
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    expert_standardise: Standardisation = late("none")
 
     def __post_init__(self) -> None:
         augmentation.parse_strategy(self.augmentation)
@@ -121,6 +125,7 @@ class TMConfig:
             batch_size=self.expert_batch,
             schedule="constant",
             augmentation=self.augmentation,
+            standardise=self.expert_standardise,
         )
 
     def _group(self, step_size: Tensor) -> ParameterGroup:

@@ -7,7 +7,7 @@ there. At this size that, not a loader with workers, is the fast data path.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +17,18 @@ from torch import Tensor
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.rng import Stream
 
-__all__ = ["AlternativePictures", "Pictures", "RealPictures", "TensorPictures", "normalise"]
+__all__ = [
+    "AlternativePictures",
+    "Pictures",
+    "RealPictures",
+    "Standardisation",
+    "TensorPictures",
+    "normalise",
+    "standardised",
+]
+
+Standardisation: TypeAlias = Literal["none", "batch"]
+"""What is done to a batch before a network sees it: nothing, or `standardised`."""
 
 
 @runtime_checkable
@@ -51,6 +62,18 @@ def normalise(
     scale = torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32, device=pixels.device)
     shift = torch.tensor([m / s for m, s in zip(mean, std, strict=True)], dtype=torch.float32, device=pixels.device)
     return (pixels.float() * scale[:, None, None] - shift[:, None, None]).contiguous()
+
+
+def standardised(images: Float[Tensor, "n c h w"], how: Standardisation = "batch") -> Float[Tensor, "n c h w"]:
+    """A batch less its own mean and divided by its own deviation, two numbers over all its pictures and channels.
+
+    The deviation is that of a sample (n - 1). What a picture becomes depends on those beside it. A batch of one level
+    becomes zeros. HaBa's networks see every batch so, before augmentation (its public code, utils.py:409).
+    """
+    if how == "none":
+        return images
+    shifted = images - images.mean()
+    return shifted / images.std().clamp_min(torch.finfo(images.dtype).tiny)
 
 
 class TensorPictures:

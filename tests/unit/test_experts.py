@@ -125,6 +125,12 @@ def test_seed_recipe_network_data_and_threads_have_folders_of_their_own() -> Non
     changes = [{}, {"seed": 1}, {"network": "convnet-d2-w8-in"}, {"fingerprint": "0" * 64}, {"threads": 2},
                {"split": "train without validation"}, {"recipe": dataclasses.replace(RECIPE, lr=0.02)}]  # fmt: skip
     assert len({spec_of(**change).folder_name() for change in changes}) == len(changes)
+    # Standardised experts are others; those of before there was such a choice keep their folder.
+    standardised = dataclasses.replace(RECIPE, standardise="batch")
+    assert spec_of(recipe=standardised).folder_name() != spec_of().folder_name()
+    assert "standardise" not in spec_of().to_mapping()["recipe"]
+    assert TMConfig(expert_standardise="batch").expert_recipe().standardise == "batch"
+    assert TMConfig().expert_recipe().standardise == "none"
     # How far they go is no part of it: they are extended.
     assert spec_of(recipe=epochs(9)).folder_name() == spec_of().folder_name()
 
@@ -392,7 +398,7 @@ def test_fred_has_the_published_matching(dataset: str, ipc: int, row: tuple[floa
 @pytest.mark.parametrize(
     ("dataset", "method", "size", "lr"),
     [("cifar10", "fred", 32, 1e8), ("svhn", "fred", 32, 1e8), ("imagenette", "fred", 128, 1e9),
-     ("digits", "fred", 32, 1e5), ("cifar10", "tm", 32, 1000.0), ("imagenette", "tm", 128, 1000.0),
+     ("digits", "fred", 32, 1e5), ("cifar10", "tm", 32, 1000.0), ("imagenette", "tm", 128, 1e5),
      ("tiny", "tm", 64, 1e4), ("digits", "tm", 32, 10.0)],
 )  # fmt: skip
 def test_rates_of_trajectory_matching(dataset: str, method: str, size: int, lr: float) -> None:

@@ -101,3 +101,30 @@ def test_haba_matches_as_mtt_where_its_readme_says_so(
     ]
     assert tuple(each and each.value for each in found) == row
     assert found[0] is not None and found[0].origin == origin
+
+
+def test_habas_networks_see_standardised_batches_in_the_preset_paper_alone() -> None:
+    assert value("student", "standardise", "haba", **HABA) == "batch"
+    assert value("objective", "expert_standardise", "haba", **HABA) == "batch"
+    for preset in ("fair", "quick"):
+        assert setting("student", "standardise", "haba", preset=preset, **HABA) is None
+        assert setting("objective", "expert_standardise", "haba", preset=preset, **HABA) is None
+    assert setting("student", "standardise", "fred", objective="tm", parameterization="fred") is None
+
+
+@pytest.mark.parametrize(
+    ("dataset", "ipc", "batch", "origin"),
+    [("cifar10", 50, 0, "script"), ("cifar100", 10, 0, "script"), ("cifar100", 50, 125, "inferred"),
+     ("imagenette", 1, 0, "script"), ("imagenette", 10, 20, "inferred")],
+)  # fmt: skip
+def test_habas_extractor_sees_augmented_pairs_of_all_bases_of_a_step(
+    dataset: str, ipc: int, batch: int, origin: str
+) -> None:
+    facts = {"dataset": dataset, "ipc": ipc, **HABA, **(LARGE if dataset == "imagenette" else {})}
+    found = setting("parameterization", "contrast_batch", "haba", **facts)
+    assert found is not None and (found.value, found.origin) == (batch, origin)
+    assert value("parameterization", "contrast_fresh", "haba", **facts) is True
+    strategy = value("parameterization", "contrast_augmentation", "haba", **facts)
+    assert strategy == "color_crop_cutout_flip_scale_rotate"
+    for name in ("contrast_batch", "contrast_fresh", "contrast_augmentation"):
+        assert setting("parameterization", name, "haba", preset="fair", **facts) is None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Rule, at_least, between, chosen, except_for, script, where
+from fredbench.recipes.rules import Rule, at_least, between, chosen, except_for, inferred, script, where
 from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, NOT_MIRRORED, pixels_rate
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_SIDE,
@@ -17,6 +17,7 @@ from fredbench.recipes.systems.trajectories import (
     of_sizes,
     row,
 )
+from fredbench.training.augmentation import strategy_for
 
 __all__ = ["METHODS", "RULES"]
 
@@ -34,6 +35,8 @@ METHODS = (
 )
 
 _HABA = where(parameterization="haba", choice=False)
+_TM_PAPER = where(objective="tm", parameterization="haba", preset="paper")
+_STANDARDISED = "HaBa, utils.py:409: every batch of a network by its own mean and deviation"
 # A weight moves every picture: at the rate of the bases, 24 iterations of TM on CIFAR-10 made the weights 199 times as
 # large (loss .98 to .89 at width 16); at 1000 for the bases and .1 for them the loss came to .71, the weights to 1.1.
 _HALLUCINATORS_SHARE = 1e-4
@@ -103,5 +106,29 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "objective", "HaBa", where(objective="tm", parameterization="haba", dataset="digits"), step_size_momentum=0.9
+    ),
+    # What its networks see, but for those of the matching: all of them, experts, students and what they are scored on.
+    script("objective", _STANDARDISED, _TM_PAPER, expert_standardise="batch"),
+    script("student", _STANDARDISED, _TM_PAPER, standardise="batch"),
+    # The contrastive terms, which the code reads through the matching's batches.
+    script(
+        "parameterization",
+        "HaBa, distill_fac.py:347-359, 392-413: DSA before the extractor, whose step has a batch and pair of its own",
+        _TM_PAPER,
+        contrast_augmentation=lambda case: "_".join(strategy_for(case.flip)),
+        contrast_fresh=True,
+    ),
+    script("parameterization", "HaBa, distill_fac.py:67-68: all bases", _TM_PAPER, contrast_batch=0),
+    *(
+        inferred(
+            "parameterization",
+            "HaBa, distill_fac.py:67-68: as many as a step of the matching sees, MTT's number here",
+            {**_TM_PAPER, **cell},
+            contrast_batch=batch,
+        )
+        for cell, batch in (
+            (where(dataset="cifar100", ipc=at_least(50)), 125),
+            (where(dataset=IMAGENET_SUBSETS, side=at_least(LARGE), ipc=at_least(10)), 20),
+        )
     ),
 )

@@ -186,6 +186,11 @@ class Evaluation:
             strategy = "none" if plain else "color_crop_cutout_flip_scale_rotate"
             return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
         if synset.step_size is not None and spec.preset == "paper":
+            if not synset.step_size > 0:
+                raise UsageError(
+                    f"no student can train at the step size that {spec.method} learned, {synset.step_size:g}",
+                    hint="distill it again with --set objective.min_step_size=0.001, or a lower objective.step_size_lr",
+                )
             return dataclasses.replace(spec.student, lr=synset.step_size)
         return spec.student
 

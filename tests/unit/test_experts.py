@@ -26,6 +26,7 @@ from fredbench.runs import distillation
 from fredbench.runs.estimation import estimate
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
+from fredbench.runs.synset import Synset
 from fredbench.training import experts, trajectories
 from fredbench.training.experts import ExpertStore, UntrainedExperts
 from fredbench.training.loop import TrainingRecipe, train
@@ -303,6 +304,11 @@ def test_students_of_the_paper_preset_use_the_learned_step_size(data: Dataset, t
     domains = TestDomains(CorruptionSuite.clean_only("runs"), data, severities=(1,))
     evaluation = Evaluation(data, torch.device("cpu"), 1, domains)
     assert evaluation.recipe_of(entrant.spec, entrant.synset).lr == entrant.synset.step_size
+    # Without a clamp it may end below 0, where nobody can train.
+    fallen = Synset(entrant.synset.tensors, {**entrant.synset.header, "step_size": -0.01})
+    with pytest.raises(UsageError, match="step size") as refused:
+        evaluation.recipe_of(entrant.spec, fallen)
+    assert "min_step_size" in refused.value.hint
     fair = dataclasses.replace(entrant.spec, preset="fair")
     assert evaluation.recipe_of(fair, entrant.synset).lr == 0.01
 

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-import pytest
+import dataclasses
 
+import pytest
+from spine import set_of
+
+from fredbench.foundation.config import from_mapping
+from fredbench.objectives.trajectory import TMConfig
 from fredbench.recipes import Case, look_up
+from fredbench.recipes.resolution import Request, resolve
 from fredbench.recipes.settings import Setting
+from fredbench.training.augmentation import OPERATIONS
 
 
 def setting(section: str, name: str, method: str = "any", **facts: object) -> Setting | None:
@@ -101,6 +108,53 @@ def test_haba_matches_as_mtt_where_its_readme_says_so(
     ]
     assert tuple(each and each.value for each in found) == row
     assert found[0] is not None and found[0].origin == origin
+
+
+FULL = "_".join(OPERATIONS)
+
+
+@pytest.mark.parametrize(
+    ("method", "objective", "parameterization"),
+    [("fred", "tm", "fred"), ("tm", "tm", "pixels"), ("haba", "tm", "haba"), ("dm", "dm", "pixels"),
+     ("fred", "dm", "fred")],
+)  # fmt: skip
+@pytest.mark.parametrize("dataset", ["svhn", "mnist"])
+def test_digits_are_mirrored_where_the_script_mirrors_whatever_it_is_given(
+    dataset: str, method: str, objective: str, parameterization: str
+) -> None:
+    facts = {"objective": objective, "parameterization": parameterization, "dataset": dataset, "flip": False}
+    for section in ("objective", "student"):
+        found = setting(section, "augmentation", method, **facts)
+        assert found is not None and (found.value, found.origin) == (FULL, "script") and ".py" in found.why
+        assert setting(section, "augmentation", method, preset="fair", **facts) is None
+        assert setting(section, "augmentation", method, **{**facts, "dataset": "digits"}) is None
+    if parameterization == "haba":
+        assert value("parameterization", "contrast_augmentation", method, **facts) == FULL
+        # Other pictures that lose their class in a mirror keep it here, too.
+        assert "flip" not in str(value("parameterization", "contrast_augmentation", **{**facts, "dataset": "digits"}))
+
+
+@pytest.mark.parametrize("method", ["dsa", "idc", "cafe-dsa"])
+def test_digits_are_not_mirrored_where_the_authors_leave_it_out(method: str) -> None:
+    objective = {"cafe-dsa": "cafe"}.get(method, method)
+    found = setting("objective", "augmentation", method, objective=objective, dataset="svhn", flip=False)
+    assert found is None or "flip" not in str(found.value)
+
+
+def test_a_spec_of_digits_has_the_flip_in_matching_experts_and_students() -> None:
+    pictures = dataclasses.replace(set_of(10, (32, 32), per_class=2), name="svhn", title="svhn", flip=False)
+    for preset, mirrored in (("paper", True), ("fair", False)):
+        spec = resolve(Request(ipc=1, method="fred", preset=preset), pictures, device="cpu", threads=1)
+        config = from_mapping(TMConfig, spec.objective_settings, where="objective")
+        strategies = {config.augmentation, config.expert_recipe().augmentation, spec.student.augmentation}
+        assert {"flip" in strategy for strategy in strategies} == {mirrored}
+
+
+def test_mtt_does_not_clamp_its_step_size_and_fred_and_haba_do() -> None:
+    found = setting("objective", "min_step_size", "tm", objective="tm")
+    assert found is not None and (found.value, found.origin) == (0.0, "script")
+    assert setting("objective", "min_step_size", "tm", objective="tm", preset="fair") is None
+    assert setting("objective", "min_step_size", "haba", **HABA) is None and TMConfig().min_step_size == 0.001
 
 
 def test_habas_networks_see_standardised_batches_in_the_preset_paper_alone() -> None:

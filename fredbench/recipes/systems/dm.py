@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Rule, at_least, script, where
+from fredbench.recipes.systems.common import MIRRORED, mirrors_digits
 
 __all__ = ["METHODS", "RULES"]
 
@@ -14,12 +15,14 @@ METHODS = (
         "pixels",
         "Zhao and Bilen, Dataset Condensation with Distribution Matching, WACV 2023",
         "loss, gradients and optimiser steps against golden dm_loss",
+        departures=MIRRORED,
     ),
 )
 
 _PIXELS = where(objective="dm", parameterization="pixels")
 
 RULES: tuple[Rule, ...] = (
+    *mirrors_digits("dm", "pixels", "DM, main_DM.py: the default, whatever the dataset"),
     script("run", "DM README; FreD's DM folder", where(objective="dm"), iterations=20_000),
     script(
         "parameterization",

@@ -8,7 +8,15 @@ from collections.abc import Callable
 
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Case, Rule, Where, at_least, at_most, between, chosen, inferred, script, where
-from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS, pixels_rate
+from fredbench.recipes.systems.common import (
+    IMAGENET_SUBSETS,
+    LARGE,
+    MANY,
+    MIRRORED,
+    OWN_STATISTICS,
+    mirrors_digits,
+    pixels_rate,
+)
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_DATASET,
     FRED_BY_SIDE,
@@ -27,7 +35,7 @@ METHODS = (
         "fred",
         "Shin, Shin and Moon, Frequency Domain-based Dataset Distillation, NeurIPS 2023",
         "transform, masks and decoding against golden fred_dct; TM through it against tm_loss, DM against dm_loss",
-        departures={**OWN_STATISTICS, **NOT_MIRRORED},
+        departures={**OWN_STATISTICS, **MIRRORED},
         names_its_storage=True,
     ),
 )
@@ -208,6 +216,8 @@ RULES: tuple[Rule, ...] = (
         {**_FRED, **where(objective="tm", dataset=IMAGENET_SUBSETS, side=at_least(LARGE), ipc=1)},
         batch=0,
     ),
+    *mirrors_digits("tm", "fred", "FreD, TM/buffer.py:123 and main_TM_FreD.py:484: the default, whatever the dataset"),
+    *mirrors_digits("dm", "fred", "FreD, DM/main_DM_FreD.py: the default, whatever the dataset"),
     *(rule for name, rows in _FITTING.items() for rule in _fitting(rows, where(dataset=name))),
     *_fitting(_FITTING_LARGE, where(dataset=IMAGENET_SUBSETS, side=at_least(LARGE))),
 )

@@ -3,8 +3,16 @@
 from __future__ import annotations
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Rule, at_least, between, chosen, except_for, inferred, script, where
-from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, NOT_MIRRORED, pixels_rate
+from fredbench.recipes.rules import Case, Rule, at_least, between, chosen, except_for, inferred, script, where
+from fredbench.recipes.systems.common import (
+    IMAGENET_SUBSETS,
+    LARGE,
+    MIRRORED,
+    MIRRORED_DIGITS,
+    WHOLE_STRATEGY,
+    mirrors_digits,
+    pixels_rate,
+)
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_SIDE,
     MTT_BY_DATASET,
@@ -17,7 +25,6 @@ from fredbench.recipes.systems.trajectories import (
     of_sizes,
     row,
 )
-from fredbench.training.augmentation import strategy_for
 
 __all__ = ["METHODS", "RULES"]
 
@@ -30,7 +37,7 @@ METHODS = (
         "hallucinators, contrastive terms and the trajectory loss through them against golden haba",
         note="without ZCA whitening; #Params are the bases' alone, as in the published table: the hallucinators' "
         "scalars stand in the strict count, or in both by --set parameterization.count_hallucinators=true",
-        departures=NOT_MIRRORED,
+        departures=MIRRORED,
     ),
 )
 
@@ -47,6 +54,11 @@ _LONG = where(objective="tm", iterations=lambda count: not _SHORT(count))
 # HaBa's CIFAR-10 scripts, which whiten. Elsewhere its README refers to MTT, and the rates are the code's defaults.
 _AS_MTT = "HaBa, README.md:52: otherwise MTT's, which are these"
 _TRAJECTORIES: Table = {1: row(50, 2, 2, 1e-7, 0.01), 10: row(30, 2, 20, 1e-5, 0.001), 50: row(30, 2, 20, 1e-5, 0.01)}
+
+
+def _strategy(case: Case) -> str:
+    return WHOLE_STRATEGY if case.flip or case.dataset in MIRRORED_DIGITS else WHOLE_STRATEGY.replace("flip_", "")
+
 
 RULES: tuple[Rule, ...] = (
     script("run", "HaBa", {**_HABA, **where(objective="tm")}, iterations=15_000),
@@ -107,6 +119,7 @@ RULES: tuple[Rule, ...] = (
     script(
         "objective", "HaBa", where(objective="tm", parameterization="haba", dataset="digits"), step_size_momentum=0.9
     ),
+    *mirrors_digits("tm", "haba", "HaBa, distill_fac.py:476: the default, whatever the dataset"),
     # What its networks see, but for those of the matching: all of them, experts, students and what they are scored on.
     script("objective", _STANDARDISED, _TM_PAPER, expert_standardise="batch"),
     script("student", _STANDARDISED, _TM_PAPER, standardise="batch"),
@@ -115,7 +128,7 @@ RULES: tuple[Rule, ...] = (
         "parameterization",
         "HaBa, distill_fac.py:347-359, 392-413: DSA before the extractor, whose step has a batch and pair of its own",
         _TM_PAPER,
-        contrast_augmentation=lambda case: "_".join(strategy_for(case.flip)),
+        contrast_augmentation=_strategy,
         contrast_fresh=True,
     ),
     script("parameterization", "HaBa, distill_fac.py:67-68: all bases", _TM_PAPER, contrast_batch=0),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Rule, at_least, between, chosen, except_for, inferred, paper, script, where
-from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS
+from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, MIRRORED, OWN_STATISTICS, mirrors_digits
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_DATASET,
     FRED_BY_SIDE,
@@ -28,7 +28,7 @@ METHODS = (
         "loss, gradients and inner losses against golden tm_loss",
         note="without ZCA whitening, as FreD compares it; the published rows of CIFAR-10 at IPC 1 and 10 "
         "use it, and so do the settings taken over for CIFAR-100 at IPC 1 and 50",
-        departures={**OWN_STATISTICS, **NOT_MIRRORED},
+        departures={**OWN_STATISTICS, **MIRRORED},
     ),
 )
 
@@ -136,6 +136,13 @@ RULES: tuple[Rule, ...] = (
         {**_PIXELS, **where(side=between(64, LARGE))},
         published=(where(dataset="tiny-imagenet"),),
         lr=1e4,
+    ),
+    *mirrors_digits("tm", "pixels", "MTT, buffer.py:122 and distill.py:449: the default, whatever the dataset"),
+    script(
+        "objective",
+        "MTT, distill.py:210: the step size is not clamped",
+        where(method="tm", preset="paper"),
+        min_step_size=0.0,
     ),
     # Two epochs of 1,167 digits are ten steps of an expert: a segment is short, so that its relative loss is steep.
     chosen("parameterization", "falls at width 16; 100 rises first", {**_PIXELS, **where(dataset="digits")}, lr=10.0),

@@ -75,7 +75,7 @@ class TrainingRecipe:
     optimiser: Literal["sgd", "adam"] = late("sgd")
     warmup: int = late(0)
     final: float = late(0.0)
-    strength: Literal["dsa", "frepo"] = late("dsa")
+    strength: Literal["dsa", "frepo-code"] = late("dsa")
     lr_unit: Literal["absolute", "stable"] = late("absolute")
     standardise: Standardisation = late("none")
 

@@ -157,6 +157,41 @@ def test_mtt_does_not_clamp_its_step_size_and_fred_and_haba_do() -> None:
     assert setting("objective", "min_step_size", "haba", **HABA) is None and TMConfig().min_step_size == 0.001
 
 
+def test_frepo_mirrors_its_prototypes_on_two_subsets_in_the_preset_paper_alone() -> None:
+    for dataset, preset, on in (
+        ("imagewoof", "paper", True),
+        ("imagewoof", "fair", False),
+        ("imagemeow", "paper", False),
+    ):
+        assert value("objective", "flip", "frepo", objective="frepo", dataset=dataset, preset=preset, **LARGE) is on
+    found = setting("student", "strength", "frepo", objective="frepo")
+    assert found is not None and (found.value, found.origin) == ("frepo-code", "script")
+
+
+@pytest.mark.parametrize(("ipc", "epochs", "origin"), [(1, 2000, "script"), (10, 1000, "script"), (5, 1000, "chosen")])
+def test_idc_mixes_every_batch_of_imagenet_and_trains_by_its_pictures(ipc: int, epochs: int, origin: str) -> None:
+    facts = {"objective": "idc", "parameterization": "idc", "dataset": "imagenette", "ipc": ipc, **LARGE}
+    for section in ("objective", "student"):
+        found = setting(section, "cutmix", "idc", storage={"factor": 3}, **facts)
+        assert found is not None and (found.value, found.origin) == (1.0, "script")
+    long = setting("student", "epochs", "idc", storage={"factor": 3}, **facts)
+    assert long is not None and (long.value, long.origin) == (epochs, origin)
+    assert value("student", "epochs", "idc", storage={"factor": 2}, **facts) == 1000
+    assert value("objective", "cutmix", "idc", preset="fair", **facts) == 0.5
+    assert value("student", "cutmix", "idc", **{**facts, "size": (32, 32), "dataset": "cifar10"}) == 0.5
+
+
+def test_kips_labels_are_fixed_as_in_its_notebooks() -> None:
+    for preset, learned, origin in (("paper", False, "script"), ("fair", True, "chosen"), ("quick", True, "chosen")):
+        found = setting("labels", "learned", "kip", objective="kip", preset=preset)
+        assert found is not None and (found.value, found.origin) == (learned, origin)
+    pictures = set_of(10, (32, 32), per_class=2)
+    spec = resolve(Request(ipc=1, method="kip"), pictures, device="cpu", threads=1)
+    assert spec.label_settings["form"] == "centred" and spec.label_settings["learned"] is False
+    solved = resolve(Request(ipc=1, method="label-solve"), pictures, device="cpu", threads=1)
+    assert solved.label_settings["learned"] is True
+
+
 def test_habas_networks_see_standardised_batches_in_the_preset_paper_alone() -> None:
     assert value("student", "standardise", "haba", **HABA) == "batch"
     assert value("objective", "expert_standardise", "haba", **HABA) == "batch"

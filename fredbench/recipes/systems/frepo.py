@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Case, Rule, between, chosen, except_for, inferred, paper, script, where
+from fredbench.recipes.rules import Case, Rule, at_most, between, chosen, except_for, paper, script, where
 from fredbench.recipes.systems.common import LARGE
 
 __all__ = ["METHODS", "RULES"]
@@ -68,8 +68,10 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "objective",
-        "FRePo: off for digits, for ImageNet, and for 100 classes above IPC 1",
+        "FRePo, script/distill.py:147-180: off for digits, 100 classes above IPC 1, and ImageNet-1K at 64 px, whose "
+        "setting other pictures of 128 px have here",
         _FREPO,
+        published=(where(side=at_most(LARGE - 1)),),
         flip=_mirrored,
     ),
     chosen(
@@ -80,8 +82,14 @@ RULES: tuple[Rule, ...] = (
     ),
     chosen(
         "objective",
-        "published: on; but a mirrored digit is none of its class",
+        "not published; a mirrored digit is none of its class",
         {**_FREPO, **where(dataset="svhn")},
+        flip=lambda case: case.flip,
+    ),
+    script(
+        "objective",
+        "FRePo, script/distill.py:147-152: on for ImageNette and ImageWoof",
+        {**_STUDENTS, **where(dataset={"imagenette", "imagewoof"})},
         flip=lambda case: case.flip,
     ),
     chosen("objective", "quick: a quarter of the real pictures", _QUICK, batch_real=256),
@@ -128,11 +136,11 @@ RULES: tuple[Rule, ...] = (
         {**_STUDENTS, **where(pictures=frozenset(_STEPS))},
         epochs=lambda case: _STEPS[case.pictures] // _batches(case),
     ),
-    inferred(
+    script(
         "student",
-        "the same operations; ours draw parameters for each picture",
+        "FRePo, lib/dataset/augmax/export.py:7-18 and imagelevel.py:190-260",
         _STUDENTS,
-        strength="frepo",
+        strength="frepo-code",
     ),
     # Rate and weight decay are those of a squared error, so hard labels do not make students classify by cross-entropy.
     script(

@@ -94,7 +94,13 @@ RULES: tuple[Rule, ...] = (
         lr_hallucinators=_WEIGHTS_SHARE * _RATE,
     ),
     paper("labels", _CENTRED, where(objective={"kip", "label-solve"}), form="centred", learned=True),
-    chosen("labels", "fixed and learned were both published", _KIP, learned=True),
+    chosen("labels", "fixed in the preset paper, as in both notebooks; learned in the paper", _KIP, learned=True),
+    script(
+        "labels",
+        "KIP, KIP.ipynb has LEARN_LABELS False, nn_training.ipynb a checkpoint of fixed labels",
+        {**_KIP, **where(preset="paper")},
+        learned=False,
+    ),
     script("labels", "KIP's notebook", _KIP, lr=_RATE, optimiser="adam"),
     chosen("labels", "one step lands on the solution", _SOLVED, lr=1.0, optimiser="sgd"),
     paper(

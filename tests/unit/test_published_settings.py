@@ -7,9 +7,11 @@ import dataclasses
 import pytest
 from spine import set_of
 
+from fredbench.datasets.catalogue import plain_name
 from fredbench.foundation.config import from_mapping
 from fredbench.objectives.trajectory import TMConfig
-from fredbench.recipes import Case, look_up
+from fredbench.recipes import METHODS, Case, look_up
+from fredbench.recipes.notes import notes_of
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.recipes.settings import Setting
 from fredbench.training.augmentation import OPERATIONS
@@ -217,3 +219,35 @@ def test_habas_extractor_sees_augmented_pairs_of_all_bases_of_a_step(
     assert strategy == "color_crop_cutout_flip_scale_rotate"
     for name in ("contrast_batch", "contrast_fresh", "contrast_augmentation"):
         assert setting("parameterization", name, "haba", preset="fair", **facts) is None
+
+
+SUBSET = "imagenette"
+
+
+def test_a_subset_read_without_antialiasing_has_the_subsets_recipe() -> None:
+    pictures = dataclasses.replace(set_of(10, (128, 128), per_class=2), name=f"{SUBSET}?antialias=no", title=SUBSET)
+    rates = {}
+    for name in (SUBSET, f"{SUBSET}?antialias=no", f"{SUBSET}?size=128"):
+        spec = resolve(Request(ipc=1, method="tm"), dataclasses.replace(pictures, name=name), device="cpu", threads=1)
+        assert spec.dataset == name
+        rates[name] = spec.parameterization_settings["lr"]
+    assert list(rates.values())[:2] == [1e5, 1e5] and rates[f"{SUBSET}?size=128"] == 1000.0
+
+
+def test_a_run_of_the_preset_paper_says_that_its_pictures_are_resized_otherwise() -> None:
+    told = [note for note in notes_of("dm", SUBSET, "paper") if "anti-aliasing" in note]
+    assert len(told) == 1 and f"{SUBSET}?antialias=no" in told[0]
+    for dataset, preset in ((f"{SUBSET}?antialias=no", "paper"), (SUBSET, "fair"), ("cifar10", "paper")):
+        assert not any("anti-aliasing" in note for note in notes_of("dm", dataset, preset))
+    # What a system says of a dataset, it says of it under this option too; of a plug-in's nothing is known.
+    assert notes_of("idc", f"{SUBSET}?antialias=no", "paper") == METHODS.get("idc").notes(SUBSET) != []
+    assert notes_of("nobody's", "cifar10", "paper") == []
+
+
+@pytest.mark.parametrize(
+    ("name", "plain"),
+    [("imagewoof?antialias=no", "imagewoof"), ("imagewoof", "imagewoof"), ("imagewoof?size=64", "imagewoof?size=64"),
+     ("imagewoof?size=64&antialias=no", "imagewoof?size=64&antialias=no"), ("folder:/x?antialias=no",) * 2],
+)  # fmt: skip
+def test_one_option_alone_leaves_a_set_what_it_is(name: str, plain: str) -> None:
+    assert plain_name(name) == plain

@@ -195,9 +195,11 @@ def apply(draw: Draw, images: Float[Tensor, "n c h w"], constants: Constants = D
             images = brightness(images, bright, constants)
             return contrast(saturation(images, saturated, constants), contrasted, constants)
         case "crop" if constants.real_shifts:
-            return shift(images, *draw.values, constants)
+            rows, columns = draw.values
+            return shift(images, rows, columns, constants)
         case "scale" if constants.isotropic:
-            return zoom(images, *draw.values, constants)
+            factor, rows, columns = draw.values
+            return zoom(images, factor, rows, columns, constants)
         case "crop":
             rows, columns = draw.values
             return crop(images, rows, columns)

@@ -35,7 +35,8 @@ METHODS = (
         "haba",
         "Liu et al., Dataset Distillation via Factorization, NeurIPS 2022",
         "hallucinators, contrastive terms and the trajectory loss through them against golden haba",
-        note="without ZCA whitening; #Params are the bases' alone, as in the published table: the hallucinators' "
+        note="without ZCA whitening; in the preset paper its students score a picture by those beside it, 128 at a time; "
+        "#Params are the bases' alone, as in the published table: the hallucinators' "
         "scalars stand in the strict count, or in both by --set parameterization.count_hallucinators=true",
         departures=MIRRORED,
     ),
@@ -61,7 +62,7 @@ def _strategy(case: Case) -> str:
 
 
 RULES: tuple[Rule, ...] = (
-    script("run", "HaBa", {**_HABA, **where(objective="tm")}, iterations=15_000),
+    script("run", "HaBa, distill_fac.py:458", {**_HABA, **where(objective="tm")}, iterations=15_000),
     chosen("parameterization", "not published: the rate of pixels", _HABA, lr=pixels_rate),
     chosen(
         "parameterization",
@@ -77,7 +78,7 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "parameterization",
-        "HaBa, CIFAR-10: bases and hallucinators alike (with ZCA there, without here)",
+        "HaBa, run_cifar10_ipc*_style5.sh: bases and hallucinators alike (with ZCA there, without here)",
         {**_HABA, **_LONG, **where(dataset="cifar10")},
         lr=100.0,
         lr_hallucinators=100.0,
@@ -112,12 +113,15 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "objective",
-        "HaBa",
+        "HaBa, distill_fac.py:126",
         where(objective="tm", parameterization="haba", preset=except_for("quick")),
         step_size_momentum=0.9,
     ),
     script(
-        "objective", "HaBa", where(objective="tm", parameterization="haba", dataset="digits"), step_size_momentum=0.9
+        "objective",
+        "HaBa, distill_fac.py:126",
+        where(objective="tm", parameterization="haba", dataset="digits"),
+        step_size_momentum=0.9,
     ),
     *mirrors_digits("tm", "haba", "HaBa, distill_fac.py:476: the default, whatever the dataset"),
     # What its networks see, but for those of the matching: all of them, experts, students and what they are scored on.

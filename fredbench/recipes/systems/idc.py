@@ -37,7 +37,7 @@ _STUDENTS = {**_IDC, **where(preset="paper")}
 # IDC's ImageNet runs are of ten classes, at its own size; these are the nearest to them.
 _SUBSETS = (where(dataset=IMAGENET_SUBSETS),)
 _MIXED = "IDC, argument.py:139: every batch is mixed for ImageNet"
-_RATES = "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10"
+_RATES = "IDC, argument.py:50-69: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10"
 
 
 def _rate(case: Case) -> float:
@@ -60,8 +60,13 @@ def _stages(case: Case) -> str:
 
 RULES: tuple[Rule, ...] = (
     # One iteration is a pass over the classes; the network is drawn anew every 100.
-    script("run", "2000 x 100 for 32 px and below", _IDC, iterations=200_000),
-    script("run", "IDC: 500 x 100 for ImageNet", {**_IDC, **where(side=at_least(LARGE))}, iterations=50_000),
+    script("run", "IDC, reproduce.py:10: 2000 x 100 for 32 px and below", _IDC, iterations=200_000),
+    script(
+        "run",
+        "IDC, reproduce.py:44: 500 x 100 for ImageNet",
+        {**_IDC, **where(side=at_least(LARGE))},
+        iterations=50_000,
+    ),
     quick_rounds("idc"),
     script(
         "objective",
@@ -69,19 +74,27 @@ RULES: tuple[Rule, ...] = (
         _IDC,
         augmentation="color+crop+cutout",
     ),
-    script("objective", "IDC: l1 for MNIST, Fashion and ImageNet", {**_IDC, **where(dataset=SMALL_GREY)}, metric="l1"),
     script(
-        "objective", "IDC: l1 for MNIST, Fashion and ImageNet", {**_IDC, **where(side=at_least(LARGE))}, metric="l1"
+        "objective",
+        "IDC, reproduce.py:12-33: l1 for MNIST, Fashion and ImageNet",
+        {**_IDC, **where(dataset=SMALL_GREY)},
+        metric="l1",
     ),
     script(
         "objective",
-        "IDC: 2000 real pictures for CIFAR, 500 elsewhere",
+        "IDC, reproduce.py:12-33: l1 for MNIST, Fashion and ImageNet",
+        {**_IDC, **where(side=at_least(LARGE))},
+        metric="l1",
+    ),
+    script(
+        "objective",
+        "IDC, reproduce.py:14: 2000 real pictures for CIFAR, 500 elsewhere",
         {**_IDC, **where(dataset={"cifar10", "cifar100"})},
         train_pictures=2000,
     ),
     script(
         "objective",
-        "IDC: a new network is trained for 10 epochs first (ImageNet-10)",
+        "IDC, reproduce.py:49: a new network is trained for 10 epochs first (ImageNet-10)",
         {**_IDC, **where(side=at_least(LARGE))},
         pretrain_epochs=10,
     ),
@@ -113,10 +126,10 @@ RULES: tuple[Rule, ...] = (
         {**_IDC, **where(parameterization="pixels")},
         lr=lambda case: _rate(case) / NORMALISED,
     ),
-    script("parameterization", "IDC: 2 at 32 px, 3 for ImageNet", _CANVASES, factor=2),
+    script("parameterization", "IDC, README.md and condense.py: 2 at 32 px, 3 for ImageNet", _CANVASES, factor=2),
     script(
         "parameterization",
-        "IDC: 2 at 32 px, 3 for ImageNet",
+        "IDC, README.md and condense.py: 2 at 32 px, 3 for ImageNet",
         {**_CANVASES, **where(side=at_least(LARGE))},
         factor=3,
     ),

@@ -26,7 +26,7 @@ METHODS = (
         "pixels",
         "Cazenavette et al., Dataset Distillation by Matching Training Trajectories, CVPR 2022",
         "loss, gradients and inner losses against golden tm_loss",
-        note="without ZCA whitening, as FreD compares it; the published rows of CIFAR-10 at IPC 1 and 10 "
+        note="without ZCA whitening; the published rows of CIFAR-10 at IPC 1 and 10 "
         "use it, and so do the settings taken over for CIFAR-100 at IPC 1 and 50",
         departures={**OWN_STATISTICS, **MIRRORED},
     ),
@@ -41,8 +41,8 @@ _QUICK = where(objective="tm", preset="quick")
 _PIXELS = where(objective="tm", parameterization="pixels")
 
 RULES: tuple[Rule, ...] = (
-    script("run", "MTT's distillation script", _PIXELS, iterations=5_000),
-    script("run", "MTT's distillation script", where(objective="tm", parameterization=_OTHERS), iterations=5_000),
+    script("run", "MTT, distill.py:431", _PIXELS, iterations=5_000),
+    script("run", "MTT, distill.py:431", where(objective="tm", parameterization=_OTHERS), iterations=5_000),
     # Ten steps of 80 pictures and their adjoint are 1.5 seconds of two cores.
     chosen("run", "quick: with three experts and the students five minutes of two cores", _QUICK, iterations=80),
     chosen(

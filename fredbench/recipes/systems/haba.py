@@ -35,7 +35,7 @@ METHODS = (
         "haba",
         "Liu et al., Dataset Distillation via Factorization, NeurIPS 2022",
         "hallucinators, contrastive terms and the trajectory loss through them against golden haba",
-        note="without ZCA whitening; in the preset paper its students score a picture by those beside it, 128 at a time; "
+        note="without ZCA whitening; by the preset paper students score a picture among those beside it, 128 at once; "
         "#Params are the bases' alone, as in the published table: the hallucinators' "
         "scalars stand in the strict count, or in both by --set parameterization.count_hallucinators=true",
         departures=MIRRORED,

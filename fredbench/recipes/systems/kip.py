@@ -20,7 +20,8 @@ METHODS = (
         "NeurIPS 2021",
         "FC and pooled convolutional kernels, predictions, loss and gradients against golden kip",
         # The kernel of the published rows is `conv3-pre`; what it costs is measured, see docs/kernels.md.
-        note="kernel fc1, the authors' notebook, with its fixed labels in the preset paper; conv3-nopool with the preset quick; the published rows are of "
+        note="kernel fc1, the authors' notebook, by the preset paper with its fixed labels; conv3-nopool by the preset "
+        "quick; the published rows are of "
         "conv3-pre (ConvNet with pooling, ZCA, a large cluster), which --set objective.kernel=conv3-pre computes "
         "exactly, but at 32 px one pair of pictures takes 2 s of a core (measured; projected: 28 hours a step at "
         "IPC 1 with 5,000 targets), so these numbers do not reproduce those",

@@ -15,7 +15,7 @@ from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.progress import say
 from fredbench.objectives import OBJECTIVES
-from fredbench.recipes.methods import METHODS
+from fredbench.recipes.notes import notes_of
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs import distillation
@@ -94,7 +94,7 @@ def _introduce(spec: Spec, dataset: Dataset) -> None:
     )
     if not spec.is_choice and (told := OBJECTIVES.get(spec.objective).told(spec.objective_settings)):
         say(told)
-    for note in METHODS.get(spec.method).notes(dataset.name) if spec.method in METHODS else []:
+    for note in notes_of(spec.method, dataset.name, spec.preset):
         say(f"note: {note}")
     for split, what in dataset.partial.items():
         say(f"note: {dataset.name} is partial here: {split}: {what}")

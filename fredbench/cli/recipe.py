@@ -10,8 +10,10 @@ import click
 
 from fredbench.cli.options import data_options, examples, format_option, set_option
 from fredbench.datasets import load_dataset
+from fredbench.foundation.progress import say
+from fredbench.recipes.notes import notes_of
 from fredbench.recipes.presets import PRESETS
-from fredbench.recipes.resolution import Request, explained
+from fredbench.recipes.resolution import Request, explained, method_of
 from fredbench.report.simple import simple_table
 
 __all__ = ["command"]
@@ -44,7 +46,10 @@ def command(dataset: str, form: str, data: Path | None, offline: bool, **asked: 
     Origins: script (the authors' published scripts), paper (paper or its tables), inferred (follows from published
     numbers), chosen (ours, where nothing is published). Settings not listed are defaults.
     """
-    sections = explained(Request(**asked), load_dataset(dataset, root=data, offline=offline))
+    request, pictures = Request(**asked), load_dataset(dataset, root=data, offline=offline)
+    sections = explained(request, pictures)
+    for note in notes_of(method_of(request), pictures.name, request.preset):
+        say(f"note: {note}")
     lines = [
         (section, name, setting.value if form == "json" else _text(setting.value), setting.origin, setting.why)
         for section, settings in sections.items()

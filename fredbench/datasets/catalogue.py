@@ -107,6 +107,15 @@ def split_name(name: str) -> tuple[str, dict[str, str]]:
     return name, {}
 
 
+def plain_name(name: str) -> str:
+    """The name of a known set without `antialias=no`: the same set as far as recipes, suites and tables go.
+
+    The literature's pictures were resized so; any other option makes a set of its own, and keeps its name.
+    """
+    base, options = split_name(name)
+    return base if base in DATASETS and options in ({"antialias": "no"}, {}) else name
+
+
 def known_family(name: str) -> Family | None:
     """The known set called `name`, or None."""
     return DATASETS.get(name) if name in DATASETS else None

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 
 from fredbench.datasets import Dataset, carve_validation
+from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.published import published_row
@@ -32,7 +33,7 @@ from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.foundation.files import remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
-from fredbench.objectives import OBJECTIVES
+from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
@@ -48,8 +49,10 @@ __all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "with_companions"]
 
 Protocol = Literal["own", "fred-literal"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
-# FreD's corruption script trains at .01 for 1,000 epochs whatever the method, and normalises test pictures by .5/.5.
+# FreD's corruption script trains at .01 for 1,000 epochs whatever the method, and normalises CIFAR-10-C and CIFAR-10.1
+# by .5/.5 (corruption-exp/utils.py:106,112), ImageNet-C by ImageNet's statistics (119-129).
 _LITERAL_LEVEL = 0.5
+_LITERAL_LEVEL_OF = "cifar10"
 
 
 @dataclass(frozen=True)
@@ -182,10 +185,18 @@ class Evaluation:
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
         if self.protocol == "fred-literal":
-            plain = not spec.is_choice and not spec.is_imported and OBJECTIVES.get(spec.objective).scored_plain
+            # The script has plain pictures for the method DC alone: what else is matched as DC is keeps DSA there.
+            system = spec.parameterization == coresets.PARAMETERIZATION
+            ours = not spec.is_choice and not spec.is_imported
+            plain = system and ours and OBJECTIVES.get(spec.objective).scored_plain
             strategy = "none" if plain else "color_crop_cutout_flip_scale_rotate"
             return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
         if synset.step_size is not None and spec.preset == "paper":
+            if not synset.step_size > 0:
+                raise UsageError(
+                    f"no student can train at the step size that {spec.method} learned, {synset.step_size:g}",
+                    hint="distill it again with --set objective.min_step_size=0.001, or a lower objective.step_size_lr",
+                )
             return dataclasses.replace(spec.student, lr=synset.step_size)
         return spec.student
 
@@ -261,12 +272,24 @@ class Evaluation:
         severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
         with Progress(f"scoring {name}", len(missing)) as progress:
             for each in missing:
-                found = predictions_on(each.plan.load(), severities, labels, each.normalization, self.device)
+                found = predictions_on(
+                    each.plan.load(),
+                    severities,
+                    labels,
+                    each.normalization,
+                    self.device,
+                    each.plan.recipe.standardise,
+                )
                 store_predictions(each.file, found)
                 progress.advance()
 
     def _normalization(self, synset: Synset) -> Mapping[str, Any]:
-        if self.protocol != "fred-literal":
+        """How test pictures are normalised: as the set's own; the literal protocol has .5/.5 for CIFAR-10 and its kin.
+
+        On ImageNet subsets the script has ImageNet's mean and deviation, which are the sets' own. Of other datasets it
+        knows nothing; they keep their own statistics, and what is literal is how students are trained.
+        """
+        if self.protocol != "fred-literal" or plain_name(self.dataset.name) != _LITERAL_LEVEL_OF:
             return synset.normalization
         levels = [_LITERAL_LEVEL] * self.dataset.channels
         return {"kind": "mean-std", "mean": levels, "std": levels}
@@ -331,7 +354,7 @@ class Evaluation:
             return None
         return published_row(
             self.domains.built,
-            dataset=spec.dataset,
+            dataset=plain_name(spec.dataset),
             method=spec.method,
             objective=spec.objective,
             parameterization=spec.parameterization,

@@ -25,7 +25,7 @@ from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import canonical_json, write_bytes
 from fredbench.foundation.rng import Stream
-from fredbench.training.batches import Pictures, normalise
+from fredbench.training.batches import Pictures, Standardisation, normalise
 from fredbench.training.loop import TrainingRecipe, predict, train
 
 __all__ = [
@@ -161,12 +161,17 @@ def predictions_on(
     labels: Int64[np.ndarray, " n"],
     normalization: Mapping[str, Any],
     device: torch.device,
+    standardise: Standardisation = "none",
 ) -> Predictions:
-    """Score `network` on the pictures of a domain, normalised as the training set was."""
-    rows = [
-        _outcomes(predict(network, normalise(pictures, normalization["mean"], normalization["std"], device)), labels)
-        for pictures in domain
-    ]
+    """Score `network` on the pictures of a domain, normalised as the training set was.
+
+    standardise: that of the network's training; under `batch` the outcome of a picture depends on those beside it, in
+    batches of 128 in the domain's order (`loop.predict`), so that a part of a domain is scored otherwise than in it.
+    """
+    rows = []
+    for pictures in domain:
+        images = normalise(pictures, normalization["mean"], normalization["std"], device)
+        rows.append(_outcomes(predict(network, images, standardise=standardise), labels))
     return Predictions(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
 
 

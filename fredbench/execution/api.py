@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fredbench.datasets import Dataset, data_root, load_dataset
+from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.domains import domains_of
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_companions
@@ -138,7 +139,8 @@ def evaluate(
     own = entrants[0].spec.dataset
     chosen = suite_named(suite) if isinstance(suite, str) else suite or CorruptionSuite.clean_only(own)
     for entrant in entrants:
-        if entrant.spec.dataset != chosen.dataset:
+        # Suites are of a set under one name; how its pictures are resized is the runs', and the same for all of them.
+        if entrant.spec.dataset != own or plain_name(own) != plain_name(chosen.dataset):
             raise CompatibilityError(
                 f"{entrant.folder.path} is a set of {entrant.spec.dataset}, {chosen.name} tests {chosen.dataset}",
                 hint="choose the suite of the run's dataset, see `fredbench suite list`",

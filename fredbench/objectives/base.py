@@ -109,7 +109,8 @@ class Objective(ABC):
     # Forms of labels that it can match (`hard`, `probability`, `centred`), and whether it moves learned ones.
     label_forms: ClassVar[frozenset[str]] = frozenset({"hard"})
     learns_labels: ClassVar[Literal["never", "may", "must"]] = "never"
-    # Whether the authors of FreD score its sets with students that see plain pictures, in their corruption script.
+    # Whether the authors of FreD score sets of whole pictures that it made with students that see them as they are, in
+    # their corruption script.
     scored_plain: ClassVar[bool] = False
 
     def __init__(self, config: Any) -> None:

@@ -1,7 +1,7 @@
 """TM, trajectory matching: training on the synthetic set must lead where training on real data led an expert.
 
 Cazenavette et al., "Dataset Distillation by Matching Training Trajectories" (CVPR 2022), equations 1 and 2; with the
-clamp of the learned step size of HaBa and FreD, which keeps it from going below .001.
+clamp of the learned step size of HaBa and FreD, which keeps it from going below .001, or without, as in MTT.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor
 
+from fredbench.foundation.config import late
 from fredbench.foundation.device import sent, tf32
 from fredbench.foundation.errors import ArtefactError, CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
@@ -20,6 +21,7 @@ from fredbench.objectives.base import Context, Objective, Synthetic, Trajectorie
 from fredbench.objectives.flat import Derivatives, FlatNetwork
 from fredbench.objectives.unrolling import GRADIENTS, InnerStep, Segment, unrolled_loss
 from fredbench.training import augmentation
+from fredbench.training.batches import Standardisation
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.optimisation import ParameterGroup
 
@@ -47,11 +49,12 @@ class TMConfig:
     start_epochs: the start is drawn uniformly from start_from .. start_epochs - 1 (T+). growth_iterations: over these
     first iterations the upper bound grows from early_start_epochs to T+ (the difficulty schedule of DATM, Guo et al.,
     ICLR 2024); 0 for none. batch: synthetic pictures a step, 0 for all. step_size, step_size_lr, step_size_momentum:
-    alpha at first and its SGD; min_step_size: its clamp. experts, expert_seed, expert_lr, expert_batch: how many
-    trajectories, and how they are trained (no momentum, no decay; the same augmentation as the matching); they are
-    shared by runs of other seeds. gradient: see `fredbench.objectives.unrolling`. chunk: pictures in one graph, 0 for
-    the device's own number. compiled: let torch compile the gradients (a minute at first; needs a C++ compiler).
-    tf32: let an accelerator round to TF32 in the gradients; faster and coarser, so it has to be asked for.
+    alpha at first and its SGD; min_step_size: its clamp, 0 for none (MTT). experts, expert_seed, expert_lr,
+    expert_batch: how many trajectories, and how they are trained (no momentum, no decay; the same augmentation as the
+    matching); they are shared by runs of other seeds. expert_standardise: what is done to their batches; never to the
+    matching's, whose pictures learn their own scale. gradient: see `fredbench.objectives.unrolling`. chunk: pictures in
+    one graph, 0 for the device's own number. compiled: let torch compile the gradients (a minute at first; needs a C++
+    compiler). tf32: let an accelerator round to TF32 in the gradients; faster and coarser, so it has to be asked for.
     """
 
     steps: int = 50
@@ -74,6 +77,7 @@ class TMConfig:
     compiled: bool = False
     tf32: bool = False
     augmentation: str = "color_crop_cutout_flip_scale_rotate"
+    expert_standardise: Standardisation = late("none")
 
     def __post_init__(self) -> None:
         augmentation.parse_strategy(self.augmentation)
@@ -89,10 +93,10 @@ class TMConfig:
                 f"later up to {self.start_epochs - 1}",
                 hint="set objective.start_from, early_start_epochs and start_epochs in this order",
             )
-        if not 0 < self.min_step_size <= self.step_size < float("inf"):
+        if not 0 <= self.min_step_size <= self.step_size < float("inf") or not self.step_size:
             raise UsageError(
                 f"a step size of {self.step_size}, kept at {self.min_step_size} or more, cannot be learned",
-                hint="set objective.step_size and objective.min_step_size, both positive",
+                hint="set objective.step_size, positive, and objective.min_step_size, which may be 0 for no clamp",
             )
         if self.gradient == "autograd" and (self.tf32 or self.compiled):
             raise UsageError(
@@ -121,6 +125,7 @@ class TMConfig:
             batch_size=self.expert_batch,
             schedule="constant",
             augmentation=self.augmentation,
+            standardise=self.expert_standardise,
         )
 
     def _group(self, step_size: Tensor) -> ParameterGroup:
@@ -248,8 +253,9 @@ class TrajectoryMatching(Objective):
 
     def project(self) -> None:
         """alpha >= min_step_size (HaBa's and FreD's clamp): without it alpha may turn negative and diverge."""
-        with torch.no_grad():
-            self._step_size.clamp_(min=self.config.min_step_size)
+        if self.config.min_step_size:
+            with torch.no_grad():
+                self._step_size.clamp_(min=self.config.min_step_size)
 
     def step_size(self) -> float:
         """alpha, as students should use it."""

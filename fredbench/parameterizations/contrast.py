@@ -18,10 +18,12 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench import networks
+from fredbench.foundation.config import late
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Auxiliary
+from fredbench.training import augmentation
 from fredbench.training.loop import cross_entropy, descend
 from fredbench.training.optimisation import Optimisers, ParameterGroup
 
@@ -39,6 +41,8 @@ __all__ = [
 class ContrastConfig:
     """contrast: weight of the set's own term, 0 for none (and no extractor). contrast_batch: bases a step, 0 for all.
 
+    contrast_augmentation: a DSA strategy under which the extractor sees renderings, drawn for each of them, or `none`.
+    contrast_fresh: whether the extractor's step has a batch and a pair of hallucinators of its own, or the set's.
     extractor_width, extractor_lr, extractor_momentum: the ConvNet and its SGD. extractor_contrast,
     extractor_supervised, temperature: weights of its two terms beside the cross-entropy, and the latter's τ.
     """
@@ -51,6 +55,8 @@ class ContrastConfig:
     extractor_contrast: float = 0.1
     extractor_supervised: float = 0.1
     temperature: float = 0.07
+    contrast_augmentation: str = late("none")
+    contrast_fresh: bool = late(False)
 
     def __post_init__(self) -> None:
         weights = (self.contrast, self.extractor_contrast, self.extractor_supervised)
@@ -64,6 +70,7 @@ class ContrastConfig:
                 f"an extractor of width {self.extractor_width} cannot see {self.contrast_batch} bases a step",
                 hint="set parameterization.extractor_width to 1 or more, contrast_batch to 0 (all) or more",
             )
+        augmentation.parse_strategy(self.contrast_augmentation)
         ParameterGroup("extractor", (), self.extractor_lr, self.extractor_momentum)
 
 
@@ -100,7 +107,9 @@ def extractor_name(size: tuple[int, int], width: int) -> str:
 
 
 class Contrast(Auxiliary):
-    """Owns the extractor and its momentum. One pair of hallucinators and one batch of bases an update."""
+    """Owns the extractor and its momentum. An update has one pair of hallucinators and one batch of bases; or two, the
+    extractor's step its own.
+    """
 
     def __init__(
         self,
@@ -135,8 +144,10 @@ class Contrast(Auxiliary):
         return self._config.contrast * club_cosine(*self._network.embed(pictures).chunk(2))
 
     def step(self, rng: Stream) -> dict[str, Tensor]:
-        """One step of the extractor on the same pair, as it now is; logs the similarity before that step."""
+        """One step of the extractor on the same pair, as it now is, or on another; logs the similarity before it."""
         config, network = self._config, self._network.requires_grad_(True)
+        if config.contrast_fresh:
+            rng = rng.child("extractor")
         with torch.no_grad():
             pictures, labels = self._pair(rng)
         embedding = network.embed(pictures)
@@ -148,14 +159,21 @@ class Contrast(Auxiliary):
         return {"similarity": 1 - apart.detach(), "extractor": own.detach()}
 
     def _pair(self, rng: Stream) -> tuple[Float[Tensor, "n2 c h w"], Int64[Tensor, " n"]]:
-        """A batch of bases by one hallucinator and then by another, and the bases' labels; equal for equal `rng`."""
+        """A batch of bases by one hallucinator and then by another, augmented, and the bases' labels.
+
+        Equal for equal `rng`.
+        """
         generator, (count, kinds) = rng.torch(), self._rows.shape
         one, other = torch.randperm(kinds, generator=generator)[:2].tolist()
         rows, labels = self._rows, self._labels
         if 0 < self._config.contrast_batch < count:
             chosen = torch.randperm(count, generator=generator)[: self._config.contrast_batch]
             rows, labels = rows[chosen], labels[sent(chosen, labels.device)]
-        return self._render(torch.cat([rows[:, one], rows[:, other]])), labels
+        pictures = self._render(torch.cat([rows[:, one], rows[:, other]]))
+        height, width = pictures.shape[2:]
+        strategy = augmentation.parse_strategy(self._config.contrast_augmentation)
+        draw = augmentation.sample(strategy, len(pictures), (height, width), generator, siamese=False)
+        return augmentation.apply(draw, pictures), labels
 
     def to_tensors(self) -> dict[str, Tensor]:
         """The extractor's weights and their momentum."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from fredbench import networks
 from fredbench.datasets import Dataset
+from fredbench.datasets.catalogue import plain_name
 from fredbench.datasets.listing import refuse_unnamed_splits
 from fredbench.foundation.config import parse_value, replace_known, to_mapping
 from fredbench.foundation.errors import BudgetError, CompatibilityError, UnknownNameError, UsageError
@@ -23,7 +24,7 @@ from fredbench.runs.spec import Spec
 from fredbench.training import augmentation
 from fredbench.training.loop import TrainingRecipe
 
-__all__ = ["Request", "explained", "resolve"]
+__all__ = ["Request", "explained", "method_of", "resolve"]
 
 DEFAULT_METHOD = "fred"
 
@@ -151,7 +152,7 @@ def _case(request: Request, dataset: Dataset, budget: Budget, preset: Preset) ->
         parameterization=parameterization,
         choice=objective == coresets.OBJECTIVE,
         experts=objective != coresets.OBJECTIVE and "experts" in OBJECTIVES.get(objective).needs,
-        dataset=dataset.name,
+        dataset=plain_name(dataset.name),
         classes=len(dataset.classes),
         ipc=max(1, budget.whole_pictures),
         size=dataset.size,
@@ -257,6 +258,11 @@ def _budget(request: Request, dataset: Dataset) -> Budget:
     if request.params is None or request.params < 1:
         raise BudgetError(f"--params must be at least 1, not {request.params}", hint="give --params 30720, say")
     return Budget(request.params, classes, shape)
+
+
+def method_of(request: Request) -> str:
+    """The system that a request names, by itself or by its parts."""
+    return _parts(request)[0]
 
 
 def _parts(request: Request) -> tuple[str, str, str]:

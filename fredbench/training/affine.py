@@ -14,13 +14,18 @@ __all__ = ["affine_sample"]
 
 
 def affine_sample(
-    images: Float[Tensor, "n c h w"], matrix: Float[Tensor, "m 4"], align_corners: bool
+    images: Float[Tensor, "n c h w"],
+    matrix: Float[Tensor, "m 4"],
+    align_corners: bool,
+    offset: Float[Tensor, "m 2"] | None = None,
+    *,
+    border: bool = False,
 ) -> Float[Tensor, "n c h w"]:
-    """Each pixel (x, y) read bilinearly from the picture at matrix·(x, y), zero outside.
+    """Each pixel (x, y) read bilinearly from the picture at matrix·(x, y) + offset, zero outside, or as at the border.
 
     Coordinates run from -1 to 1 along each axis: between the outermost pixel centres with `align_corners`,
-    between the outer edges without. `matrix` is row-major (a, b, c, d), one a picture or (m = 1) one for all.
-    It is a constant: gradients are those with respect to `images`.
+    between the outer edges without. `matrix` is row-major (a, b, c, d), `offset` (x, y), one a picture or (m = 1) one
+    for all. They are constants: gradients are those with respect to `images`.
     """
     axes = []
     for length in (images.shape[3], images.shape[2]):
@@ -28,8 +33,10 @@ def affine_sample(
         axes.append(torch.linspace(-edge, edge, length, dtype=images.dtype, device=images.device))
     x, y = axes[0][None, None, :], axes[1][None, :, None]
     a, b, c, d = sent(matrix, images).view(-1, 4, 1, 1).unbind(1)
-    grid = torch.stack([a * x + b * y, c * x + d * y], 3).expand(len(images), -1, -1, -1)
-    sampled: Tensor = _BilinearSample.apply(images, grid, align_corners)
+    grid = torch.stack([a * x + b * y, c * x + d * y], 3)
+    if offset is not None:
+        grid = grid + sent(offset, images)[:, None, None, :]
+    sampled: Tensor = _BilinearSample.apply(images, grid.expand(len(images), -1, -1, -1), align_corners, border)
     return sampled
 
 
@@ -43,18 +50,19 @@ class _BilinearSample(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(images: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
-        return torch.nn.functional.grid_sample(images, grid, align_corners=align_corners)
+    def forward(images: Tensor, grid: Tensor, align_corners: bool, border: bool) -> Tensor:
+        padding = "border" if border else "zeros"
+        return torch.nn.functional.grid_sample(images, grid, padding_mode=padding, align_corners=align_corners)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
-        ctx.align_corners = inputs[2]
+        ctx.align_corners, ctx.border = inputs[2:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (grid,) = ctx.saved_tensors
-        return _BilinearAdjoint.apply(grad, grid, ctx.align_corners), None, None
+        return _BilinearAdjoint.apply(grad, grid, ctx.align_corners, ctx.border), None, None, None
 
 
 class _BilinearAdjoint(torch.autograd.Function):
@@ -63,18 +71,18 @@ class _BilinearAdjoint(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(grad: Tensor, grid: Tensor, align_corners: bool) -> Tensor:
+    def forward(grad: Tensor, grid: Tensor, align_corners: bool, border: bool) -> Tensor:
         # The op asks for the input only for its shape, which is that of the gradient: sizes are kept here.
-        pair = torch.ops.aten.grid_sampler_2d_backward(grad, grad, grid, 0, 0, align_corners, [True, False])
+        pair = torch.ops.aten.grid_sampler_2d_backward(grad, grad, grid, 0, int(border), align_corners, [True, False])
         adjoint: Tensor = pair[0]
         return adjoint
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
         ctx.save_for_backward(inputs[1])
-        ctx.align_corners = inputs[2]
+        ctx.align_corners, ctx.border = inputs[2:]
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
         (grid,) = ctx.saved_tensors
-        return _BilinearSample.apply(grad, grid, ctx.align_corners), None, None
+        return _BilinearSample.apply(grad, grid, ctx.align_corners, ctx.border), None, None, None

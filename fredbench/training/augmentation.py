@@ -45,7 +45,9 @@ __all__ = [
     "sample",
     "saturation",
     "scale",
+    "shift",
     "strategy_for",
+    "zoom",
 ]
 
 OPERATIONS = ("color", "crop", "cutout", "flip", "scale", "rotate")
@@ -57,7 +59,11 @@ class Constants:
     """Ratios of the operations, with the values of the official code.
 
     `align_corners` belongs to scale and rotate: False in DC, DM, CAFE and FreD's DC and DM code, True in MTT,
-    HaBa and FreD's TM code. On square pictures the two agree.
+    HaBa and FreD's TM code. On square pictures the two agree. log_colour: saturation and contrast are multiplied by
+    e^u, u uniform within this of 0; at 0 the factors are DSA's. real_shifts: crop moves by any part of a pixel.
+    whole_square: cutout lies inside the picture as a whole. isotropic: scale has one factor for both axes,
+    log-uniform, about a point that leaves no border in view where it need not be. border: scale, rotate and real
+    shifts go on with the outermost pixels where there is no picture, not with zeros.
     """
 
     brightness: float = 1.0
@@ -69,23 +75,27 @@ class Constants:
     scale: float = 1.2
     rotate_degrees: float = 15.0
     align_corners: bool = False
-    saturation_least: float = 0.0
-    contrast_span: float = 1.0
+    log_colour: float = 0.0
+    real_shifts: bool = False
+    whole_square: bool = False
+    isotropic: bool = False
+    border: bool = False
 
 
 DSA = Constants()
 FREPO = Constants(
     brightness=0.5,
-    saturation=0.5,
-    saturation_least=0.75,
-    contrast=0.75,
-    contrast_span=0.5,
     cutout=0.25,
     scale=1.25,
+    log_colour=0.25,
+    real_shifts=True,
+    whole_square=True,
+    isotropic=True,
+    border=True,
 )
-"""FRePo's evaluation: colours within ±.25, zoom .8 to 1.25, a square of a quarter; turns and shifts as in DSA."""
+"""FRePo's (its public code, lib/dataset/augmax): an operation for the batch, and what it does for each picture."""
 
-CONSTANTS = {"dsa": DSA, "frepo": FREPO}
+CONSTANTS = {"dsa": DSA, "frepo-code": FREPO}
 
 
 @dataclass(frozen=True)
@@ -94,6 +104,8 @@ class Draw:
 
     `values`: color (brightness, saturation, contrast) and scale (horizontal, vertical), rotate, flip: uniform
     in [0, 1); crop: shifts of rows and of columns; cutout: offsets of rows and of columns. Empty for "none".
+    Under constants with isotropic scale, of that (factor, row, column), and with real shifts, of crop (rows, columns),
+    uniform in [0, 1) as well.
     `size` is the height and width that crop and cutout were drawn for.
     """
 
@@ -149,6 +161,13 @@ def sample(
     match operation:
         case "color":
             return Draw(operation, (uniform(), uniform(), uniform()), size)
+        case "crop" if constants.real_shifts:
+            return Draw(operation, (uniform(), uniform()), size)
+        case "scale" if constants.isotropic:
+            return Draw(operation, (uniform(), uniform(), uniform()), size)
+        case "cutout" if constants.whole_square:
+            rooms = [length - _rounded(constants.cutout, length) for length in size]
+            return Draw(operation, (integers(0, rooms[0]), integers(0, rooms[1])), size)
         case "crop":
             reach = [_rounded(constants.crop, length) for length in size]
             return Draw(operation, (integers(-reach[0], reach[0]), integers(-reach[1], reach[1])), size)
@@ -176,6 +195,12 @@ def apply(draw: Draw, images: Float[Tensor, "n c h w"], constants: Constants = D
             bright, saturated, contrasted = draw.values
             images = brightness(images, bright, constants)
             return contrast(saturation(images, saturated, constants), contrasted, constants)
+        case "crop" if constants.real_shifts:
+            rows, columns = draw.values
+            return shift(images, rows, columns, constants)
+        case "scale" if constants.isotropic:
+            factor, rows, columns = draw.values
+            return zoom(images, factor, rows, columns, constants)
         case "crop":
             rows, columns = draw.values
             return crop(images, rows, columns)
@@ -238,16 +263,16 @@ def brightness(
 def saturation(
     images: Float[Tensor, "n c h w"], u: Float[Tensor, " m"], constants: Constants = DSA
 ) -> Float[Tensor, "n c h w"]:
-    """(x - m)·2u + m, with m the mean over the channels of a pixel."""
-    factor = u * constants.saturation + constants.saturation_least
+    """(x - m)·2u + m, with m the mean over the channels of a pixel; or the factor log-uniform."""
+    factor = _log_uniform(u, constants.log_colour) if constants.log_colour else u * constants.saturation
     return torch.lerp(images.mean(1, keepdim=True), images, _per_image(factor, images))
 
 
 def contrast(
     images: Float[Tensor, "n c h w"], u: Float[Tensor, " m"], constants: Constants = DSA
 ) -> Float[Tensor, "n c h w"]:
-    """(x - m)·(u + ½) + m, with m the mean over the picture."""
-    factor = u * constants.contrast_span + constants.contrast
+    """(x - m)·(u + ½) + m, with m the mean over the picture; or the factor log-uniform."""
+    factor = _log_uniform(u, constants.log_colour) if constants.log_colour else u + constants.contrast
     return torch.lerp(images.mean((1, 2, 3), keepdim=True), images, _per_image(factor, images))
 
 
@@ -273,11 +298,14 @@ def cutout(
     columns: Int[Tensor, " m"],
     constants: Constants = DSA,
 ) -> Float[Tensor, "n c h w"]:
-    """A square of half the picture's side around (rows, columns) set to zero, clipped at the border."""
+    """A square of half the picture's side around (rows, columns) set to zero, clipped at the border.
+
+    Under `whole_square` rows and columns are those of its first corner.
+    """
     hit = []
     for length, centre in zip(images.shape[2:], (rows, columns), strict=True):
         side = _rounded(constants.cutout, length)
-        distance = torch.arange(length) - centre[:, None] + side // 2
+        distance = torch.arange(length) - centre[:, None] + (0 if constants.whole_square else side // 2)
         hit.append((distance >= 0) & (distance < side))
     return images * sent(~_outer_and(*hit), images)
 
@@ -305,7 +333,9 @@ def scale(
     smallest = 1.0 / constants.scale
     horizontal, vertical = (u * (constants.scale - smallest) + smallest for u in (u_horizontal, u_vertical))
     zero = torch.zeros_like(horizontal)
-    return affine_sample(images, torch.stack([horizontal, zero, zero, vertical], 1), constants.align_corners)
+    return affine_sample(
+        images, torch.stack([horizontal, zero, zero, vertical], 1), constants.align_corners, border=constants.border
+    )
 
 
 def rotate(
@@ -314,7 +344,42 @@ def rotate(
     """Sampled bilinearly from a grid turned by (u - ½)·2·15°; zero outside."""
     angle = (u - 0.5) * 2.0 * math.radians(constants.rotate_degrees)
     cosine, sine = torch.cos(angle), torch.sin(angle)
-    return affine_sample(images, torch.stack([cosine, -sine, sine, cosine], 1), constants.align_corners)
+    return affine_sample(
+        images, torch.stack([cosine, -sine, sine, cosine], 1), constants.align_corners, border=constants.border
+    )
+
+
+def shift(
+    images: Float[Tensor, "n c h w"],
+    u_rows: Float[Tensor, " m"],
+    u_columns: Float[Tensor, " m"],
+    constants: Constants = FREPO,
+) -> Float[Tensor, "n c h w"]:
+    """Read bilinearly from (2u - 1)·⅛ of the side further in each axis, any part of a pixel."""
+    # A side is 2 in the sampler's coordinates, from edge to edge.
+    moved = torch.stack([(2 * u - 1) * 2 * constants.crop for u in (u_columns, u_rows)], 1)
+    same = torch.tensor([[1.0, 0.0, 0.0, 1.0]], dtype=moved.dtype)
+    return affine_sample(images, same, False, moved, border=constants.border)
+
+
+def zoom(
+    images: Float[Tensor, "n c h w"],
+    u_factor: Float[Tensor, " m"],
+    u_rows: Float[Tensor, " m"],
+    u_columns: Float[Tensor, " m"],
+    constants: Constants = FREPO,
+) -> Float[Tensor, "n c h w"]:
+    """Enlarged by r^(2u - 1), r = 1.25, about a uniform point: (p + c) / z with c within half of |z - 1| of a side."""
+    factor = torch.exp((2 * u_factor - 1) * math.log(constants.scale))
+    reach = (factor - 1).abs()
+    centre = torch.stack([(2 * u - 1) * reach for u in (u_columns, u_rows)], 1)
+    zero = torch.zeros_like(factor)
+    matrix = torch.stack([1 / factor, zero, zero, 1 / factor], 1)
+    return affine_sample(images, matrix, False, centre / factor[:, None], border=constants.border)
+
+
+def _log_uniform(u: Float[Tensor, " m"], most: float) -> Float[Tensor, " m"]:
+    return torch.exp((2 * u - 1) * most)
 
 
 def _rounded(ratio: float, length: int) -> int:

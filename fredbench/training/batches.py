@@ -7,7 +7,7 @@ there. At this size that, not a loader with workers, is the fast data path.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -18,7 +18,18 @@ from fredbench.foundation.device import sent
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.rng import Stream
 
-__all__ = ["AlternativePictures", "Pictures", "RealPictures", "TensorPictures", "normalise"]
+__all__ = [
+    "AlternativePictures",
+    "Pictures",
+    "RealPictures",
+    "Standardisation",
+    "TensorPictures",
+    "normalise",
+    "standardised",
+]
+
+Standardisation: TypeAlias = Literal["none", "batch"]
+"""What is done to a batch before a network sees it: nothing, or `standardised`."""
 
 
 @runtime_checkable
@@ -53,6 +64,18 @@ def normalise(
     ratios = [m / s for m, s in zip(mean, std, strict=True)]
     shift = sent(torch.tensor(ratios, dtype=torch.float32), pixels.device)
     return (pixels.float() * scale[:, None, None] - shift[:, None, None]).contiguous()
+
+
+def standardised(images: Float[Tensor, "n c h w"], how: Standardisation = "batch") -> Float[Tensor, "n c h w"]:
+    """A batch less its own mean and divided by its own deviation, two numbers over all its pictures and channels.
+
+    The deviation is that of a sample (n - 1). What a picture becomes depends on those beside it. A batch of one level
+    becomes zeros. HaBa's networks see every batch so, before augmentation (its public code, utils.py:409).
+    """
+    if how == "none":
+        return images
+    shifted = images - images.mean()
+    return shifted / images.std().clamp_min(torch.finfo(images.dtype).tiny)
 
 
 class TensorPictures:

@@ -27,13 +27,14 @@ from fredbench.networks import mixes_pictures
 from fredbench.networks.kernels.empirical import maximum_stable_rate
 from fredbench.networks.kernels.ridge import centred_one_hot, half_squared_error
 from fredbench.training.augmentation import CONSTANTS
-from fredbench.training.batches import Pictures
+from fredbench.training.batches import Pictures, Standardisation, standardised
 from fredbench.training.cutmix import mixed_loss, paste, sample_mix
 from fredbench.training.optimisation import Optimisers, cosine
 from fredbench.training.stages import apply_stages, parse_stages, sample_stages
 
 __all__ = [
     "LOSSES",
+    "PREDICTED_AT_ONCE",
     "TrainingRecipe",
     "cross_entropy",
     "descend",
@@ -58,6 +59,8 @@ class TrainingRecipe:
     augmentation: a DSA strategy string drawn independently for each picture, several stages joined by `+` (see
     `stages`), or `none`; `strength` names its constants. cutmix: the probability that a batch is mixed (see `cutmix`).
     lr_unit: `absolute`, or `stable`: `lr` times the largest rate that the network stands on its first 50 pictures.
+    standardise: `batch`: every batch is standardised before augmentation, and so are those that the network is scored
+    on (see `batches.standardised`; there in batches of PREDICTED_AT_ONCE), or `none`.
     """
 
     epochs: int = 1000
@@ -73,8 +76,9 @@ class TrainingRecipe:
     optimiser: Literal["sgd", "adam"] = late("sgd")
     warmup: int = late(0)
     final: float = late(0.0)
-    strength: Literal["dsa", "frepo"] = late("dsa")
+    strength: Literal["dsa", "frepo-code"] = late("dsa")
     lr_unit: Literal["absolute", "stable"] = late("absolute")
+    standardise: Standardisation = late("none")
 
     def __post_init__(self) -> None:
         if not 0 <= self.final <= 1 or self.warmup < 0:
@@ -236,6 +240,7 @@ def network_optimiser(network: nn.Module, recipe: TrainingRecipe) -> torch.optim
 def _stable_rate(network: nn.Module, pictures: Pictures, recipe: TrainingRecipe, rng: Stream) -> float:
     index = torch.arange(min(_PROBED, len(pictures)), device=pictures.device)
     images, _ = pictures.batch(index, rng.child("pictures"))
+    images = standardised(images, recipe.standardise)
     momentum = 0.0 if recipe.optimiser == "adam" else recipe.momentum
     return maximum_stable_rate(network, images, momentum=momentum, generator=rng.torch())
 
@@ -270,6 +275,7 @@ def train_epoch(
             if pace is not None:
                 pace(number / len(batches))
             images, labels = pictures.batch(sent(index, pictures.device), rng.child("batch", number))
+            images = standardised(images, recipe.standardise)
             height, width = images.shape[2:]
             draws = sample_stages(stages, len(images), (height, width), generator, siamese=False, constants=constants)
             images = apply_stages(draws, images, constants)
@@ -292,8 +298,21 @@ def descend(optimiser: torch.optim.Optimizer | Optimisers, loss: Float[Tensor, "
     optimiser.zero_grad()
 
 
+PREDICTED_AT_ONCE = 128
+"""Pictures of a batch where networks are scored: small, because on a CPU they stay in the cache; and HaBa's number."""
+
+
 @torch.no_grad()
-def predict(network: nn.Module, images: Float[Tensor, "n c h w"], *, batch_size: int = 128) -> Float[Tensor, "n k"]:
-    """Logits in evaluation mode; small batches, because on a CPU they stay in the cache."""
+def predict(
+    network: nn.Module,
+    images: Float[Tensor, "n c h w"],
+    *,
+    batch_size: int = PREDICTED_AT_ONCE,
+    standardise: Standardisation = "none",
+) -> Float[Tensor, "n k"]:
+    """Logits in evaluation mode, a batch at a time, in their order.
+
+    Standardised by the batch, a picture's logits depend on the pictures beside it: on the order and the batches' size.
+    """
     network.eval()
-    return torch.cat([network(part) for part in images.split(batch_size)])
+    return torch.cat([network(standardised(part, standardise)) for part in images.split(batch_size)])

@@ -65,6 +65,9 @@ class ExpertSpec:
         With the version of the library that a network is from, where it is not ours.
         """
         recipe = {name: value for name, value in asdict(self.recipe).items() if name != "epochs"}
+        # Experts of before this field was are those that it leaves as they are.
+        if self.recipe.standardise == "none":
+            del recipe["standardise"]
         return {**asdict(self), "shape": list(self.shape), "recipe": recipe, **networks.versions(self.network)}
 
     def digest(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import fcntl
 import io
 import json
@@ -219,6 +220,32 @@ def _literal() -> Evaluation:
     digits, suite = load_dataset("digits"), suite_named("digitsc")
     domains = TestDomains(suite, digits, severities=(1,))
     return Evaluation(digits, torch.device("cpu"), 1, domains, protocol="fred-literal")
+
+
+@pytest.mark.parametrize(
+    ("dataset", "level"), [("cifar10", 0.5), ("svhn", None), ("cifar100", None), ("imagenette", None), ("digits", None)]
+)
+def test_the_literal_protocol_normalises_by_a_half_what_its_script_does(
+    store: Path, dataset: str, level: float | None
+) -> None:
+    entrant = next(Entrant.of(run) for run in Store(store).runs() if run.spec().iterations)
+    named = dataclasses.replace(_literal().dataset, name=dataset)
+    evaluation = dataclasses.replace(_literal(), dataset=named)
+    found, own = evaluation._normalization(entrant.synset), entrant.synset.normalization
+    assert found == (own if level is None else {"kind": "mean-std", "mean": [level] * 3, "std": [level] * 3})
+    assert dataclasses.replace(evaluation, protocol="own")._normalization(entrant.synset) == own != [0.5] * 3
+
+
+@pytest.mark.parametrize(
+    ("objective", "parameterization", "plain"),
+    [("dc", "pixels", True), ("dc", "fred", False), ("dsa", "pixels", False), ("tm", "fred", False)],
+)
+def test_the_literal_protocol_shows_plain_pictures_to_dc_alone(
+    store: Path, objective: str, parameterization: str, plain: bool
+) -> None:
+    entrant = next(Entrant.of(run) for run in Store(store).runs() if run.spec().iterations)
+    spec = dataclasses.replace(entrant.spec, objective=objective, parameterization=parameterization)
+    assert (_literal().recipe_of(spec, entrant.synset).augmentation == "none") is plain
 
 
 def test_cifar101_says_how_to_get_its_arrays(tmp_path: Path) -> None:

@@ -99,11 +99,11 @@ def test_it_runs_as_a_program() -> None:
 def test_what_departs_on_one_dataset_is_listed_once_and_told_to_that_datasets_runs() -> None:
     rows = {row["method"]: row for row in json.loads(invoke("list", "methods", "--format", "json").out)}
     assert rows["tm"]["note"] == "; ".join(METHODS.get("tm").notes()) and rows["random"]["note"] == ""
-    assert rows["fred"]["note"].count("mirrored") == 1  # one sentence, though it holds for two datasets
+    assert rows["fred"]["note"].count("mirrors digits") == 1  # one sentence, though it holds for two datasets
     assert METHODS.get("fred").notes("cifar10") == [] and "CIFAR-100" in METHODS.get("fred").notes("cifar100")[0]
     assert (
         METHODS.get("tm").notes("svhn")[0] == METHODS.get("tm").note
-        and "mirrored" in METHODS.get("tm").notes("svhn")[1]
+        and "mirrors digits" in METHODS.get("tm").notes("svhn")[1]
     )
 
 

@@ -127,9 +127,10 @@ def test_published_settings_and_the_scale_of_the_others() -> None:
         found = look_up(case, "parameterization")
         return found["lr"].value, found["lr_hallucinators"].value, found["lr"].origin
 
-    assert rates("tm") == (100.0, 100.0, "script")
-    # Nothing else is published; a short run of TM is none of the published ones.
-    assert rates("tm", iterations=300) == rates("tm", "svhn") == (1000.0, pytest.approx(0.1), "chosen")
+    # The code's defaults, whatever the dataset; of one that it does not know nothing is published, and a short run of
+    # TM is none of the published ones.
+    assert rates("tm") == rates("tm", "svhn") == (100.0, 100.0, "script")
+    assert rates("tm", iterations=300) == rates("tm", "own") == (1000.0, pytest.approx(0.1), "chosen")
     assert rates("tm", "digits") == (10.0, 0.01, "chosen")
     assert rates("dm") == (1.0, pytest.approx(1e-4), "chosen") and rates("dc")[0] == 0.1
     assert rates("kip")[:2] == (0.04, pytest.approx(0.004)) and rates("frepo")[0] == rates("frepo")[1]

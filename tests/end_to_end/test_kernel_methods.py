@@ -119,7 +119,7 @@ def test_published_recipes_are_filled_in() -> None:
     }
     student = frepo.student
     assert (student.epochs, student.warmup, student.lr, student.optimiser) == (1000, 500, 3e-4, "adam")
-    assert (student.schedule, student.final, student.loss, student.strength) == ("cosine", 0.01, "mse", "frepo")
+    assert (student.schedule, student.final, student.loss, student.strength) == ("cosine", 0.01, "mse", "frepo-code")
     fifty = resolve(Request(ipc=100, method="frepo"), digits, device="cpu", threads=1).student
     assert (fifty.epochs, fifty.warmup, fifty.batch_size) == (5000, 250, 500)
     kip = resolve(Request(ipc=1, method="kip"), digits, device="cpu", threads=1)

@@ -156,6 +156,48 @@ def test_a_batch_of_bases_is_drawn_with_their_labels() -> None:
         assert labels.tolist() == [base // 4 for base in bases[:5]]
 
 
+def test_the_extractors_step_has_a_batch_and_a_pair_of_its_own_where_it_is_to() -> None:
+    def asked(fresh: bool) -> list[Tensor]:
+        _, auxiliary = begun(contrast_batch=5, contrast_fresh=fresh)
+        assert isinstance(auxiliary, Contrast)
+        noted: list[Tensor] = []
+        render = auxiliary._render
+        auxiliary._render = lambda index: noted.append(index) or render(index)
+        auxiliary.loss(Stream(3)), auxiliary.step(Stream(3))
+        return noted
+
+    same, own = asked(False), asked(True)
+    assert torch.equal(same[0], same[1]) and torch.equal(same[0], own[0])
+    assert not torch.equal(own[0], own[1])
+
+
+def test_the_extractor_sees_renderings_as_they_were_augmented() -> None:
+    """Under a cutout a picture has a blank square; each picture of the pair has its own, equal for equal streams."""
+    _, plain = begun()
+    _, cut = begun(contrast_augmentation="cutout")
+    assert isinstance(plain, Contrast) and isinstance(cut, Contrast)
+    whole, augmented = plain._pair(Stream(3))[0], cut._pair(Stream(3))[0]
+    blank = augmented == 0
+    assert torch.equal(augmented[~blank], whole[~blank]) and bool((blank.flatten(1).sum(1) > 0).all())
+    count = len(blank) // 2
+    assert not torch.equal(blank[:count], blank[count:])
+    assert torch.equal(cut._pair(Stream(3))[0], augmented)
+    assert not torch.equal(plain.loss(Stream(3)), cut.loss(Stream(3)))
+
+
+def test_the_slope_through_the_augmentation_is_that_of_finite_differences() -> None:
+    state, auxiliary = begun(torch.float64, contrast_augmentation="scale")
+    bases = state.learned["bases"]
+    (slopes,) = torch.autograd.grad(auxiliary.loss(Stream(3)), bases)
+    direction, ends = torch.randn(bases.shape, dtype=bases.dtype, generator=torch.Generator().manual_seed(0)), []
+    for sign in (1, -1):
+        with torch.no_grad():
+            bases.add_(direction, alpha=sign * 1e-6)
+            ends.append(float(auxiliary.loss(Stream(3))))
+            bases.sub_(direction, alpha=sign * 1e-6)
+    assert (ends[0] - ends[1]) / 2e-6 == pytest.approx(float((slopes * direction).sum()), rel=1e-4)
+
+
 def test_the_extractor_goes_on_where_it_was() -> None:
     _, straight = begun()
     _, broken = begun()
@@ -177,7 +219,14 @@ def test_the_extractor_goes_on_where_it_was() -> None:
 
 @pytest.mark.parametrize(
     "settings",
-    [{"contrast": -1.0}, {"temperature": 0.0}, {"contrast_batch": -1}, {"extractor_width": 0}, {"extractor_lr": 0.0}],
+    [
+        {"contrast": -1.0},
+        {"temperature": 0.0},
+        {"contrast_batch": -1},
+        {"extractor_width": 0},
+        {"extractor_lr": 0.0},
+        {"contrast_augmentation": "blur"},
+    ],
 )
 def test_terms_that_cannot_be_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(UsageError):

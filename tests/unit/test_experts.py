@@ -26,6 +26,7 @@ from fredbench.runs import distillation
 from fredbench.runs.estimation import estimate
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
+from fredbench.runs.synset import Synset
 from fredbench.training import experts, trajectories
 from fredbench.training.experts import ExpertStore, UntrainedExperts
 from fredbench.training.loop import TrainingRecipe, train
@@ -125,6 +126,12 @@ def test_seed_recipe_network_data_and_threads_have_folders_of_their_own() -> Non
     changes = [{}, {"seed": 1}, {"network": "convnet-d2-w8-in"}, {"fingerprint": "0" * 64}, {"threads": 2},
                {"split": "train without validation"}, {"recipe": dataclasses.replace(RECIPE, lr=0.02)}]  # fmt: skip
     assert len({spec_of(**change).folder_name() for change in changes}) == len(changes)
+    # Standardised experts are others; those of before there was such a choice keep their folder.
+    standardised = dataclasses.replace(RECIPE, standardise="batch")
+    assert spec_of(recipe=standardised).folder_name() != spec_of().folder_name()
+    assert "standardise" not in spec_of().to_mapping()["recipe"]
+    assert TMConfig(expert_standardise="batch").expert_recipe().standardise == "batch"
+    assert TMConfig().expert_recipe().standardise == "none"
     # How far they go is no part of it: they are extended.
     assert spec_of(recipe=epochs(9)).folder_name() == spec_of().folder_name()
 
@@ -297,6 +304,11 @@ def test_students_of_the_paper_preset_use_the_learned_step_size(data: Dataset, t
     domains = TestDomains(CorruptionSuite.clean_only("runs"), data, severities=(1,))
     evaluation = Evaluation(data, torch.device("cpu"), 1, domains)
     assert evaluation.recipe_of(entrant.spec, entrant.synset).lr == entrant.synset.step_size
+    # Without a clamp it may end below 0, where nobody can train.
+    fallen = Synset(entrant.synset.tensors, {**entrant.synset.header, "step_size": -0.01})
+    with pytest.raises(UsageError, match="step size") as refused:
+        evaluation.recipe_of(entrant.spec, fallen)
+    assert "min_step_size" in refused.value.hint
     fair = dataclasses.replace(entrant.spec, preset="fair")
     assert evaluation.recipe_of(fair, entrant.synset).lr == 0.01
 
@@ -392,7 +404,7 @@ def test_fred_has_the_published_matching(dataset: str, ipc: int, row: tuple[floa
 @pytest.mark.parametrize(
     ("dataset", "method", "size", "lr"),
     [("cifar10", "fred", 32, 1e8), ("svhn", "fred", 32, 1e8), ("imagenette", "fred", 128, 1e9),
-     ("digits", "fred", 32, 1e5), ("cifar10", "tm", 32, 1000.0), ("imagenette", "tm", 128, 1000.0),
+     ("digits", "fred", 32, 1e5), ("cifar10", "tm", 32, 1000.0), ("imagenette", "tm", 128, 1e5),
      ("tiny", "tm", 64, 1e4), ("digits", "tm", 32, 10.0)],
 )  # fmt: skip
 def test_rates_of_trajectory_matching(dataset: str, method: str, size: int, lr: float) -> None:

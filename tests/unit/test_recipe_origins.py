@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from spine import cifar_like
 
 from fredbench.datasets import Dataset, load_dataset
+from fredbench.recipes import Case, Rule, systems
 from fredbench.recipes.methods import METHODS
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, explained, resolve
@@ -46,3 +49,24 @@ def test_what_the_request_sets_takes_the_place_of_the_recipe() -> None:
     assert (sections["run"]["iterations"].value, sections["run"]["iterations"].origin) == (7, "chosen")
     rate = sections["parameterization"]["lr"]
     assert (rate.value, rate.origin) == (0.25, "chosen") and "in place of 1.0 (inferred)" in rate.why
+
+
+# A file of a published repository: `TM/hyper_params.py`, `distill_fac.py:409`, `run_cifar10_ipc*.sh`, `KIP.ipynb`.
+NAMED_FILE = re.compile(r"[\w*./-]+\.(py|sh|ipynb|md)\b")
+OURS = [rule for system in systems.READ for rule in system.RULES]
+
+
+def named_file(rule: Rule) -> bool:
+    source = rule.source(Case()) if callable(rule.source) else rule.source
+    return NAMED_FILE.search(source) is not None
+
+
+def test_whatever_is_said_to_be_of_a_script_names_the_file() -> None:
+    of_scripts = [rule for rule in OURS if rule.origin == "script"]
+    assert len(of_scripts) > 100
+    assert [(rule.section, list(rule.values), rule.source) for rule in of_scripts if not named_file(rule)] == []
+
+
+def test_a_script_without_a_file_would_be_seen() -> None:
+    assert not named_file(Rule("run", {"iterations": 1}, "script", "the authors' script"))
+    assert named_file(Rule("run", {"iterations": 1}, "script", lambda case: f"distill.py, IPC {case.ipc}"))

@@ -60,7 +60,8 @@ def test_fred_dc_keeps_fewer_coefficients_in_one_cell(objective: str, dataset: s
 @pytest.mark.parametrize(
     ("dataset", "side", "ipc", "flip", "on", "origin"),
     [("cifar10", 32, 1, True, True, "script"), ("cifar100", 32, 10, True, False, "script"),
-     ("imagenette", 128, 1, True, False, "script"), ("mnist", 28, 1, False, False, "script"),
+     ("imagenette", 128, 1, True, True, "script"),
+     ("imagefruit", 128, 1, True, False, "inferred"), ("mnist", 28, 1, False, False, "script"),
      ("svhn", 32, 1, False, False, "chosen")],
 )  # fmt: skip
 def test_frepo_mirrors_where_it_was_published_to(

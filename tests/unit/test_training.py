@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from fredbench import networks
 from fredbench.foundation.errors import FredbenchError, UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.training.batches import TensorPictures, normalise
-from fredbench.training.loop import TrainingRecipe, cross_entropy, predict, train
+from fredbench.training.batches import TensorPictures, normalise, standardised
+from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, cross_entropy, predict, train
 
 PLAIN = TrainingRecipe(epochs=2, batch_size=5, augmentation="none")
 
@@ -169,3 +169,63 @@ def test_normalisation_is_channel_by_channel_from_either_layout() -> None:
     assert torch.allclose(normalise(images, mean, std), wanted, atol=1e-6)
     planes = torch.from_numpy(images).permute(0, 3, 1, 2)
     assert torch.equal(normalise(planes, mean, std), normalise(images, mean, std))
+
+
+BATCHWISE = TrainingRecipe(epochs=1, batch_size=7, schedule="constant", augmentation="none", standardise="batch")
+
+
+class Seen:
+    """What a network was shown, batch by batch."""
+
+    def __init__(self, network: nn.Module) -> None:
+        self.batches: list[Tensor] = []
+        network.register_forward_pre_hook(lambda _, given: self.batches.append(given[0].detach().clone()))
+
+
+def by_hand(batch: Tensor) -> Tensor:
+    """(x - m) / s of all numbers of a batch, s that of a sample, number by number in float64."""
+    numbers = batch.double().flatten().tolist()
+    mean = sum(numbers) / len(numbers)
+    deviation = (sum((x - mean) ** 2 for x in numbers) / (len(numbers) - 1)) ** 0.5
+    return torch.tensor([(x - mean) / deviation for x in numbers], dtype=torch.float64).view(batch.shape)
+
+
+def test_every_batch_of_training_is_standardised_by_itself() -> None:
+    pictures, net = Noted(), network().double()
+    pictures.images = 3 * pictures.images.double() + 5
+    seen = Seen(net)
+    train(net, pictures, BATCHWISE, Stream(0))
+    assert [len(batch) for batch in seen.batches] == [7, 5] == [len(index) for index in pictures.asked]
+    for index, batch in zip(pictures.asked, seen.batches, strict=True):
+        assert torch.allclose(batch, by_hand(pictures.images[index]), atol=1e-12)
+    # The same weights as from pictures of another scale: it is divided out.
+    other, plain = network().double(), Noted()
+    plain.images = plain.images.double()
+    train(other, plain, BATCHWISE, Stream(0))
+    assert torch.allclose(weights(net), weights(other), atol=1e-10)
+
+
+def test_augmentation_meets_standardised_pictures() -> None:
+    """What cutout blanks is 0 to the network, which after standardising by the cut batch it would not be."""
+    pictures, net = Noted(), network()
+    pictures.images = pictures.images + 5
+    seen = Seen(net)
+    train(net, pictures, dataclasses.replace(BATCHWISE, augmentation="cutout"), Stream(0))
+    for index, batch in zip(pictures.asked, seen.batches, strict=True):
+        whole, cut = by_hand(pictures.images[index]).float(), batch == 0
+        assert bool(cut.any()) and torch.allclose(batch[~cut], whole[~cut], atol=1e-5)
+
+
+def test_predictions_standardise_a_fixed_number_of_pictures_at_a_time() -> None:
+    images = 2 * torch.randn(PREDICTED_AT_ONCE + 30, 3, 8, 8, generator=torch.Generator().manual_seed(3)) + 1
+    net = network()
+    found = predict(net, images, standardise="batch")
+    parts = [net(by_hand(part).float()) for part in (images[:PREDICTED_AT_ONCE], images[PREDICTED_AT_ONCE:])]
+    assert PREDICTED_AT_ONCE == 128 and torch.allclose(found, torch.cat(parts), atol=1e-5)
+    assert torch.equal(predict(net, images), predict(net, images, standardise="none"))
+    # A picture's logits are not its own: another batch, other logits.
+    assert not torch.allclose(predict(net, images[:5], standardise="batch"), found[:5], atol=1e-4)
+
+
+def test_a_batch_of_one_level_becomes_zeros() -> None:
+    assert torch.equal(standardised(torch.full((2, 3, 4, 4), 7.0)), torch.zeros(2, 3, 4, 4))

@@ -336,6 +336,15 @@ def test_the_step_size_is_learned_kept_above_its_floor_and_stored() -> None:
         other.from_tensors({})
 
 
+def test_without_a_floor_the_step_size_goes_where_it_is_led() -> None:
+    objective = prepared(min_step_size=0.0)
+    for reached in (-3.0, 1e-9):
+        with torch.no_grad():
+            objective.parameters()[0].tensors[0].fill_(reached)
+        objective.project()
+        assert objective.step_size() == pytest.approx(reached)
+
+
 def test_a_small_step_against_the_gradient_lowers_the_loss_as_it_says() -> None:
     flat = network()
     _, pictures, labels = decoded("pixels")
@@ -396,6 +405,7 @@ def test_experts_are_trained_as_far_as_they_are_read() -> None:
     [
         {"steps": 0}, {"expert_epochs": 0}, {"start_epochs": 0}, {"experts": 0}, {"batch": -1}, {"chunk": -1},
         {"start_from": 5}, {"step_size": 0.0}, {"step_size": float("inf")}, {"min_step_size": 0.02},
+        {"min_step_size": -0.001}, {"min_step_size": 0.0, "step_size": 0.0},
         {"step_size_lr": 0.0}, {"step_size_momentum": 1.0}, {"augmentation": "colour"}, {"expert_lr": 0.0},
         {"expert_batch": 0}, {"growth_iterations": -1}, {"growth_iterations": 9, "early_start_epochs": 6},
         {"gradient": "autograd", "tf32": True}, {"gradient": "autograd", "compiled": True},

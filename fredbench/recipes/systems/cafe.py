@@ -44,7 +44,7 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "objective",
-        "CAFE without DSA",
+        "CAFE, distill.py:190-193: without DSA",
         where(objective="cafe", method=except_for("cafe-dsa")),
         augmentation="none",
     ),
@@ -64,7 +64,12 @@ RULES: tuple[Rule, ...] = (
         published=(where(dataset="cifar10"),),
         lr=0.1,
     ),
-    script("parameterization", "CAFE's default", where(objective="cafe", parameterization="pixels"), init="noise"),
+    script(
+        "parameterization",
+        "CAFE, distill.py:43: its default",
+        where(objective="cafe", parameterization="pixels"),
+        init="noise",
+    ),
     quick_start("cafe"),
     script(
         "student",

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 
-from fredbench.recipes.rules import AtMost, Case, Rule, at_least, chosen, look_up, where
+from fredbench.recipes.rules import AtMost, Case, Rule, Section, at_least, chosen, look_up, script, where
 
 __all__ = [
     "IMAGENET_SUBSETS",
     "LARGE",
     "MANY",
+    "MIRRORED",
+    "MIRRORED_DIGITS",
     "NORMALISED",
-    "NOT_MIRRORED",
     "OWN_STATISTICS",
     "RULES",
     "SMALL_GREY",
+    "WHOLE_STRATEGY",
+    "mirrors_digits",
     "pixels_rate",
     "quick_rounds",
     "quick_start",
@@ -29,13 +32,17 @@ MANY = 5
 # A picture of [0, 1] is normalised by a deviation s of about .2: a step of eta on it is one of eta / s^2 after.
 NORMALISED = 0.04
 
-# Two habits of published scripts that no run here shares: a mirrored digit is none of its class, and a dataset has one
-# mean and deviation, whatever made a synset of it.
+# Two habits of published scripts: a dataset has one mean and deviation here, whatever made a synset of it; and digits,
+# of which a mirrored one is none of its class, are mirrored in the preset `paper` alone.
 OWN_STATISTICS = {
     "cifar100": "CIFAR-100 is normalised by its own mean and deviation; trajectory matching and IDC took CIFAR-10's",
 }
-NOT_MIRRORED = dict.fromkeys(
-    ("svhn", "mnist"), "digits are not mirrored in augmentation; the scripts' default mirrors them"
+# The scripts' default: every operation of DSA.
+WHOLE_STRATEGY = "color_crop_cutout_flip_scale_rotate"
+MIRRORED_DIGITS = frozenset({"svhn", "mnist"})
+MIRRORED = dict.fromkeys(
+    sorted(MIRRORED_DIGITS),
+    "augmentation mirrors digits in the preset paper, as the scripts do whatever the dataset; in fair and quick not",
 )
 
 
@@ -43,6 +50,13 @@ def pixels_rate(case: Case) -> float:
     """The learning rate of whole pictures under the case's objective: where rates of other storages start from."""
     pixels = dataclasses.replace(case, parameterization="pixels")
     return float(look_up(pixels, "parameterization")["lr"].value)
+
+
+def mirrors_digits(objective: str, parameterization: str, source: str) -> list[Rule]:
+    """Rows of a system whose script has the whole strategy as its default, flip included, whatever the dataset."""
+    cells = where(objective=objective, parameterization=parameterization, dataset=MIRRORED_DIGITS, preset="paper")
+    sections: tuple[Section, ...] = ("objective", "student")
+    return [script(section, source, cells, augmentation=WHOLE_STRATEGY) for section in sections]
 
 
 def quick_rounds(*objectives: str) -> Rule:

@@ -37,10 +37,17 @@ _LOOPS = {
 }  # fmt: skip
 
 RULES: tuple[Rule, ...] = (
-    script("run", "DC and FreD's DC folder", where(objective="dc"), iterations=1000),
-    script("run", "DSA, as DC", where(objective="dsa"), iterations=1000),
+    script("run", "DC, main.py:22-32; FreD, DC/main_DC_FreD.py:138-139", where(objective="dc"), iterations=1000),
+    script("run", "DSA, main.py:22-32, as DC", where(objective="dsa"), iterations=1000),
     quick_rounds(*_BOTH),
-    *by_budget("objective", _LOOPS, "script", "DC and FreD, get_loops", where(objective=_BOTH), what="loops"),
+    *by_budget(
+        "objective",
+        _LOOPS,
+        "script",
+        "DC, utils.py:275-293; FreD, DC/main_DC_FreD.py:138-139",
+        where(objective=_BOTH),
+        what="loops",
+    ),
     chosen(
         "objective",
         "quick: at most 2 rounds with 2 epochs between them, 32 real pictures a class",
@@ -51,23 +58,28 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "parameterization",
-        "DC",
+        "DC, main.py:22-32",
         where(objective="dc", parameterization="pixels"),
         published=_PUBLISHED_FOR,
         lr=0.1,
     ),
     script(
         "parameterization",
-        "as DC",
+        "DSA, main.py:22-32, as DC",
         where(objective="dsa", parameterization="pixels"),
         published=_PUBLISHED_FOR,
         lr=0.1,
     ),
-    script("parameterization", "DC's default", where(objective="dc", parameterization="pixels"), init="noise"),
+    script(
+        "parameterization",
+        "DC, main.py:22-32: its default",
+        where(objective="dc", parameterization="pixels"),
+        init="noise",
+    ),
     quick_start("dc"),
     script(
         "student",
-        "DC and FreD-DC: 300 epochs, no augmentation",
+        "DC, main.py:120-123; FreD, DC/main_DC_FreD.py:163-165: 300 epochs, no augmentation",
         where(objective="dc", preset="paper"),
         epochs=300,
         augmentation="none",

@@ -2,9 +2,21 @@
 
 from __future__ import annotations
 
+import itertools
+import math
+from collections.abc import Callable
+
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Case, Rule, at_least, at_most, chosen, inferred, script, where
-from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS, pixels_rate
+from fredbench.recipes.rules import Case, Rule, Where, at_least, at_most, between, chosen, inferred, script, where
+from fredbench.recipes.systems.common import (
+    IMAGENET_SUBSETS,
+    LARGE,
+    MANY,
+    MIRRORED,
+    OWN_STATISTICS,
+    mirrors_digits,
+    pixels_rate,
+)
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_DATASET,
     FRED_BY_SIDE,
@@ -23,13 +35,13 @@ METHODS = (
         "fred",
         "Shin, Shin and Moon, Frequency Domain-based Dataset Distillation, NeurIPS 2023",
         "transform, masks and decoding against golden fred_dct; TM through it against tm_loss, DM against dm_loss",
-        departures={**OWN_STATISTICS, **NOT_MIRRORED},
+        departures={**OWN_STATISTICS, **MIRRORED},
         names_its_storage=True,
     ),
 )
 
 _FRED = where(parameterization="fred", choice=False)
-_TM_FOLDER = "FreD's TM folder"
+_TM_FOLDER = "FreD's TM folder, TM/hyper_params.py"
 _INCREMENTS = "slides table 1, its increment row: k = 1024 / increment"
 # k: coefficients kept a channel, by dataset and the least IPC that takes them; n' = floor(n H W / k). IPC 2, 11 and 51
 # take the k of 1, 10 and 50; so does whatever lies between.
@@ -42,6 +54,45 @@ _KEPT = {
 
 def _on_coefficients(case: Case) -> float:
     return pixels_rate(case) * (2 * case.side) ** 2
+
+
+# Pictures a step of trajectory matching: MTT's numbers, where the scripts' full unroll of all would not fit. What is
+# stated: 24.6 GB for 160 pictures in 50 steps, at 32 px, of which the graph is linear in both (and in the area).
+_UNROLLED_GB = 24.6 / (160 * 50)
+# By dataset: from which IPC on; pictures a step, of how many, in how many steps.
+_FITTING: dict[str, dict[int, tuple[int, int, int]]] = {
+    "svhn": {50: (500, 2000, 40)},
+    "cifar10": {50: (500, 2000, 30)},
+    "cifar100": {1: (100, 800, 50), 10: (1000, 2500, 20), 50: (125, 12_800, 80)},
+    "tiny-imagenet": {1: (200, 3200, 30), 10: (200, 32_000, 40), 50: (300, 160_000, 40)},
+}
+_FITTING_LARGE = {2: (80, 160, 20), 10: (20, 800, 20)}
+
+
+def _unrolled(batch: int, count: int, steps: int) -> Callable[[Case], str]:
+    def told(case: Case) -> str:
+        size = _UNROLLED_GB * count * steps * (case.side / 32) ** 2
+        return (
+            f"no script is published here; {batch} as MTT: all {count:,} in {steps} steps would fill {size:,.0f} GB of "
+            "the scripts' full unroll"
+        )
+
+    return told
+
+
+def _fitting(rows: dict[int, tuple[int, int, int]], cell: Where) -> list[Rule]:
+    """Rows of the pictures a step, each from its IPC to the next, for the preset `paper`."""
+    cells = {**cell, **where(objective="tm", parameterization="fred", preset="paper")}
+    edges = [*sorted(rows), math.inf]
+    return [
+        inferred(
+            "objective",
+            _unrolled(*rows[int(least)]),
+            {**cells, **where(ipc=between(least, below))},
+            batch=rows[int(least)][0],
+        )
+        for least, below in itertools.pairwise(edges)
+    ]
 
 
 # Rates act on unnormalised DCT coefficients (see parameterizations.transforms.pixel_rate).
@@ -78,27 +129,27 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "parameterization",
-        "FreD's TM script, CIFAR-10 IPC 1",
+        "FreD, TM/scripts/run_TM_FreD.sh:16: CIFAR-10 IPC 1",
         {**_FRED, **where(dataset="cifar10", ipc=at_most(9))},
         k=64,
     ),
     script(
         "parameterization",
-        "FreD-DC, CIFAR-10 IPC 2; DM keeps 64 there",
+        "FreD, DC/scripts/run_DC_FreD.sh: CIFAR-10 IPC 2; DM keeps 64 there",
         {**_FRED, **where(objective="dc", dataset="cifar10", ipc=2)},
         k=32,
     ),
     chosen("parameterization", "as FreD-DM: nothing is published", _FRED, lr=1e6),
     script(
         "parameterization",
-        "FreD's DM scripts: CIFAR-10 IPC 2 and ImageNet-A..E",
+        "FreD, DM/scripts/run_DM_FreD.sh: CIFAR-10 IPC 2 and ImageNet-A..E",
         {**_FRED, **where(objective="dm")},
         published=(where(dataset="cifar10", ipc=2),),
         lr=1e6,
     ),
     script(
         "parameterization",
-        "FreD's TM script: CIFAR-10 IPC 1. Tune down where the loss stays above 1",
+        "FreD, TM/scripts/run_TM_FreD.sh:17: CIFAR-10 IPC 1. Tune down where the loss stays above 1",
         {**_FRED, **where(objective="tm")},
         published=(where(dataset="cifar10", ipc=1),),
         lr=1e8,
@@ -122,7 +173,7 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "parameterization",
-        "FreD's DC script: CIFAR-10 IPC 2",
+        "FreD, DC/scripts/run_DC_FreD.sh: CIFAR-10 IPC 2",
         {**_FRED, **where(objective="dc")},
         published=(where(dataset="cifar10", ipc=2),),
         lr=1e3,
@@ -149,4 +200,24 @@ RULES: tuple[Rule, ...] = (
         )
     ),
     *of_datasets("script", _TM_FOLDER, "fred", *FRED_BY_DATASET),
+    *matched(FRED_BY_SIDE[64], "script", _TM_FOLDER, "fred", dataset="tiny-imagenet", side=between(64, LARGE)),
+    chosen(
+        "objective", "all: the authors' number is published of two cells", {**_FRED, **where(objective="tm")}, batch=0
+    ),
+    script(
+        "objective",
+        "FreD, TM/scripts/run_TM_FreD.sh:15: all",
+        {**_FRED, **where(objective="tm", dataset="cifar10", ipc=1)},
+        batch=0,
+    ),
+    inferred(
+        "objective",
+        "FreD, ImageNet-abcde/scripts/run_TM_FreD.sh:18: all at IPC 1",
+        {**_FRED, **where(objective="tm", dataset=IMAGENET_SUBSETS, side=at_least(LARGE), ipc=1)},
+        batch=0,
+    ),
+    *mirrors_digits("tm", "fred", "FreD, TM/buffer.py:123 and main_TM_FreD.py:484: the default, whatever the dataset"),
+    *mirrors_digits("dm", "fred", "FreD, DM/main_DM_FreD.py: the default, whatever the dataset"),
+    *(rule for name, rows in _FITTING.items() for rule in _fitting(rows, where(dataset=name))),
+    *_fitting(_FITTING_LARGE, where(dataset=IMAGENET_SUBSETS, side=at_least(LARGE))),
 )

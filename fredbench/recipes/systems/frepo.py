@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from fredbench.recipes.methods import Method
-from fredbench.recipes.rules import Case, Rule, between, chosen, except_for, inferred, paper, script, where
+from fredbench.recipes.rules import Case, Rule, at_most, between, chosen, except_for, paper, script, where
 from fredbench.recipes.systems.common import LARGE
 
 __all__ = ["METHODS", "RULES"]
@@ -32,7 +32,7 @@ _STUDENTS = {**_FREPO, **where(preset="paper")}
 _SHORT = {**_FREPO, **where(iterations=between(1, 10_000))}
 _SHORT_SOURCE = "ten times the published rate for runs of under 10,000 iterations"
 _RATE, _SHORT_RATE = 3e-4, 3e-3
-_CODE = "FRePo, its README and training script"
+_CODE = "FRePo, README.md:84 and script/distill.py:62-66"
 
 # Students are trained for a number of steps by the number of pictures (FRePo's evaluation script).
 _STEPS = {10: 1000, 100: 2000, 200: 20_000, 400: 5000, 500: 5000, 1000: 10_000, 2000: 40_000, 5000: 40_000}
@@ -53,10 +53,10 @@ def _mirrored(case: Case) -> bool:
 
 
 RULES: tuple[Rule, ...] = (
-    script("run", "FRePo README", _FREPO, iterations=500_000),
+    script("run", "FRePo, README.md:84", _FREPO, iterations=500_000),
     script(
         "run",
-        "the objective's own network",
+        "FRePo, networks.py:185-232: the objective's own network",
         _FREPO,
         network=lambda case: f"frepo-w{case.width}-bn",
     ),
@@ -68,8 +68,10 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "objective",
-        "FRePo: off for digits, for ImageNet, and for 100 classes above IPC 1",
+        "FRePo, script/distill.py:147-180: off for digits, 100 classes above IPC 1, and ImageNet-1K at 64 px, whose "
+        "setting other pictures of 128 px have here",
         _FREPO,
+        published=(where(side=at_most(LARGE - 1)),),
         flip=_mirrored,
     ),
     chosen(
@@ -80,13 +82,19 @@ RULES: tuple[Rule, ...] = (
     ),
     chosen(
         "objective",
-        "published: on; but a mirrored digit is none of its class",
+        "not published; a mirrored digit is none of its class",
         {**_FREPO, **where(dataset="svhn")},
+        flip=lambda case: case.flip,
+    ),
+    script(
+        "objective",
+        "FRePo, script/distill.py:147-152: on for ImageNette and ImageWoof",
+        {**_STUDENTS, **where(dataset={"imagenette", "imagewoof"})},
         flip=lambda case: case.flip,
     ),
     chosen("objective", "quick: a quarter of the real pictures", _QUICK, batch_real=256),
     script("parameterization", _CODE, _FREPO, lr=_RATE, optimiser="lamb"),
-    script("parameterization", "half a cosine down to a tenth", _FREPO, final=0.1),
+    script("parameterization", "FRePo, script/distill.py:198-199: half a cosine down to a tenth", _FREPO, final=0.1),
     # LAMB's rate is a share of a tensor's norm, whatever the tensor is.
     chosen("parameterization", "not published", {**_FREPO, **where(parameterization="haba")}, lr_hallucinators=_RATE),
     chosen("parameterization", _SHORT_SOURCE, _SHORT, lr=_SHORT_RATE),
@@ -96,16 +104,16 @@ RULES: tuple[Rule, ...] = (
     paper("labels", "FRePo: one-hot rows minus 1 / C, learned", _FREPO, form="centred", learned=True),
     script(
         "labels",
-        "FRePo: targets are divided by the root of a tenth of the classes",
+        "FRePo, lib/datadistillation/frepo.py:73-87: targets are divided by the root of a tenth of the classes",
         _FREPO,
         divisor=lambda case: math.sqrt(case.classes / 10),
     ),
     script("labels", _CODE, _FREPO, lr=_RATE, optimiser="lamb"),
-    script("labels", "half a cosine down to a tenth", _FREPO, final=0.1),
+    script("labels", "FRePo, script/distill.py:198-199: half a cosine down to a tenth", _FREPO, final=0.1),
     chosen("labels", _SHORT_SOURCE, _SHORT, lr=_SHORT_RATE),
     script(
         "student",
-        "FRePo, its evaluation script",
+        "FRePo, script/eval.py:207-231",
         _STUDENTS,
         network="frepo-w128-none",
         warmup=lambda case: _WARMUP // _batches(case),
@@ -124,20 +132,20 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "student",
-        "FRePo, its evaluation script",
+        "FRePo, script/eval.py:207-231",
         {**_STUDENTS, **where(pictures=frozenset(_STEPS))},
         epochs=lambda case: _STEPS[case.pictures] // _batches(case),
     ),
-    inferred(
+    script(
         "student",
-        "the same operations; ours draw parameters for each picture",
+        "FRePo, lib/dataset/augmax/export.py:7-18 and imagelevel.py:190-260",
         _STUDENTS,
-        strength="frepo",
+        strength="frepo-code",
     ),
     # Rate and weight decay are those of a squared error, so hard labels do not make students classify by cross-entropy.
     script(
         "student",
-        "the published loss, of hard labels too: rate and weight decay are of its curvature",
+        "FRePo, script/eval.py:207-231: the loss, of hard labels too: rate and weight decay are of its curvature",
         _STUDENTS,
         loss="mse",
     ),

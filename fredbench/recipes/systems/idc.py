@@ -5,6 +5,7 @@ from __future__ import annotations
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Case, Rule, at_least, chosen, except_for, inferred, script, where
 from fredbench.recipes.systems.common import (
+    IMAGENET_SUBSETS,
     LARGE,
     NORMALISED,
     OWN_STATISTICS,
@@ -15,6 +16,10 @@ from fredbench.recipes.systems.common import (
 
 __all__ = ["METHODS", "RULES"]
 
+_AT_128 = (
+    "published for ImageNet: ResNetAP-10 at 224 px, under a resized crop, flip, jitter and lighting; here ConvNetD5 at "
+    "128 px, under the augmentation of the sets of 32 px"
+)
 METHODS = (
     Method(
         "idc",
@@ -23,13 +28,16 @@ METHODS = (
         "Kim et al., Dataset Condensation via Efficient Synthetic-Data Parameterization, ICML 2022",
         "decoding, initialisation, gradient and feature matching against golden idc",
         note="factor 2 stores 4 pictures in one; the table's x5 is --set parameterization.mode=multi",
-        departures=OWN_STATISTICS,
+        departures={**OWN_STATISTICS, **dict.fromkeys(sorted(IMAGENET_SUBSETS), _AT_128)},
     ),
 )
 
 _IDC, _CANVASES = where(objective="idc"), where(parameterization="idc", choice=False)
 _STUDENTS = {**_IDC, **where(preset="paper")}
-_RATES = "IDC: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10"
+# IDC's ImageNet runs are of ten classes, at its own size; these are the nearest to them.
+_SUBSETS = (where(dataset=IMAGENET_SUBSETS),)
+_MIXED = "IDC, argument.py:139: every batch is mixed for ImageNet"
+_RATES = "IDC, argument.py:50-69: CIFAR and SVHN 5e-3, MNIST and Fashion 1e-4, times n / 10"
 
 
 def _rate(case: Case) -> float:
@@ -52,8 +60,13 @@ def _stages(case: Case) -> str:
 
 RULES: tuple[Rule, ...] = (
     # One iteration is a pass over the classes; the network is drawn anew every 100.
-    script("run", "2000 x 100 for 32 px and below", _IDC, iterations=200_000),
-    script("run", "IDC: 500 x 100 for ImageNet", {**_IDC, **where(side=at_least(LARGE))}, iterations=50_000),
+    script("run", "IDC, reproduce.py:10: 2000 x 100 for 32 px and below", _IDC, iterations=200_000),
+    script(
+        "run",
+        "IDC, reproduce.py:44: 500 x 100 for ImageNet",
+        {**_IDC, **where(side=at_least(LARGE))},
+        iterations=50_000,
+    ),
     quick_rounds("idc"),
     script(
         "objective",
@@ -61,27 +74,42 @@ RULES: tuple[Rule, ...] = (
         _IDC,
         augmentation="color+crop+cutout",
     ),
-    script("objective", "IDC: l1 for MNIST, Fashion and ImageNet", {**_IDC, **where(dataset=SMALL_GREY)}, metric="l1"),
     script(
-        "objective", "IDC: l1 for MNIST, Fashion and ImageNet", {**_IDC, **where(side=at_least(LARGE))}, metric="l1"
+        "objective",
+        "IDC, reproduce.py:12-33: l1 for MNIST, Fashion and ImageNet",
+        {**_IDC, **where(dataset=SMALL_GREY)},
+        metric="l1",
     ),
     script(
         "objective",
-        "IDC: 2000 real pictures for CIFAR, 500 elsewhere",
+        "IDC, reproduce.py:12-33: l1 for MNIST, Fashion and ImageNet",
+        {**_IDC, **where(side=at_least(LARGE))},
+        metric="l1",
+    ),
+    script(
+        "objective",
+        "IDC, reproduce.py:14: 2000 real pictures for CIFAR, 500 elsewhere",
         {**_IDC, **where(dataset={"cifar10", "cifar100"})},
         train_pictures=2000,
     ),
     script(
         "objective",
-        "IDC: a new network is trained for 10 epochs first (ImageNet-10)",
+        "IDC, reproduce.py:49: a new network is trained for 10 epochs first (ImageNet-10)",
         {**_IDC, **where(side=at_least(LARGE))},
         pretrain_epochs=10,
     ),
     chosen(
         "objective",
-        "the probability of CutMix is published for 32 px",
+        "as at 32 px; published for ImageNet, and so in the preset paper: 1",
         {**_IDC, **where(side=at_least(LARGE))},
         cutmix=0.5,
+    ),
+    script(
+        "objective",
+        _MIXED,
+        {**_STUDENTS, **where(side=at_least(LARGE))},
+        published=_SUBSETS,
+        cutmix=1.0,
     ),
     chosen(
         "objective",
@@ -98,10 +126,10 @@ RULES: tuple[Rule, ...] = (
         {**_IDC, **where(parameterization="pixels")},
         lr=lambda case: _rate(case) / NORMALISED,
     ),
-    script("parameterization", "IDC: 2 at 32 px, 3 for ImageNet", _CANVASES, factor=2),
+    script("parameterization", "IDC, README.md and condense.py: 2 at 32 px, 3 for ImageNet", _CANVASES, factor=2),
     script(
         "parameterization",
-        "IDC: 2 at 32 px, 3 for ImageNet",
+        "IDC, README.md and condense.py: 2 at 32 px, 3 for ImageNet",
         {**_CANVASES, **where(side=at_least(LARGE))},
         factor=3,
     ),
@@ -134,10 +162,21 @@ RULES: tuple[Rule, ...] = (
         augmentation=_stages,
         cutmix=lambda case: 0.0 if _plain(case) else 0.5,
     ),
+    script("student", _MIXED, {**_STUDENTS, **where(side=at_least(LARGE))}, published=_SUBSETS, cutmix=1.0),
     chosen(
         "student",
         "published: 300 to 3000 epochs by the decoded pictures, of a ResNetAP-10 at 224 px, which is not built",
         {**_STUDENTS, **where(side=at_least(LARGE))},
         epochs=1000,
+    ),
+    *(
+        script(
+            "student",
+            "IDC, argument.py:22-47: by IPC and factor",
+            {**_STUDENTS, **where(side=at_least(LARGE), ipc=ipc, storage=lambda storage: storage.get("factor") == 3)},
+            published=_SUBSETS,
+            epochs=epochs,
+        )
+        for ipc, epochs in ((1, 2000), (10, 1000))
     ),
 )

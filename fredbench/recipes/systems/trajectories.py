@@ -1,7 +1,8 @@
-"""Rows of trajectory matching by dataset, size and IPC: their form, and FreD's tables, which others fall back on."""
+"""Rows of trajectory matching by dataset, size and IPC: their form, FreD's tables and MTT's, on which others lean."""
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 from fredbench.recipes.rules import Condition, Rule, between, by_budget, where
@@ -12,6 +13,8 @@ __all__ = [
     "FRED_BY_DATASET",
     "FRED_BY_SIDE",
     "FRED_TWINS",
+    "MTT_BY_DATASET",
+    "MTT_BY_SIDE",
     "OF_FRED",
     "WHITENED",
     "Table",
@@ -30,30 +33,59 @@ Table = dict[int, dict[str, Any]]
 
 
 def row(
-    steps: int, expert_epochs: int, start_epochs: int, step_size_lr: float, step_size: float, batch: int = 0
+    steps: int, expert_epochs: int, start_epochs: int, step_size_lr: float, step_size: float, batch: int | None = 0
 ) -> dict[str, Any]:
-    """N, M, T+, the step size's rate, its first value, and pictures a step (0: all)."""
+    """N, M, T+, the step size's rate, its first value, and pictures a step (0: all, None: the table does not say)."""
+    listed = {} if batch is None else {"batch": batch}
     return {
         "steps": steps, "expert_epochs": expert_epochs, "start_epochs": start_epochs, "step_size_lr": step_size_lr,
-        "step_size": step_size, "batch": batch,
+        "step_size": step_size, **listed,
     }  # fmt: skip
 
 
+# FreD's table (TM/hyper_params.py) has no number of pictures a step.
+_of_fred = functools.partial(row, batch=None)
+
 # FreD's TM folder, by dataset and IPC.
 FRED_BY_DATASET: dict[str, Table] = {
-    "mnist": {1: row(50, 2, 5, 1e-7, 0.01), 10: row(30, 2, 15, 1e-5, 0.01)},
-    "fashion-mnist": {1: row(50, 2, 5, 1e-7, 0.01), 10: row(60, 2, 15, 1e-5, 0.01)},
-    "svhn": {1: row(50, 2, 5, 1e-7, 0.01), 10: row(30, 2, 15, 1e-5, 0.01), 50: row(40, 2, 40, 1e-5, 0.001)},
-    "cifar10": {1: row(50, 2, 5, 1e-7, 0.01), 10: row(40, 2, 15, 1e-5, 0.01), 50: row(30, 2, 40, 1e-5, 0.001)},
-    "cifar100": {1: row(50, 2, 15, 1e-5, 0.01), 10: row(20, 2, 40, 1e-5, 0.01), 50: row(80, 2, 40, 1e-5, 0.01)},
+    "mnist": {1: _of_fred(50, 2, 5, 1e-7, 0.01), 10: _of_fred(30, 2, 15, 1e-5, 0.01)},
+    "fashion-mnist": {1: _of_fred(50, 2, 5, 1e-7, 0.01), 10: _of_fred(60, 2, 15, 1e-5, 0.01)},
+    "svhn": {
+        1: _of_fred(50, 2, 5, 1e-7, 0.01),
+        10: _of_fred(30, 2, 15, 1e-5, 0.01),
+        50: _of_fred(40, 2, 40, 1e-5, 0.001),
+    },
+    "cifar10": {
+        1: _of_fred(50, 2, 5, 1e-7, 0.01),
+        10: _of_fred(40, 2, 15, 1e-5, 0.01),
+        50: _of_fred(30, 2, 40, 1e-5, 0.001),
+    },
+    "cifar100": {
+        1: _of_fred(50, 2, 15, 1e-5, 0.01),
+        10: _of_fred(20, 2, 40, 1e-5, 0.01),
+        50: _of_fred(80, 2, 40, 1e-5, 0.01),
+    },
 }
 FRED_BY_SIDE: dict[int, Table] = {
     32: FRED_BY_DATASET["cifar10"],
-    64: {1: row(30, 2, 30, 1e-4, 0.01), 10: row(40, 2, 40, 1e-4, 0.01)},
-    128: {1: row(20, 2, 10, 1e-6, 0.01), 10: row(20, 2, 10, 1e-6, 0.01)},
+    64: {1: _of_fred(30, 2, 30, 1e-4, 0.01), 10: _of_fred(40, 2, 40, 1e-4, 0.01), 50: _of_fred(40, 2, 40, 1e-4, 0.01)},
+    128: {1: _of_fred(20, 2, 10, 1e-6, 0.01), 10: _of_fred(20, 2, 10, 1e-6, 0.01)},
 }
 # Budgets of FreD's TM folder that equal the listed ones below them.
 FRED_TWINS: dict[str, set[int]] = {"cifar10": {2, 11, 51}, **{name: {2} for name in IMAGENET_SUBSETS}}
+
+# MTT's table as public reruns and DC-Benchmark's notes quote it; CIFAR-100 IPC 1 and 50 were run with ZCA there.
+MTT_BY_DATASET: dict[str, Table] = {
+    "cifar10": {1: row(50, 2, 5, 1e-7, 0.01), 10: row(30, 2, 15, 1e-5, 0.01), 50: row(30, 2, 40, 1e-5, 0.001)},
+    "cifar100": {
+        1: row(20, 3, 20, 1e-5, 0.01), 10: row(20, 2, 20, 1e-5, 0.01), 50: row(80, 2, 40, 1e-5, 0.01, 125),
+    },
+}  # fmt: skip
+MTT_BY_SIDE: dict[int, Table] = {
+    32: MTT_BY_DATASET["cifar10"],
+    64: {1: row(10, 2, 10, 1e-4, 0.01), 10: row(20, 2, 40, 1e-4, 0.01, 200), 50: row(20, 2, 40, 1e-4, 0.01, 300)},
+    128: {1: row(20, 2, 10, 1e-6, 0.01), 10: row(20, 2, 10, 1e-6, 0.01, 20)},
+}
 
 
 def matched(

@@ -12,6 +12,7 @@ from fredbench import networks
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.datasets import Dataset
 from fredbench.evaluation.rows import Row
+from fredbench.evaluation.selection import SELECTIONS, Selection
 from fredbench.execution.api import evaluate
 from fredbench.report.table import network_table
 from fredbench.runs.sources import dataset_of
@@ -24,13 +25,20 @@ __all__ = ["command"]
     "evaluate",
     epilog=examples(
         "fredbench evaluate runs/my-run",
-        "fredbench evaluate my-run --network convnet-d3-w128-in --network resnet18 --format json",
+        "fredbench evaluate my-run --network resnet18 --selection best-on-test --format json",
     ),
 )
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 @click.option("--network", "asked", multiple=True, help="Test network (repeatable).  [default: the run's own]")
 @click.option("--students", type=int, help="Students a set and network.  [default: the run's own number]")
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
+@click.option(
+    "--selection",
+    type=click.Choice(SELECTIONS),
+    default="last",
+    show_default=True,
+    help="Beside the last iterate, the best of the checkpoints that the runs kept, by name.",
+)
 @format_option
 @device_option
 @store_option
@@ -40,6 +48,7 @@ def command(
     asked: tuple[str, ...],
     students: int | None,
     limit: int | None,
+    selection: Selection,
     form: str,
     device: str,
     threads: int | None,
@@ -62,6 +71,7 @@ def command(
             networks=test_networks,
             students=students,
             limit=limit,
+            selection=selection,
             store=store,
             data=data,
             device=device,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
 
 __all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "CorruptionScore", "Row"]
@@ -57,7 +58,8 @@ class Row:
     ones in the corrupted ones' framing, shifted test sets. mce, relative_mce: against `baseline`, which says what that
     is; all None where the suite has none for these pictures. no_baseline: which other pictures its baseline is of, in
     words. framing: how an ImageNet suite's pictures were cut. calibration: by domain and for `average`, where it was
-    asked for.
+    asked for. selected: by network, what a choice among the run's checkpoints would give, where that was asked for;
+    every other number is of the last iterate.
     """
 
     run: str
@@ -94,6 +96,7 @@ class Row:
     baseline: Mapping[str, Any] | None = None
     no_baseline: str = ""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
+    selected: Mapping[str, Selected] = field(default_factory=dict)
 
     @property
     def reference(self) -> Sample:
@@ -143,6 +146,8 @@ class Row:
             plain["calibration"] = {name: found.to_mapping() for name, found in self.calibration.items()}
         if self.networks:
             plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
+        if self.selected:
+            plain["selected"] = {name: found.to_mapping() for name, found in self.selected.items()}
         plain |= {
             "source": self.source,
             "limit": self.limit,

@@ -67,6 +67,11 @@ class Entrant:
             raise UsageError(f"{folder.path} is not finished", hint="run its distill command again to go on")
         return Entrant(folder, folder.spec(), load(folder.synset_file))
 
+    @property
+    def key(self) -> str:
+        """What tells it from other entrants: its run, and where along the run its set was kept."""
+        return f"{self.spec.digest()} after {self.synset.header['iterations']}"
+
 
 def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset) -> list[Entrant]:
     """`entrants`, each followed by its start and its control, made now where the store has none."""
@@ -166,15 +171,15 @@ class Evaluation:
 
     def rows(self, entrants: Sequence[Entrant], names: Sequence[str]) -> list[Row]:
         """Score what is missing on the domains `names`, training students only for that, and make the rows."""
-        plans = {entrant.spec.digest(): self._plans(entrant) for entrant in entrants}
+        plans = {entrant.key: self._plans(entrant) for entrant in entrants}
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
         self._make(entrants, missing)
-        return [self._row(entrant, plans[entrant.spec.digest()], names) for entrant in entrants]
+        return [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
 
     def standing(self, entrant: Entrant, names: Sequence[str]) -> Standing:
         """What is on disk of the evaluation of `entrant` on the domains `names`; computes nothing."""
-        plans = {entrant.spec.digest(): self._plans(entrant)}
-        students = [plan for group in plans[entrant.spec.digest()].values() for plan in group]
+        plans = {entrant.key: self._plans(entrant)}
+        students = [plan for group in plans[entrant.key].values() for plan in group]
         missing = sum(len(self._missing(name, [entrant], plans)) for name in names)
         scores = len(students) * len(names)
         return Standing(sum(plan.file.is_file() for plan in students), len(students), scores - missing, scores)
@@ -250,7 +255,7 @@ class Evaluation:
         found = []
         for entrant in entrants:
             normalization = self._normalization(entrant.synset)
-            for plan in itertools.chain.from_iterable(plans[entrant.spec.digest()].values()):
+            for plan in itertools.chain.from_iterable(plans[entrant.key].values()):
                 unscored = _Unscored(plan, plan.scores_file(self._domain_key(name, normalization)), normalization)
                 if not unscored.file.is_file():
                     found.append(unscored)

@@ -2,10 +2,10 @@
 
     python benchmarks/selection.py --out results/selection-gap.json
 
-Distills the runs below with checkpoints, scores all of these by the students of each, and keeps for every run the last
-iterate, the best on test and the best on validation, with the commands and versions. The runs are small, for minutes of
-one core each; a script that was stopped goes on. Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or
---data and --store. No path and no name of a machine is in the file.
+Distills the runs below with checkpoints, scores all of these by the students of each, and keeps for every run the
+last iterate, the best on test and the best on validation, with the commands and versions. The runs are small, for
+minutes of one core each; a script that was stopped goes on. Data and store are where `FREDBENCH_DATA` and
+`FREDBENCH_STORE` say, or --data and --store. No path and no name of a machine is in the file.
 """
 
 from __future__ import annotations
@@ -56,6 +56,36 @@ def main() -> None:
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, found)
+    print("\n".join(table(found)))
+
+
+def table(document: Mapping[str, Any]) -> list[str]:
+    """The Markdown table of docs/footguns.md: a line a run, and the mean gap with its n."""
+    lines = [
+        "| run | last | best-on-test | of | above the last | best-on-validation, above the last | students |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for entry in document["runs"]:
+        last, test, validation = (entry[key] for key in ("last", "best-on-test", "best-on-validation"))
+        cells = (
+            named(entry),
+            f"{last['mean']:.1f}",
+            f"{test['clean']['mean']:.1f}",
+            str(test["checkpoints"]),
+            f"{test['above_last']:+.1f}",
+            f"{validation['above_last']:+.1f}",
+            str(last["n"]),
+        )
+        lines.append(f"| {' | '.join(cells)} |")
+    gap = document["gap"]
+    return [*lines, f"| mean of n = {gap['n']} runs | | | | {gap['mean']:+.1f} | | |"]
+
+
+def named(entry: Mapping[str, Any]) -> str:
+    """A run by dataset, method, iterations and seed, such as `digits, tm, 150 iterations, seed 0`."""
+    spec = entry["spec"]
+    pictures = "" if entry["limit"] is None else f", {entry['limit']} test pictures"
+    return f"{spec['dataset']}, {spec['method']}, {spec['iterations']} iterations, seed {spec['seed']}{pictures}"
 
 
 def parse() -> argparse.Namespace:
@@ -87,6 +117,7 @@ def measure(run: Mapping[str, Any], data: Dataset, options: argparse.Namespace) 
     return {
         "run": folder.path.name,
         "made_by": f"{distill_command(folder.spec(), data)} --checkpoints {run['checkpoints']}",
+        "spec": folder.spec().to_mapping()["run"],
         "limit": rows[0].limit,
         "last": rows[0].clean.to_mapping(),
         "best-on-test": on_test.to_mapping(),

@@ -1,4 +1,4 @@
-"""Scoring the checkpoints of runs: students of each, trained and stored as all others are, and the choice among them."""
+"""Scoring the checkpoints of runs: students of each, trained and stored as all are, and the choice among them."""
 
 from __future__ import annotations
 

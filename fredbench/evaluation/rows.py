@@ -59,7 +59,8 @@ class Row:
     is; all None where the suite has none for these pictures. no_baseline: which other pictures its baseline is of, in
     words. framing: how an ImageNet suite's pictures were cut. calibration: by domain and for `average`, where it was
     asked for. selected: by network, what a choice among the run's checkpoints would give, where that was asked for;
-    every other number is of the last iterate.
+    every other number is of the last iterate. limit: evenly spaced test pictures that were scored, None for all;
+    corrupted_limit: of corruptions, where it is another number.
     """
 
     run: str
@@ -97,6 +98,7 @@ class Row:
     no_baseline: str = ""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     selected: Mapping[str, Selected] = field(default_factory=dict)
+    corrupted_limit: int | None = None
 
     @property
     def reference(self) -> Sample:
@@ -151,6 +153,7 @@ class Row:
         plain |= {
             "source": self.source,
             "limit": self.limit,
+            **({} if self.corrupted_limit is None else {"corrupted_limit": self.corrupted_limit}),
             "partial": dict(self.partial),
             "published": None if self.published is None else dict(self.published),
         }

@@ -184,6 +184,13 @@ class Evaluation:
         scores = len(students) * len(names)
         return Standing(sum(plan.file.is_file() for plan in students), len(students), scores - missing, scores)
 
+    def stored_row(self, entrant: Entrant, names: Sequence[str]) -> Row | None:
+        """The row of what is on disk, nothing being computed; None where predictions on one of `names` are missing."""
+        plans = self._plans(entrant)
+        if any(self._missing(name, [entrant], {entrant.key: plans}) for name in names):
+            return None
+        return self._row(entrant, plans, names)
+
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
         if self.protocol == "fred-literal":
@@ -243,8 +250,8 @@ class Evaluation:
                 plan.ensure()
                 progress.advance()
         if missing:
-            pictures = len(self.domains.indices)
-            say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
+            counts = sorted({len(self.domains.indices_of(name)) for name in missing})
+            say(f"scoring {len(missing)} domain(s) of {' or '.join(map(str, counts))} pictures ({self.domains.source})")
         for name, group in missing.items():
             self._score(name, group)
 
@@ -318,16 +325,18 @@ class Evaluation:
             protocol=self.protocol,
             source=self.domains.source,
             limit=self.domains.limit,
+            corrupted_limit=self.domains.corrupted_limit if set(names) & set(self.domains.suite.corruptions) else None,
             partial={**self.dataset.partial, **self.domains.partial},
             suite=self.domains.built.name if len(names) > 1 else "",
             framing=self.domains.described,
             clean=clean[first],
             networks=clean if self.networks else {},
-            published=self._published_row(spec),
+            published=self.published(spec),
             **scores,
         )
 
-    def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
+    def published(self, spec: Spec) -> Mapping[str, Any] | None:
+        """What the literature prints for a run on these domains; None where nothing may stand beside it."""
         shape = (self.dataset.channels, *self.dataset.size)
         published_budget = Budget.for_ipc(spec.ipc, len(self.dataset.classes), shape).scalars
         # `ipc` names the whole pictures that a budget given in scalars buys, and is 1 where it buys none.

@@ -41,7 +41,7 @@ class Selected:
 
     @property
     def best(self) -> Candidate:
-        """The candidate of the highest mean over students, on the pictures that it is chosen by; the first of equals."""
+        """The candidate of the highest mean over students on what it is chosen by; the first of equals."""
         return max(self.candidates, key=self._judged)
 
     @property

@@ -62,8 +62,8 @@ def distill(
     device: `auto`, `cpu` or `cuda[:i]`. threads: of this process's arithmetic, part of what is asked: results are the
     same bits for the same number; by default as many as torch takes.
     fresh: start over, also where there is a finished run of this spec.
-    checkpoints: that many synsets are kept along the run, evenly spaced in iterations, the last one being the run's own;
-    what the run makes is the same with and without.
+    checkpoints: that many synsets are kept along the run, evenly spaced in iterations, the last one being the run's
+    own; what the run makes is the same with and without.
 
     The folder holds the artefact (`fredbench.load(folder.path)`: pictures as float32 (N, C, H, W) in the students'
     input space, normalised; labels int64 (N,) or float (N, classes)), the spec, and what it was made in.
@@ -106,6 +106,7 @@ def evaluate(
     students: int | None = None,
     severities: Sequence[int] = (),
     limit: int | None = None,
+    corrupted_limit: int | None = None,
     protocol: Protocol = "own",
     calibration: bool = False,
     selection: Selection = "last",
@@ -123,7 +124,8 @@ def evaluate(
     suite: the suite that is scored, by name, TOML file or as such; its dataset must be the runs'. Without one, clean.
     networks: test networks by name, by default each run's own; the first is scored on the corruptions.
     students: how many are trained a set and network, by default the run's own number; `Sample.n` is that number.
-    severities: 1 to 5, by default the suite's. limit: that many evenly spaced test pictures, in place of all.
+    severities: 1 to 5, by default the suite's. limit: that many evenly spaced test pictures, in place of all;
+    corrupted_limit: the same for corruptions alone, in place of `limit`.
     protocol: `own`, or `fred-literal` as FreD's published corruption script scores.
     calibration: adds negative log-likelihood (nats) and expected calibration error (percent).
     selection: `best-on-test` or `best-on-validation` adds, as `Row.selected`, what the best of the run's checkpoints
@@ -135,7 +137,8 @@ def evaluate(
     trained and predicted is kept with the runs, so a call that was stopped goes on.
 
     Raises a `FredbenchError`: `UsageError` for no run, one that is not finished or, with a selection, one that kept no
-    checkpoints or no validation pictures; `CompatibilityError` for runs of another dataset than the suite's, `UnknownNameError`, `DataError`, `ArtefactError` for a set that was altered.
+    checkpoints or no validation pictures; `CompatibilityError` for runs of another dataset than the suite's,
+    `UnknownNameError`, `DataError`, `ArtefactError` for a set that was altered.
 
     >>> rows = fredbench.evaluate([run], suite="digitsc", limit=100)    # doctest: +SKIP
     >>> rows[0].clean.mean > rows[2].clean.mean                         # doctest: +SKIP
@@ -162,7 +165,14 @@ def evaluate(
         dataset=pictures,
         device=resolve_device(device),
         threads=use_threads(threads),
-        domains=domains_of(chosen, pictures, root, severities=tuple(sorted(set(severities))), limit=limit),
+        domains=domains_of(
+            chosen,
+            pictures,
+            root,
+            severities=tuple(sorted(set(severities))),
+            limit=limit,
+            corrupted_limit=corrupted_limit,
+        ),
         networks=tuple(networks) if networks else None,
         students=students,
         protocol=protocol,

@@ -131,8 +131,12 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
     said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite]
     said += [f"Preset {recipe}, network {network}." for recipe, network in _presets(rows)]
-    limits = sorted({row.limit for row in rows if row.limit is not None})
+    limits = sorted({row.limit for row in rows if row.limit is not None and row.corrupted_limit is None})
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
+    said += [
+        f"Corruptions are scored on {corrupted} evenly spaced test pictures, clean ones on {limit or 'all'}."
+        for corrupted, limit in dict.fromkeys((row.corrupted_limit, row.limit) for row in rows if row.corrupted_limit)
+    ]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
     said += [f"Partial dataset ({note})." for note in sorted(partial)]
     said += [f"Pictures: {framing}." for framing in sorted({row.framing for row in rows if row.framing})]
@@ -166,7 +170,8 @@ def _unharmed(score: CorruptionScore) -> bool:
 def _baseline_notes(rows: Sequence[Row]) -> list[str]:
     """What mCE is relative to, on which pictures, and why it is missing where the suite's baseline is of others."""
     said = list(dict.fromkeys(_baseline_note(row.baseline) for row in rows if row.baseline is not None))
-    limits = sorted({row.limit for row in rows if row.baseline is not None and row.limit is not None})
+    found = {row.corrupted_limit or row.limit for row in rows if row.baseline is not None}
+    limits = sorted(limit for limit in found if limit is not None)
     said += [f"mCE holds errors on {limit} pictures against the baseline's on all of them." for limit in limits]
     said += [
         f"No mCE: the suite's baseline was measured on {others} (`fredbench suite baseline` measures one)."

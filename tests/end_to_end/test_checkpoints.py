@@ -113,6 +113,7 @@ def test_too_many_are_refused_before_the_disk(tmp_path: Path) -> None:
 def test_the_library_keeps_them_too(watched: Path, tmp_path: Path) -> None:
     made = fredbench.distill(
         "digits", ipc=1, objective="dm", preset="quick", iterations=ITERATIONS, network="convnet-d3-w8-in", threads=1,
-        overrides=("objective.batch_real=8", "student.epochs=1", "student.students=2"), store=tmp_path, checkpoints=COUNT,
+        overrides=("objective.batch_real=8", "student.epochs=1", "student.students=2"), store=tmp_path,
+        checkpoints=COUNT,
     )  # fmt: skip
     assert kept_in(made.path) == kept_in(watched)

@@ -85,7 +85,13 @@ def test_plain_numbers_of_a_selection_have_columns_of_their_own() -> None:
 
 @pytest.mark.parametrize(
     ("iterations", "count", "wanted"),
-    [(10, 0, ()), (10, 1, (10,)), (10, 3, (3, 6, 10)), (10, 10, tuple(range(1, 11))), (15_000, 3, (5000, 10000, 15000))],
+    [
+        (10, 0, ()),
+        (10, 1, (10,)),
+        (10, 3, (3, 6, 10)),
+        (10, 10, tuple(range(1, 11))),
+        (15_000, 3, (5000, 10000, 15000)),
+    ],
 )
 def test_checkpoints_are_evenly_spaced_and_end_with_the_run(
     iterations: int, count: int, wanted: tuple[int, ...]
@@ -93,7 +99,9 @@ def test_checkpoints_are_evenly_spaced_and_end_with_the_run(
     assert spaced(spec_of(cifar_like(), iterations=iterations), count) == wanted
 
 
-@pytest.mark.parametrize(("iterations", "count", "say"), [(3, 4, "more than"), (0, 1, "no iterations"), (3, -1, "0 or")])
+@pytest.mark.parametrize(
+    ("iterations", "count", "say"), [(3, 4, "more than"), (0, 1, "no iterations"), (3, -1, "0 or")]
+)
 def test_checkpoints_that_a_run_cannot_have_are_refused(iterations: int, count: int, say: str) -> None:
     with pytest.raises(UsageError, match=say) as caught:
         spaced(spec_of(cifar_like(), iterations=iterations), count)

@@ -36,7 +36,6 @@ RUNS: tuple[Mapping[str, Any], ...] = (
     {"dataset": "digits", "method": "tm", "seed": 0, "checkpoints": 10},
     {"dataset": "cifar10", "method": "dm", "seed": 0, "checkpoints": 6, "iterations": 60, "limit": 1000},
     {"dataset": "digits", "method": "dm", "seed": 1, "checkpoints": 10, "iterations": 100},
-    {"dataset": "digits", "method": "tm", "seed": 1, "checkpoints": 10},
 )
 
 

@@ -49,7 +49,7 @@ def main() -> None:
         "format_version": 1,
         "benchmark": "best-on-test against the last iterate",
         "setting": "IPC 1, preset quick, one thread; accuracies in percent over students, gaps in points",
-        "environment": environment("cpu", options.threads),
+        "environment": {k: v for k, v in environment("cpu", options.threads).items() if k != "platform"},
         "gap": {**summarise(gaps).to_mapping(), "least": min(gaps), "most": max(gaps)},
         "runs": measured,
     }

@@ -32,6 +32,7 @@ __all__ = ["command"]
 @click.argument("runs", nargs=-1)
 @click.option("--severity", "severities", type=int, multiple=True, help="Severity 1 to 5 (repeatable).")
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
+@click.option("--corrupted-limit", type=int, help="The same for the corrupted pictures alone, in place of --limit.")
 @click.option("--students", type=int, help="Students a set.  [default: the run's own number]")
 @click.option("--network", help="Test network.  [default: the run's own]")
 @click.option(
@@ -54,6 +55,7 @@ def command(
     runs: tuple[str, ...],
     severities: tuple[int, ...],
     limit: int | None,
+    corrupted_limit: int | None,
     students: int | None,
     network: str | None,
     protocol: str,
@@ -87,6 +89,7 @@ def command(
         students=students,
         severities=chosen,
         limit=limit,
+        corrupted_limit=corrupted_limit,
         protocol="fred-literal" if protocol == "fred-literal" else "own",
         calibration=calibration,
         store=store,

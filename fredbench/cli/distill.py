@@ -19,6 +19,7 @@ from fredbench.recipes.notes import notes_of
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs import distillation
+from fredbench.runs.checkpoints import spaced
 from fredbench.runs.estimation import duration, estimate, too_long, worth_estimating
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import Store
@@ -45,6 +46,13 @@ __all__ = ["command"]
 @click.option("--network", help="Network to distill with and to score by (see `fredbench list networks`).")
 @click.option("--name", help="Name of the run's folder.")
 @click.option("--fresh", is_flag=True, help="Forget what an earlier run left and start over.")
+@click.option(
+    "--checkpoints",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    help="Synsets to keep along the run, evenly spaced, the last one its own; what it makes is the same.",
+)
 @click.option("--yes", is_flag=True, help="Go on although the estimate is above 6 hours.")
 @set_option
 @device_option
@@ -59,6 +67,7 @@ def command(
     offline: bool,
     name: str | None,
     fresh: bool,
+    checkpoints: int,
     yes: bool,
     **asked: Any,
 ) -> None:
@@ -72,12 +81,13 @@ def command(
     spec = resolve(request, pictures, device=str(torch_device), threads=use_threads(threads))
     folder = Store(store).folder_for(spec, name, replace=fresh)
     _introduce(spec, pictures)
-    if folder.finished and not fresh:
+    done = folder.finished and not fresh
+    if not done and not folder.checkpoint_file.is_file():
+        spaced(spec, checkpoints)
+        _tell_estimate(spec, pictures, store, yes=yes)
+    if not distillation.run(spec, pictures, folder, fresh=fresh, checkpoints=checkpoints):
         say("this run is done already; --fresh starts over")
     else:
-        if not folder.checkpoint_file.is_file():
-            _tell_estimate(spec, pictures, store, yes=yes)
-        distillation.run(spec, pictures, folder, fresh=fresh)
         ledger = folder.result()["ledger"]
         say(
             f"stored {ledger['params']:,} scalars ({ledger['params_strict']:,} with masks and all), "

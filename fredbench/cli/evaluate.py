@@ -12,6 +12,7 @@ from fredbench import networks
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.datasets import Dataset
 from fredbench.evaluation.rows import Row
+from fredbench.evaluation.selection import SELECTIONS, Selection
 from fredbench.execution.api import evaluate
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.importing import found_runs
@@ -26,7 +27,7 @@ __all__ = ["command"]
     "evaluate",
     epilog=examples(
         "fredbench evaluate runs/my-run",
-        "fredbench evaluate my-run --network convnet-d3-w128-in --network resnet18 --format json",
+        "fredbench evaluate my-run --network resnet18 --selection best-on-test --format json",
     ),
 )
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True)
@@ -35,6 +36,13 @@ __all__ = ["command"]
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
 @click.option(
     "--dataset", "dataset_name", help="What a set made elsewhere is of.  [default: those at hand that it fits]"
+)
+@click.option(
+    "--selection",
+    type=click.Choice(SELECTIONS),
+    default="last",
+    show_default=True,
+    help="Beside the last iterate, the best of the checkpoints that the runs kept, by name.",
 )
 @format_option
 @device_option
@@ -46,6 +54,7 @@ def command(
     students: int | None,
     limit: int | None,
     dataset_name: str | None,
+    selection: Selection,
     form: str,
     device: str,
     threads: int | None,
@@ -73,6 +82,7 @@ def command(
             networks=test_networks,
             students=students,
             limit=limit,
+            selection=selection,
             store=store,
             data=data,
             device=device,

@@ -216,11 +216,15 @@ def _grid_parts(asked: _Asked, name: str) -> Iterator[_Part]:
         dataset = load_dataset(place.name, root=asked.data, offline=asked.offline)
         threads, device = use_threads(asked.threads), resolve_device(asked.device)
         cells = GridRun(grid, place, dataset, asked.store, device, threads, data_root(asked.data)).planned()
-        runs = [cell.folder for cell in cells if cell.folder is not None and cell.folder.finished]
-        if runs:
+        runs: dict[int | None, list[RunFolder]] = {}
+        for cell in cells:
+            if cell.folder is not None and cell.folder.finished:
+                runs.setdefault(cell.cell.students, []).append(cell.folder)
+        scored = {"limit": place.limit, "corrupted_limit": place.corrupted_limit, "severities": place.severities}
+        for (students, group), protocol in itertools.product(runs.items(), place.protocols):
             found = True
-            scoring = {"limit": place.limit, "students": place.students, "severities": place.severities}
-            yield _Part(suite, runs, scoring={key: value for key, value in scoring.items() if value})
+            scoring = {**scored, "students": students, "protocol": None if protocol == "own" else protocol}
+            yield _Part(suite, group, scoring={key: value for key, value in scoring.items() if value})
     if not found:
         raise UsageError(
             f"no finished run of the grid {name} in {asked.store.root}", hint=f"make them: fredbench suite run {name}"

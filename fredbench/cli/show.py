@@ -111,6 +111,8 @@ def _progress(folder: RunFolder) -> dict[str, Any]:
             found[f"{name}, first and last logged"] = [first.get(name), last[name]]
     if folder.finished:
         found["seconds"] = folder.result().get("seconds")
+    if kept := len(list(folder.checkpoints.glob("iteration-*.safetensors"))):
+        found["checkpoints kept"] = kept + folder.finished
     found["trained students"] = len(list(folder.students.glob("student-*.safetensors")))
     return found
 

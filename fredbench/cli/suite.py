@@ -11,7 +11,8 @@ import click
 
 from fredbench.cli.options import examples, format_option, joined
 from fredbench.cli.suite_baseline import baseline_command
-from fredbench.cli.suite_run import plan_command, run_command
+from fredbench.cli.suite_run import asked_grid_run, plan_command, run_command, run_options
+from fredbench.foundation.errors import UsageError
 from fredbench.report.simple import simple_table
 from fredbench.suites.corruption import suite_named
 from fredbench.suites.grids import grid_named
@@ -55,12 +56,26 @@ def list_command(form: str) -> None:
     click.echo(simple_table(SUITE_HEAD, suite_lines(), form))
 
 
-@command.command("show", epilog=examples("fredbench suite show cifar10c", "fredbench suite show ./my-suite.toml"))
-@click.argument("name")
-@format_option
-def show_command(name: str, form: str) -> None:
-    """Show the suite NAME, one of fredbench's or a TOML file's path."""
-    values = dataclasses.asdict(grid_named(name) if kind_of(name) == "grid" else suite_named(name))
+@command.command("show", epilog=examples("fredbench suite show cifar10c", "fredbench suite show twelve --ipc 1"))
+@run_options
+@click.option("--definition", is_flag=True, help="Of a grid: what its file says, in place of its table.")
+def show_command(name: str, form: str, definition: bool, **asked: Any) -> None:
+    """Show what a corruption suite holds, or the table of a grid from the store alone, beside what is published.
+
+    Nothing is trained. Cells that are missing are named with the commands that make them.
+    """
+    grid = kind_of(name) == "grid"
+    if grid and not definition:
+        from fredbench.report.stored_table import stored_table
+
+        click.echo(stored_table(asked_grid_run(name=name, **asked), form))
+        return
+    if given := [f"--{key.removesuffix('s')}" for key in ("dataset", "ipcs", "preset", "limit") if asked[key]]:
+        raise UsageError(
+            f"{joined(given)} choose cells of a grid's table, and {'a definition' if grid else name} has none",
+            hint="leave them out",
+        )
+    values = dataclasses.asdict(grid_named(name) if grid else suite_named(name))
     if form == "json":
         click.echo(json.dumps(values, indent=1))
         return

@@ -16,11 +16,11 @@ from fredbench.suites.grids import Grid, Place, grid_named
 if TYPE_CHECKING:
     from fredbench.execution.inline import GridRun
 
-__all__ = ["plan_command", "run_command"]
+__all__ = ["asked_grid_run", "plan_command", "run_command", "run_options"]
 
 
-def _run_options(command: Any) -> Any:
-    """What `plan` and `run` share: which part of a grid, and where its runs and data lie."""
+def run_options(command: Any) -> Any:
+    """What `plan`, `run` and `show` share: which part of a grid, and where its runs and data lie."""
     for option in (
         data_options,
         store_option,
@@ -41,17 +41,17 @@ def _run_options(command: Any) -> Any:
 
 
 @click.command("plan", epilog=examples("fredbench suite plan smoke", "fredbench suite plan twelve --dataset digits"))
-@_run_options
+@run_options
 def plan_command(form: str, **asked: Any) -> None:
     """Say what a grid will make, and what of it is there; nothing is trained."""
     from fredbench.report.grid_table import plan_table
 
-    grid_run = _grid_run(**asked)
+    grid_run = asked_grid_run(**asked)
     click.echo(plan_table(grid_run, grid_run.planned(), form))
 
 
 @click.command("run", epilog=examples("fredbench suite run smoke", "fredbench suite run twelve --out twelve.json"))
-@_run_options
+@run_options
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there as JSON too.")
 @click.option("--yes", is_flag=True, help="Also make cells that are estimated at above 6 hours.")
 def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
@@ -63,7 +63,7 @@ def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
     from fredbench.foundation.files import write_json
     from fredbench.report.grid_table import results_document, results_table
 
-    grid_run = _grid_run(**asked)
+    grid_run = asked_grid_run(**asked)
     outcomes = list(grid_run.run(yes=yes))
     made_by = environment(str(grid_run.device), grid_run.threads)
     click.echo(results_table(grid_run, outcomes, form, made_by))
@@ -71,12 +71,12 @@ def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
         write_json(out, results_document(grid_run, outcomes, made_by))
     if failed := [outcome for outcome in outcomes if outcome.problem is not None]:
         raise UsageError(
-            f"{len(failed)} of {len(outcomes)} cells failed: {'; '.join(o.cell.label for o in failed)}",
+            f"{len(failed)} of {len(outcomes)} cells failed: {'; '.join(o.label for o in failed)}",
             hint="each says above why; the others are kept, so the same command makes only what is missing",
         )
 
 
-def _grid_run(
+def asked_grid_run(
     *,
     name: str,
     dataset: str | None,
@@ -113,4 +113,8 @@ def _part(grid: Grid, place: Place, ipcs: tuple[int, ...], preset: str | None, l
         if ipc not in place.ipcs:
             raise UsageError(f"suite {grid.name} has no IPC {ipc} on {place.name}", hint=f"it has {joined(place.ipcs)}")
     chosen = tuple(ipc for ipc in place.ipcs if not ipcs or ipc in ipcs)
-    return dataclasses.replace(place, ipcs=chosen, preset=preset or place.preset, limit=limit or place.limit)
+    # A number of test pictures asked for here is that of all domains.
+    corrupted = place.corrupted_limit if limit is None else None
+    return dataclasses.replace(
+        place, ipcs=chosen, preset=preset or place.preset, limit=limit or place.limit, corrupted_limit=corrupted
+    )

@@ -51,7 +51,12 @@ def measure_baseline(
     They and their predictions lie in `folder`, so a stopped measurement goes on. Raises `UsageError` for a suite
     without corruptions, with a limit or without all five severities: the errors are those of whole domains.
     """
-    if not domains.suite.corruptions or domains.limit is not None or domains.severities != (1, 2, 3, 4, 5):
+    if (
+        not domains.suite.corruptions
+        or domains.limit is not None
+        or domains.corrupted_limit is not None
+        or domains.severities != (1, 2, 3, 4, 5)
+    ):
         raise UsageError(
             f"{domains.built.name} as asked has no whole corruptions to measure errors on",
             hint="measure a baseline on a suite of corruptions, all pictures, severities 1 to 5",

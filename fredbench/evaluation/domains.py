@@ -37,8 +37,9 @@ class TestDomains:
     """The pictures of a suite's domains, made when asked for; at most one domain is held at a time.
 
     suite: as asked; `built` is the suite as it can be built on this dataset. limit: that many evenly spaced
-    pictures of each domain, which keep their numbers for the corruption seeds. official: folder of published
-    pictures to read in place of generating. shifted: the arrays of the suite's shifted set.
+    pictures of each domain, which keep their numbers for the corruption seeds; corrupted_limit: in its place for
+    corruptions, so that clean accuracy can be of all pictures where corrupting them all takes too long. official:
+    folder of published pictures to read in place of generating. shifted: the arrays of the suite's shifted set.
     """
 
     __test__ = False  # the name is no test of pytest's
@@ -49,10 +50,12 @@ class TestDomains:
     limit: int | None = None
     official: Path | None = None
     shifted: ShiftedArrays | None = None
+    corrupted_limit: int | None = None
 
     def __post_init__(self) -> None:
-        if self.limit is not None and self.limit < 1:
-            raise UsageError(f"--limit must be at least 1, not {self.limit}", hint="leave it out for all pictures")
+        for option, limit in (("--limit", self.limit), ("--corrupted-limit", self.corrupted_limit)):
+            if limit is not None and limit < 1:
+                raise UsageError(f"{option} must be at least 1, not {limit}", hint="leave it out for all pictures")
         if not self.severities or not set(self.severities) <= set(range(1, 6)):
             raise UsageError(f"severities {self.severities} are not among 1 to 5", hint="give --severity 1 .. 5")
 
@@ -137,8 +140,13 @@ class TestDomains:
 
     def indices_of(self, name: str) -> Int64[np.ndarray, " n"]:
         """Numbers of the pictures of domain `name` that are scored."""
-        total = len(self._all_labels(name))
-        return evenly_spaced(total, total if self.limit is None else min(self.limit, total))
+        total, limit = len(self._all_labels(name)), self.limit_of(name)
+        return evenly_spaced(total, total if limit is None else min(limit, total))
+
+    def limit_of(self, name: str) -> int | None:
+        """How many evenly spaced pictures of domain `name` are scored; None for all."""
+        corrupted = self.corrupted_limit is not None and name in self.suite.corruptions
+        return self.corrupted_limit if corrupted else self.limit
 
     @property
     def labels(self) -> Int64[np.ndarray, " n"]:
@@ -169,7 +177,7 @@ class TestDomains:
 
     def key(self, name: str) -> dict[str, Any]:
         """What determines the pictures of domain `name`, for the names of files of predictions."""
-        key: dict[str, Any] = {"domain": name, "test": self.dataset.test_fingerprint, "limit": self.limit}
+        key: dict[str, Any] = {"domain": name, "test": self.dataset.test_fingerprint, "limit": self.limit_of(name)}
         if self.shifted is not None and name == self.shifted.name:
             return {**key, "test": self.shifted.digest()}
         if self.framing is not None and name != CLEAN:
@@ -313,6 +321,7 @@ def domains_of(
     *,
     severities: tuple[int, ...] = (),
     limit: int | None = None,
+    corrupted_limit: int | None = None,
 ) -> TestDomains:
     """The domains of `suite` on `dataset`, with the published pictures and shifted sets found under `root`.
 
@@ -324,6 +333,7 @@ def domains_of(
         dataset,
         severities=severities or suite.severities,
         limit=limit,
+        corrupted_limit=corrupted_limit,
         official=TestDomains.official_folder(suite, root),
         shifted=None if suite.shift is None else find_shifted(suite.shift, dataset, root),
     )

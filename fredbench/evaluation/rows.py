@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
 
 __all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "CorruptionScore", "Row"]
@@ -57,7 +58,10 @@ class Row:
     ones in the corrupted ones' framing, shifted test sets. mce, relative_mce: against `baseline`, which says what that
     is; all None where the suite has none for these pictures. no_baseline: which other pictures its baseline is of, in
     words. framing: how an ImageNet suite's pictures were cut. calibration: by domain and for `average`, where it was
-    asked for. assumed: of a set that was made elsewhere, what was found out or said of it.
+    asked for. assumed: of a set that was made elsewhere, what was found out or said of it. selected: by network, what a
+    choice among the run's checkpoints would give, where that was asked for; every other number is of the last iterate.
+    limit: evenly spaced test pictures that were scored, None for all; corrupted_limit: of corruptions, where it is
+    another number.
     """
 
     run: str
@@ -95,6 +99,8 @@ class Row:
     no_baseline: str = ""
     calibration: Mapping[str, Calibration] = field(default_factory=dict)
     assumed: tuple[str, ...] = ()
+    selected: Mapping[str, Selected] = field(default_factory=dict)
+    corrupted_limit: int | None = None
 
     @property
     def reference(self) -> Sample:
@@ -146,9 +152,12 @@ class Row:
             plain["assumed"] = list(self.assumed)
         if self.networks:
             plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
+        if self.selected:
+            plain["selected"] = {name: found.to_mapping() for name, found in self.selected.items()}
         plain |= {
             "source": self.source,
             "limit": self.limit,
+            **({} if self.corrupted_limit is None else {"corrupted_limit": self.corrupted_limit}),
             "partial": dict(self.partial),
             "published": None if self.published is None else dict(self.published),
         }

@@ -70,6 +70,11 @@ class Entrant:
             raise UsageError(f"{folder.path} is not finished", hint="run its distill command again to go on")
         return Entrant(folder, folder.spec(), load(folder.synset_file))
 
+    @property
+    def key(self) -> str:
+        """What tells it from other entrants: its run, and where along the run its set was kept."""
+        return f"{self.spec.digest()} after {self.synset.header['iterations']}"
+
 
 def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset) -> list[Entrant]:
     """`entrants`, each followed by its start and its control, made now where the store has none."""
@@ -169,18 +174,25 @@ class Evaluation:
 
     def rows(self, entrants: Sequence[Entrant], names: Sequence[str]) -> list[Row]:
         """Score what is missing on the domains `names`, training students only for that, and make the rows."""
-        plans = {entrant.spec.digest(): self._plans(entrant) for entrant in entrants}
+        plans = {entrant.key: self._plans(entrant) for entrant in entrants}
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
         self._make(entrants, missing)
-        return [self._row(entrant, plans[entrant.spec.digest()], names) for entrant in entrants]
+        return [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
 
     def standing(self, entrant: Entrant, names: Sequence[str]) -> Standing:
         """What is on disk of the evaluation of `entrant` on the domains `names`; computes nothing."""
-        plans = {entrant.spec.digest(): self._plans(entrant)}
-        students = [plan for group in plans[entrant.spec.digest()].values() for plan in group]
+        plans = {entrant.key: self._plans(entrant)}
+        students = [plan for group in plans[entrant.key].values() for plan in group]
         missing = sum(len(self._missing(name, [entrant], plans)) for name in names)
         scores = len(students) * len(names)
         return Standing(sum(plan.file.is_file() for plan in students), len(students), scores - missing, scores)
+
+    def stored_row(self, entrant: Entrant, names: Sequence[str]) -> Row | None:
+        """The row of what is on disk, nothing being computed; None where predictions on one of `names` are missing."""
+        plans = self._plans(entrant)
+        if any(self._missing(name, [entrant], {entrant.key: plans}) for name in names):
+            return None
+        return self._row(entrant, plans, names)
 
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
@@ -249,8 +261,8 @@ class Evaluation:
                 plan.ensure()
                 progress.advance()
         if missing:
-            pictures = len(self.domains.indices)
-            say(f"scoring {len(missing)} domain(s) of {pictures} pictures ({self.domains.source})")
+            counts = sorted({len(self.domains.indices_of(name)) for name in missing})
+            say(f"scoring {len(missing)} domain(s) of {' or '.join(map(str, counts))} pictures ({self.domains.source})")
         for name, group in missing.items():
             self._score(name, group)
 
@@ -261,7 +273,7 @@ class Evaluation:
         found = []
         for entrant in entrants:
             normalization = self._normalization(entrant.synset)
-            for plan in itertools.chain.from_iterable(plans[entrant.spec.digest()].values()):
+            for plan in itertools.chain.from_iterable(plans[entrant.key].values()):
                 unscored = _Unscored(plan, plan.scores_file(self._domain_key(name, normalization)), normalization)
                 if not unscored.file.is_file():
                     found.append(unscored)
@@ -336,17 +348,19 @@ class Evaluation:
             protocol=self.protocol,
             source=self.domains.source,
             limit=self.domains.limit,
+            corrupted_limit=self.domains.corrupted_limit if set(names) & set(self.domains.suite.corruptions) else None,
             partial={**self.dataset.partial, **self.domains.partial},
             suite=self.domains.built.name if len(names) > 1 else "",
             framing=self.domains.described,
             clean=clean[first],
             networks=clean if self.networks else {},
-            published=self._published_row(spec),
+            published=self.published(spec),
             assumed=tuple(entrant.synset.header.get("imported", {}).get("assumed", ())),
             **scores,
         )
 
-    def _published_row(self, spec: Spec) -> Mapping[str, Any] | None:
+    def published(self, spec: Spec) -> Mapping[str, Any] | None:
+        """What the literature prints for a run on these domains; None where nothing may stand beside it."""
         shape = (self.dataset.channels, *self.dataset.size)
         published_budget = Budget.for_ipc(spec.ipc, len(self.dataset.classes), shape).scalars
         # `ipc` names the whole pictures that a budget given in scalars buys, and is 1 where it buys none.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from scipy.special import stdtrit
 
 __all__ = [
-    "Sample", "corruption_errors", "mean_over", "relative_corruption_errors", "summarise",
+    "Sample", "corruption_errors", "mean_over", "over_sets", "relative_corruption_errors", "summarise",
 ]  # fmt: skip
 
 CONFIDENCE = 0.95
@@ -52,6 +52,16 @@ def summarise(values: Sequence[float]) -> Sample:
     if len(values) == 1:
         return Sample(mean, None, 1)
     return Sample(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)), len(values))
+
+
+def over_sets(samples: Sequence[Sample]) -> Sample:
+    """One sample of the same system distilled several times: the unit is the set, n is the number of sets.
+
+    Students of one set share its pictures, so they are no independent trials of the system: each set counts once, by
+    the mean of its students, and an interval is of Student's t over these means. A single set stays a sample over its
+    students, whose spread says nothing of another distillation.
+    """
+    return samples[0] if len(samples) == 1 else summarise([sample.mean for sample in samples])
 
 
 def corruption_errors(

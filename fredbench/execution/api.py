@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.datasets.catalogue import plain_name
+from fredbench.evaluation.checkpoints import score_checkpoints
 from fredbench.evaluation.domains import domains_of
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_companions
+from fredbench.evaluation.selection import Selection
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.recipes.resolution import Request, resolve
@@ -41,6 +44,7 @@ def distill(
     threads: int | None = None,
     name: str | None = None,
     fresh: bool = False,
+    checkpoints: int = 0,
 ) -> RunFolder:
     """Distill `dataset` and return the run's folder; a run that was stopped goes on, a finished one stays as it is.
 
@@ -59,6 +63,8 @@ def distill(
     device: `auto`, `cpu` or `cuda[:i]`. threads: of this process's arithmetic, part of what is asked: results are the
     same bits for the same number; by default as many as torch takes.
     fresh: start over, also where there is a finished run of this spec.
+    checkpoints: that many synsets are kept along the run, evenly spaced in iterations, the last one being the run's
+    own; what the run makes is the same with and without.
 
     The folder holds the artefact (`fredbench.load(folder.path)`: pictures as float32 (N, C, H, W) in the students'
     input space, normalised; labels int64 (N,) or float (N, classes)), the spec, and what it was made in.
@@ -89,7 +95,7 @@ def distill(
     )
     spec = resolve(request, pictures, device=str(torch_device), threads=use_threads(threads))
     folder = Store(Path(store)).folder_for(spec, name, replace=fresh)
-    distillation.run(spec, pictures, folder, fresh=fresh)
+    distillation.run(spec, pictures, folder, fresh=fresh, checkpoints=checkpoints)
     return folder
 
 
@@ -101,8 +107,10 @@ def evaluate(
     students: int | None = None,
     severities: Sequence[int] = (),
     limit: int | None = None,
+    corrupted_limit: int | None = None,
     protocol: Protocol = "own",
     calibration: bool = False,
+    selection: Selection = "last",
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -117,16 +125,21 @@ def evaluate(
     suite: the suite that is scored, by name, TOML file or as such; its dataset must be the runs'. Without one, clean.
     networks: test networks by name, by default each run's own; the first is scored on the corruptions.
     students: how many are trained a set and network, by default the run's own number; `Sample.n` is that number.
-    severities: 1 to 5, by default the suite's. limit: that many evenly spaced test pictures, in place of all.
+    severities: 1 to 5, by default the suite's. limit: that many evenly spaced test pictures, in place of all;
+    corrupted_limit: the same for corruptions alone, in place of `limit`.
     protocol: `own`, or `fred-literal` as FreD's published corruption script scores.
     calibration: adds negative log-likelihood (nats) and expected calibration error (percent).
+    selection: `best-on-test` or `best-on-validation` adds, as `Row.selected`, what the best of the run's checkpoints
+    would give on clean test pictures, by their accuracy or by that on the validation pictures; without a suite only.
+    All other numbers of a row are of the last iterate whatever is given here.
     store, data, offline, device, threads: as of `distill`. dataset: the runs' dataset, where it is at hand already.
 
     Accuracies of a `Row` are `Sample`s in percent: mean, standard deviation (n - 1) and n over students. What was
     trained and predicted is kept with the runs, so a call that was stopped goes on.
 
-    Raises a `FredbenchError`: `UsageError` for no run or one that is not finished, `CompatibilityError` for runs of
-    another dataset than the suite's, `UnknownNameError`, `DataError`, `ArtefactError` for a set that was altered.
+    Raises a `FredbenchError`: `UsageError` for no run, one that is not finished or, with a selection, one that kept no
+    checkpoints or no validation pictures; `CompatibilityError` for runs of another dataset than the suite's,
+    `UnknownNameError`, `DataError`, `ArtefactError` for a set that was altered.
 
     >>> rows = fredbench.evaluate([run], suite="digitsc", limit=100)    # doctest: +SKIP
     >>> rows[0].clean.mean > rows[2].clean.mean                         # doctest: +SKIP
@@ -136,6 +149,8 @@ def evaluate(
     entrants = [Entrant.of(run if isinstance(run, RunFolder) else folders.find(str(run))) for run in runs]
     if not entrants:
         raise UsageError("no run to evaluate", hint="name one or more, see `fredbench list runs`")
+    if selection != "last" and suite is not None:
+        raise UsageError("a selection is by clean accuracy, and no suite goes with it", hint="leave one of them out")
     own = entrants[0].spec.dataset
     chosen = suite_named(suite) if isinstance(suite, str) else suite or CorruptionSuite.clean_only(own)
     for entrant in entrants:
@@ -152,13 +167,22 @@ def evaluate(
         dataset=pictures,
         device=resolve_device(device),
         threads=use_threads(threads),
-        domains=domains_of(chosen, pictures, root, severities=tuple(sorted(set(severities))), limit=limit),
+        domains=domains_of(
+            chosen,
+            pictures,
+            root,
+            severities=tuple(sorted(set(severities))),
+            limit=limit,
+            corrupted_limit=corrupted_limit,
+        ),
         networks=tuple(networks) if networks else None,
         students=students,
         protocol=protocol,
         calibration=calibration,
     )
-    return evaluation.rows(with_companions(entrants, folders, pictures), evaluation.domains.names())
+    selected = score_checkpoints(evaluation, entrants, selection)
+    rows = evaluation.rows(with_companions(entrants, folders, pictures), evaluation.domains.names())
+    return [dataclasses.replace(row, selected=selected.get(row.run, {})) for row in rows]
 
 
 def _dataset(dataset: str | Dataset, data: str | Path | None, offline: bool) -> Dataset:

@@ -7,10 +7,12 @@ killed and is asked for again makes what is missing only.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import hashlib
 import json
+import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +23,7 @@ import torch
 from fredbench.datasets import Dataset
 from fredbench.evaluation.domains import domains_of
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.scoring import Entrant, Evaluation, Standing, with_companions
+from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, Standing, with_companions
 from fredbench.foundation.errors import FredbenchError, ResourceError, UsageError
 from fredbench.foundation.files import canonical_json, write_json
 from fredbench.foundation.progress import say
@@ -34,7 +36,7 @@ from fredbench.runs.store import RunFolder, Store
 from fredbench.suites.corruption import suite_named
 from fredbench.suites.grids import Cell, Grid, Place
 
-__all__ = ["GridRun", "Outcome", "Planned", "Scored"]
+__all__ = ["GridRun", "Outcome", "Planned", "Scored", "Stored"]
 
 
 @dataclass(frozen=True)
@@ -73,13 +75,35 @@ class Scored:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a cell: its row with those of its start and control, or the error that ended it."""
+    """What became of a cell under a protocol: its row with those of its start and control, or what ended it."""
 
     cell: Cell
     scored: Scored | None = None
     start: Scored | None = None
     control: Scored | None = None
     problem: FredbenchError | None = None
+    protocol: Protocol = "own"
+
+    @property
+    def label(self) -> str:
+        """What it is called where one line speaks of it."""
+        return self.cell.label + ("" if self.protocol == "own" else f" [{self.protocol}]")
+
+
+@dataclass(frozen=True)
+class Stored:
+    """What the store has of a cell under a protocol, found without computing anything.
+
+    row: None before all its students are scored on clean pictures; without corruptions before they are on all domains
+    (`whole`). published: what the literature prints for it, whether or not it is there.
+    """
+
+    planned: Planned
+    protocol: Protocol
+    row: Row | None = None
+    whole: bool = False
+    published: Mapping[str, Any] | None = None
+    commands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -96,15 +120,25 @@ class GridRun:
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        """How all cells are scored."""
+        """How cells are scored that ask for nothing else; domains are those of all."""
         suite, place = suite_named(self.place.scored_on), self.place
         return Evaluation(
             dataset=self.dataset,
             device=self.device,
             threads=self.threads,
-            domains=domains_of(suite, self.dataset, self.data, severities=place.severities, limit=place.limit),
+            domains=domains_of(
+                suite,
+                self.dataset,
+                self.data,
+                severities=place.severities,
+                limit=place.limit,
+                corrupted_limit=place.corrupted_limit,
+            ),
             students=place.students,
         )
+
+    def _evaluation(self, cell: Cell, protocol: Protocol) -> Evaluation:
+        return dataclasses.replace(self.evaluation, students=cell.students, protocol=protocol)
 
     def planned(self) -> list[Planned]:
         """Every cell with its spec and folder; nothing is made."""
@@ -118,10 +152,42 @@ class GridRun:
             return Planned(cell, problem=error)
 
     def standing(self, planned: Planned) -> Standing | None:
-        """How far the evaluation of a finished cell is; None before it is finished."""
+        """How far the evaluation of a finished cell is, all protocols together; None before it is finished."""
         if planned.folder is None or not planned.folder.finished:
             return None
-        return self.evaluation.standing(Entrant.of(planned.folder), self.evaluation.domains.names())
+        entrant, names = Entrant.of(planned.folder), self.evaluation.domains.names()
+        each = [self._evaluation(planned.cell, p).standing(entrant, names) for p in self.place.protocols]
+        return Standing(*(sum(getattr(s, part.name) for s in each) for part in dataclasses.fields(Standing)))
+
+    def stored(self) -> list[Stored]:
+        """Every cell under every protocol as the store has it; nothing is made."""
+        return [self._stored(planned, protocol) for planned in self.planned() for protocol in self.place.protocols]
+
+    def _stored(self, planned: Planned, protocol: Protocol) -> Stored:
+        spec, folder = planned.spec, planned.folder
+        if spec is None or folder is None:
+            return Stored(planned, protocol)
+        evaluation, names = self._evaluation(planned.cell, protocol), self.evaluation.domains.names()
+        row, whole = None, False
+        if folder.finished:
+            entrant = Entrant.of(folder)
+            row = evaluation.stored_row(entrant, names)
+            whole = row is not None
+            row = row or evaluation.stored_row(entrant, self.evaluation.domains.clean_domains)
+        commands = () if whole else self._commands(planned.cell, spec, folder, protocol)
+        return Stored(planned, protocol, row, whole, evaluation.published(spec), commands)
+
+    def _commands(self, cell: Cell, spec: Spec, folder: RunFolder, protocol: Protocol) -> tuple[str, ...]:
+        """What makes a cell that is missing: its run, where that is not done, and its scores."""
+        place = self.place
+        words = ["fredbench", "corrupt-eval", folder.path.name, "--suite", place.scored_on]
+        words += [word for severity in place.severities for word in ("--severity", str(severity))]
+        asked = {"limit": place.limit, "corrupted-limit": place.corrupted_limit, "students": cell.students}
+        words += [word for key, value in asked.items() if value is not None for word in (f"--{key}", str(value))]
+        words += [] if protocol == "own" else ["--protocol", protocol]
+        words += ["--device", spec.device, "--threads", str(spec.threads)]
+        scores = shlex.join(words)
+        return (scores,) if folder.finished else (distill_command(spec, self.dataset), scores)
 
     def run(self, *, yes: bool = False) -> Iterator[Outcome]:
         """Make and score what is missing, cell by cell; a line a cell on stderr.
@@ -133,26 +199,38 @@ class GridRun:
         listed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
         say(f"suite {self.grid.name} on {self.dataset.title}: {len(cells)} cells ({listed})")
         for number, planned in enumerate(cells, 1):
-            outcome = self._outcome(planned, yes=yes)
-            say(f"[{number}/{len(cells)}] {planned.cell.label}: {_told(outcome)}")
-            yield outcome
+            for outcome in self._outcomes(planned, yes=yes):
+                say(f"[{number}/{len(cells)}] {outcome.label}: {_told(outcome)}")
+                yield outcome
 
-    def _outcome(self, planned: Planned, *, yes: bool) -> Outcome:
+    def _outcomes(self, planned: Planned, *, yes: bool) -> Iterator[Outcome]:
+        """One a protocol; a single one where there is no run to score."""
         if planned.spec is None or planned.folder is None:
-            return Outcome(planned.cell, problem=planned.problem)
+            yield Outcome(planned.cell, problem=planned.problem)
+            return
         try:
             with _failures_told(planned.spec, self.dataset):
                 self._distill(planned.spec, planned.folder, yes=yes)
                 group = with_companions([Entrant.of(planned.folder)], self.store, self.dataset)
-                scored = [self._scored(entrant) for entrant in group]
         except FredbenchError as error:
-            return Outcome(planned.cell, problem=error)
+            yield Outcome(planned.cell, problem=error)
+            return
+        for protocol in self.place.protocols:
+            yield self._outcome(planned.cell, planned.spec, group, protocol)
+
+    def _outcome(self, cell: Cell, spec: Spec, group: Sequence[Entrant], protocol: Protocol) -> Outcome:
+        try:
+            with _failures_told(spec, self.dataset):
+                scored = [self._scored(entrant, cell, protocol) for entrant in group]
+        except FredbenchError as error:
+            return Outcome(cell, problem=error, protocol=protocol)
         own, others = scored[0], scored[1:]
         return Outcome(
-            planned.cell,
+            cell,
             own,
             start=next((other for other in others if other.spec.is_start), None),
             control=own if own.spec.is_control else next((o for o in others if o.spec.is_control), None),
+            protocol=protocol,
         )
 
     def _distill(self, spec: Spec, folder: RunFolder, *, yes: bool) -> None:
@@ -166,22 +244,25 @@ class GridRun:
                 )
         distillation.run(spec, self.dataset, folder)
 
-    def _scored(self, entrant: Entrant) -> Scored:
-        names = self.evaluation.domains.names()
-        before = self.evaluation.standing(entrant, names)
-        with _timed(entrant.folder.seconds_file, self._key(), before):
-            (row,) = self.evaluation.rows([entrant], names)
+    def _scored(self, entrant: Entrant, cell: Cell, protocol: Protocol) -> Scored:
+        names, evaluation = self.evaluation.domains.names(), self._evaluation(cell, protocol)
+        before, key = evaluation.standing(entrant, names), self._key(cell, protocol)
+        with _timed(entrant.folder.seconds_file, key, before):
+            (row,) = evaluation.rows([entrant], names)
         folder = entrant.folder
-        seconds = _stored(folder.seconds_file).get(self._key())
-        made_in = _stored(folder.environment_file)
+        seconds = _kept(folder.seconds_file).get(key)
+        made_in = _kept(folder.environment_file)
         return Scored(row, entrant.spec, float(folder.result()["seconds"]), seconds, made_in)
 
-    def _key(self) -> str:
+    def _key(self, cell: Cell, protocol: Protocol) -> str:
         """Digest of what an evaluation is asked for, by which its seconds are kept."""
         domains, place = self.evaluation.domains, self.place
         suite = domains.suite
         tested = [suite.name, suite.profile, suite.seed, list(suite.corruptions), list(domains.severities)]
-        asked = [*tested, place.limit, place.students, domains.source]
+        asked = [*tested, place.limit, cell.students, domains.source]
+        # Named only where they are asked for, so that seconds which were kept before are found.
+        asked += [] if place.corrupted_limit is None else [f"corrupted {place.corrupted_limit}"]
+        asked += [] if protocol == "own" else [protocol]
         return hashlib.sha256(canonical_json(asked).encode()).hexdigest()[:20]
 
 
@@ -200,7 +281,7 @@ def _failures_told(spec: Spec, dataset: Dataset) -> Iterator[None]:
 @contextlib.contextmanager
 def _timed(file: Path, key: str, before: Standing) -> Iterator[None]:
     """Add the seconds spent inside to those kept under `key`, where all that was there before had been timed too."""
-    known = _stored(file)
+    known = _kept(file)
     began = time.monotonic()
     try:
         yield
@@ -209,7 +290,7 @@ def _timed(file: Path, key: str, before: Standing) -> Iterator[None]:
             write_json(file, {**known, key: round(known.get(key, 0.0) + time.monotonic() - began, 3)})
 
 
-def _stored(file: Path) -> Mapping[str, Any]:
+def _kept(file: Path) -> Mapping[str, Any]:
     if not file.is_file():
         return {}
     try:

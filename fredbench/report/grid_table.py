@@ -58,13 +58,13 @@ def results_table(grid_run: GridRun, outcomes: Sequence[Outcome], form: str, env
 
 def _each_once(outcomes: Sequence[Outcome]) -> Iterator[tuple[Outcome, Scored | None]]:
     """Every cell's row, start and control in order, each run once; None for a cell without a row."""
-    shown: set[str] = set()
+    shown: set[tuple[str, str]] = set()
     for outcome in outcomes:
         if outcome.scored is None:
             yield outcome, None
         for scored in filter(None, (outcome.scored, outcome.start, outcome.control)):
-            if scored.row.run not in shown:
-                shown.add(scored.row.run)
+            if (scored.row.run, scored.row.protocol) not in shown:
+                shown.add((scored.row.run, scored.row.protocol))
                 yield outcome, scored
 
 
@@ -116,10 +116,11 @@ def _lead(clean: Sample, other: Scored | None) -> str:
 def _notes(grid_run: GridRun, outcomes: Sequence[Outcome]) -> list[str]:
     place, domains = grid_run.place, grid_run.evaluation.domains
     severities = ", ".join(map(str, domains.severities))
+    fewer = "" if place.corrupted_limit is None else f", {place.corrupted_limit} of them corrupted"
     title = grid_run.dataset.title
     said = [
         f"Suite {grid_run.grid.name} on {title}, scored on {place.scored_on} (severities {severities}, "
-        f"{len(domains.indices)} test pictures, {domains.source}).",
+        f"{len(domains.indices)} test pictures{fewer}, {domains.source}).",
         "Accuracy in %, mean ± std over n students. * more apart than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂).",
         f"Seconds on {grid_run.threads} thread(s) of {grid_run.device}: of the run, and of its students with their "
         f"scores ({_ABSENT} where not all of it was timed).",
@@ -131,7 +132,7 @@ def _notes(grid_run: GridRun, outcomes: Sequence[Outcome]) -> list[str]:
     for each in scored:
         partial |= each.row.partial
     said += [f"Partial dataset ({split}: {what})." for split, what in partial.items()]
-    said += [f"Failed: {o.cell.label}: {o.problem}" for o in outcomes if o.problem is not None]
+    said += [f"Failed: {o.label}: {o.problem}" for o in outcomes if o.problem is not None]
     return said + ([grid_run.grid.note] if grid_run.grid.note else [])
 
 
@@ -143,10 +144,10 @@ def results_document(grid_run: GridRun, outcomes: Sequence[Outcome], environment
     """
     domains = grid_run.evaluation.domains
     found = [scored for _, scored in _each_once(outcomes) if scored is not None]
-    rows = {scored.row.run: _row(grid_run, scored) for scored in found}
+    rows = {(scored.row.run, scored.row.protocol): _row(grid_run, scored) for scored in found}
     for outcome in outcomes:
         if outcome.scored is not None:
-            rows[outcome.scored.row.run] |= {"cell": outcome.cell.label, "beside": _beside(outcome)}
+            rows[outcome.scored.row.run, outcome.protocol] |= {"cell": outcome.cell.label, "beside": _beside(outcome)}
     return {
         "format": "fredbench-grid",
         "format_version": 1,
@@ -201,6 +202,6 @@ def _row(grid_run: GridRun, scored: Scored) -> dict[str, Any]:
 def _failure(grid_run: GridRun, outcome: Outcome) -> dict[str, str]:
     problem, place = outcome.problem, str(grid_run.store.root)
     if problem is None:
-        raise ValueError(f"{outcome.cell.label} did not fail")
+        raise ValueError(f"{outcome.label} did not fail")
     said = {"error": problem.message, "hint": problem.hint}
-    return {"cell": outcome.cell.label, **{key: text.replace(place, "STORE") for key, text in said.items()}}
+    return {"cell": outcome.label, **{key: text.replace(place, "STORE") for key, text in said.items()}}

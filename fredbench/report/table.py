@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
+from fredbench.evaluation.selection import explained
 from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
 from fredbench.evaluation.statistics import Sample
 from fredbench.recipes.methods import METHODS
@@ -62,23 +63,33 @@ def corruption_table(
 
 
 def network_table(rows: Sequence[Row], form: str) -> str:
-    """Clean accuracy by test network."""
+    """Clean accuracy by test network: of the last iterate and, where asked for, beside it that of a named selection."""
     if form == "json":
         return json.dumps({"rows": [row.to_mapping() for row in rows]}, indent=1, allow_nan=False)
     names = list(dict.fromkeys(name for row in rows for name in (row.networks or {row.network: row.clean})))
     if form == "csv":
         return comma_separated(
             [
-                {**_identity(row), **_sample_columns(name, (row.networks or {row.network: row.clean})[name])}
+                {
+                    **_identity(row),
+                    **_sample_columns(name, (row.networks or {row.network: row.clean})[name]),
+                    **_selected_columns(name, row),
+                }
                 for row in rows
                 for name in names
                 if name in (row.networks or {row.network: row.clean})
             ]
         )
+    ways = list(dict.fromkeys(found.by for row in rows for found in row.selected.values()))
+    # Where a selection stands beside it, what is the last iterate's says so too.
+    heads = [
+        *(f"{name} last" if ways else name for name in names), *(f"{name} {way}" for way in ways for name in names),
+    ]  # fmt: skip
     lines = [
         [
             row.label,
             *(str((row.networks or {row.network: row.clean}).get(name, _ABSENT)) for name in names),
+            *(_selected_cell(row, name, way) for way in ways for name in names),
             f"{row.params:,}",
             f"{row.params_strict:,}",
             row.students,
@@ -86,8 +97,26 @@ def network_table(rows: Sequence[Row], form: str) -> str:
         ]
         for row in rows
     ]
-    body = rendered(["set", *names, "#Params", "strict", "n", "preset"], lines, form)
+    body = rendered(["set", *heads, "#Params", "strict", "n", "preset"], lines, form)
     return "\n".join([body, "", *notes(rows, ())]) if form != "latex" else body
+
+
+def _selected_cell(row: Row, network: str, way: str) -> str:
+    found = row.selected.get(network)
+    return str(found) if found is not None and found.by == way else _ABSENT
+
+
+def _selected_columns(network: str, row: Row) -> dict[str, Any]:
+    """A selection as plain numbers, under its own name."""
+    found = row.selected.get(network)
+    if found is None:
+        return {}
+    name = f"{network}_{found.by}"
+    return {
+        **_sample_columns(name, found.best.clean),
+        f"{name}_iteration": found.best.iteration,
+        f"{name}_checkpoints": len(found.candidates),
+    }
 
 
 def frame(rows: Sequence[Row]) -> pandas.DataFrame:
@@ -102,8 +131,12 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
     said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite]
     said += [f"Preset {recipe}, network {network}." for recipe, network in _presets(rows)]
-    limits = sorted({row.limit for row in rows if row.limit is not None})
+    limits = sorted({row.limit for row in rows if row.limit is not None and row.corrupted_limit is None})
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
+    said += [
+        f"Corruptions are scored on {corrupted} evenly spaced test pictures, clean ones on {limit or 'all'}."
+        for corrupted, limit in dict.fromkeys((row.corrupted_limit, row.limit) for row in rows if row.corrupted_limit)
+    ]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
     said += [f"Partial dataset ({note})." for note in sorted(partial)]
     said += [f"{row.method}: {'; '.join(row.assumed)}." for row in rows if row.assumed]
@@ -114,6 +147,7 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     unharmed = {name: None for row in rows if row.baseline for name, s in row.corruptions.items() if _unharmed(s)}
     if unharmed:
         said.append(f"No relative mCE: the baseline does not suffer from {', '.join(unharmed)}.")
+    said += [explained(way) for way in dict.fromkeys(f.by for row in rows for f in row.selected.values())]
     said += verdicts(rows)
     inferred = {tuple(row.published["inferred"]) for row in rows if row.published}
     said += [text for words, text in _INFERRED.items() if words in inferred]
@@ -137,7 +171,8 @@ def _unharmed(score: CorruptionScore) -> bool:
 def _baseline_notes(rows: Sequence[Row]) -> list[str]:
     """What mCE is relative to, on which pictures, and why it is missing where the suite's baseline is of others."""
     said = list(dict.fromkeys(_baseline_note(row.baseline) for row in rows if row.baseline is not None))
-    limits = sorted({row.limit for row in rows if row.baseline is not None and row.limit is not None})
+    found = {row.corrupted_limit or row.limit for row in rows if row.baseline is not None}
+    limits = sorted(limit for limit in found if limit is not None)
     said += [f"mCE holds errors on {limit} pictures against the baseline's on all of them." for limit in limits]
     said += [
         f"No mCE: the suite's baseline was measured on {others} (`fredbench suite baseline` measures one)."

@@ -236,6 +236,23 @@ class Distillation:
             self.auxiliary.from_tensors(sections["auxiliary"])
         self.iteration = int(tensors["iteration"])
 
+    def snapshot(self, dataset: Dataset) -> Synset:
+        """The artefact that the run would be if it ended now; the run itself goes on as if nobody had asked.
+
+        An artefact is in its feasible set and a run between two steps need not be, so what is brought there is put
+        back bit for bit.
+        """
+        owned = self.objective.parameters() if self.objective else []
+        moved = [*self.state.learned.values(), *(tensor for group in owned for tensor in group.tensors)]
+        before = [tensor.detach().clone() for tensor in moved]
+        made = self.synset(dataset)
+        # Of its own memory: the artefact of a run on the CPU shares the run's.
+        kept = Synset({name: tensor.clone() for name, tensor in made.tensors.items()}, made.header)
+        with torch.no_grad():
+            for tensor, value in zip(moved, before, strict=True):
+                tensor.copy_(value)
+        return kept
+
     def synset(self, dataset: Dataset) -> Synset:
         """The artefact as of now, in its feasible set."""
         self._project()

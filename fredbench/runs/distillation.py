@@ -12,7 +12,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,9 @@ from fredbench.foundation.environment import environment
 from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError
 from fredbench.training.experts import FOLDER as EXPERTS
 from fredbench.training.experts import ExpertStore
-from fredbench.foundation.files import sha256_of, storage_errors, write_bytes, write_json
+from fredbench.foundation.files import remove_abandoned, sha256_of, storage_errors, write_bytes, write_json
 from fredbench.foundation.progress import Progress, say
+from fredbench.runs.checkpoints import check_none_missed, kept_at, spaced
 from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
@@ -39,13 +41,18 @@ CHECKPOINT_VARIABLE = "FREDBENCH_CHECKPOINT_SECONDS"
 _LOG_EVERY = 10
 
 
-def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False) -> bool:
+def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False, checkpoints: int = 0) -> bool:
     """Make the run of `spec` in `folder`, or take it up where it stopped; False when it was done already.
+
+    checkpoints: that many synsets are kept along the way (see `runs.checkpoints`), the last one being the run's own; a
+    run that went past some of them without keeping them is a `UsageError`.
 
     Everything that can be refused is refused before the folder is touched, such as another number of threads than the
     spec's. Where another process makes the same run, this one waits for it.
     """
+    asked = spaced(spec, checkpoints)
     if folder.finished and not fresh:
+        check_none_missed(spec, folder, asked, reached=spec.iterations)
         return False
     check_threads(spec.threads)
     began, every = time.monotonic(), checkpoint_seconds()
@@ -57,15 +64,20 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False)
         if fresh:
             folder.clear()
         elif folder.finished:  # by another process, while this one waited
+            check_none_missed(spec, folder, asked, reached=spec.iterations)
             return False
         folder.write_spec(spec)
         made_in = environment(spec.device, spec.threads)
         write_json(folder.environment_file, {**made_in, **_read_from(dataset), **place_of(dataset)})
+        remove_abandoned(folder.checkpoints)
         spent = _resume(distillation, folder.checkpoint_file)
-        if not distillation.iteration and not fresh:
+        if not distillation.iteration and not fresh and not asked:
             spent = _go_on(distillation, folder)
+        check_none_missed(spec, folder, asked, reached=distillation.iteration)
+        # The last one is the run's own synset.
+        keep = partial(_keep, distillation, dataset, folder, frozenset(asked) - {spec.iterations})
         with _log(folder, distillation.iteration) as log:
-            _iterate(distillation, folder, log, began - spent, every)
+            _iterate(distillation, folder, log, began - spent, every, keep)
         distillation.synset(dataset).save(folder.synset_file)
         seconds = time.monotonic() - began + spent
         if distillation.iteration:
@@ -143,7 +155,9 @@ def checkpoint_seconds() -> float:
     return seconds
 
 
-def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: float, every: float) -> None:
+def _iterate(
+    distillation: Distillation, folder: RunFolder, log: _Log, began: float, every: float, keep: Callable[[], None]
+) -> None:
     total = distillation.spec.iterations
     saved = time.monotonic()
     with Progress(f"distilling {folder.path.name}", total, start=distillation.iteration) as progress:
@@ -154,6 +168,8 @@ def _iterate(distillation: Distillation, folder: RunFolder, log: _Log, began: fl
                 _refuse_divergence(values, distillation.iteration)
                 log.write(distillation.iteration, values)
                 progress.note = " ".join(f"{name} {value:.4g}" for name, value in values.items())
+            # Before the state is saved: a run taken up there has all checkpoints that lie behind it.
+            keep()
             progress.advance()
             if time.monotonic() - saved >= every and distillation.iteration < total:
                 log.flush()
@@ -169,6 +185,12 @@ def _refuse_divergence(values: Mapping[str, float], iteration: int) -> None:
                 f"the run diverged: {name} is {value} at iteration {iteration}",
                 hint="lower the rate, as in --set parameterization.lr=..., which makes a run of its own",
             )
+
+
+def _keep(distillation: Distillation, dataset: Dataset, folder: RunFolder, due: frozenset[int]) -> None:
+    """Keep the synset of this iteration where it is one of those that are due."""
+    if distillation.iteration in due:
+        distillation.snapshot(dataset).save(kept_at(folder, distillation.iteration))
 
 
 class _Log:

@@ -50,6 +50,11 @@ class RunFolder:
         return self.path / "state.safetensors"
 
     @property
+    def checkpoints(self) -> Path:
+        """Synsets kept along the run, where they were asked for (see `runs.checkpoints`)."""
+        return self.path / "checkpoints"
+
+    @property
     def progress_file(self) -> Path:
         """One JSON line for each logged iteration."""
         return self.path / "progress.jsonl"

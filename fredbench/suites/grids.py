@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from fredbench.foundation.config import built
 from fredbench.foundation.errors import UnknownNameError, UsageError
@@ -24,9 +24,11 @@ __all__ = ["Cell", "Change", "Grid", "Place", "grid_named", "grid_names"]
 class Place:
     """What of a grid is run on one dataset, and how it is scored.
 
-    scored_on: name of the dataset's corruption suite. limit: evenly spaced test pictures, severities: of the
-    corruptions, students: a set; each left out means all, the suite's and the run's own. iterations, network and set
-    (`SECTION.KEY=VALUE`) are asked of every run, as on the command line of `distill`.
+    scored_on: name of the dataset's corruption suite. limit: evenly spaced test pictures, corrupted_limit: of the
+    corruptions where those are to be fewer, severities: of the corruptions, students: a set; each left out means all,
+    the suite's and the run's own. protocols: how sets are scored (see `corrupt-eval --protocol`), each in rows of its
+    own. iterations, network and set (`SECTION.KEY=VALUE`, or a table of tables) are asked of every run, as on the
+    command line of `distill`.
     """
 
     name: str
@@ -40,13 +42,15 @@ class Place:
     iterations: int | None = None
     network: str | None = None
     set: tuple[str, ...] = ()
+    corrupted_limit: int | None = None
+    protocols: tuple[Literal["own", "fred-literal"], ...] = ("own",)
 
 
 @dataclass(frozen=True)
 class Change:
     """What is asked differently of the cells that agree with all of dataset, method, objective, parameterization, ipc.
 
-    why: the reason, which every change must give.
+    why: the reason, which every change must give. seeds: in place of the dataset's; none leaves the cells out.
     """
 
     why: str
@@ -58,6 +62,8 @@ class Change:
     iterations: int | None = None
     network: str | None = None
     set: tuple[str, ...] = ()
+    students: int | None = None
+    seeds: tuple[int, ...] | None = None
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,7 @@ class Cell:
     iterations: int | None = None
     network: str | None = None
     overrides: tuple[str, ...] = ()
+    students: int | None = None
 
     @property
     def system(self) -> str:
@@ -87,7 +94,7 @@ class Cell:
 
     def request(self) -> dict[str, Any]:
         """As the fields of `resolution.Request`."""
-        return {key: value for key, value in vars(self).items() if key != "dataset"}
+        return {key: value for key, value in vars(self).items() if key not in {"dataset", "students"}}
 
 
 @dataclass(frozen=True)
@@ -113,19 +120,29 @@ class Grid:
 
     def cells(self, place: Place) -> tuple[Cell, ...]:
         """The runs on one dataset: by seed, then budget, then system, so that what belongs together ends together."""
+        asked = [(cell, self._seeds(place, cell)) for cell in self.candidates(place)]
+        seeds = dict.fromkeys([*place.seeds, *itertools.chain.from_iterable(own for _, own in asked)])
+        return tuple(dataclasses.replace(cell, seed=seed) for seed in seeds for cell, own in asked if seed in own)
+
+    def candidates(self, place: Place) -> list[Cell]:
+        """Every budget and system once, under the dataset's first seed, whether or not a change leaves it any seed."""
         systems = [{"method": name} for name in self.methods] or [
             {"objective": objective, "parameterization": parameterization}
             for objective, parameterization in itertools.product(self.objectives, self.parameterizations)
         ]
-        return tuple(
-            self._cell(place, seed, ipc, system)
-            for seed, ipc, system in itertools.product(place.seeds, place.ipcs, systems)
-        )
+        return [
+            self._cell(place, place.seeds[0], ipc, system) for ipc, system in itertools.product(place.ipcs, systems)
+        ]
+
+    def _seeds(self, place: Place, cell: Cell) -> tuple[int, ...]:
+        """Those of the last change that names some and fits, else the dataset's."""
+        named = [change.seeds for change in self.changes if change.seeds is not None and _applies(change, cell)]
+        return named[-1] if named else place.seeds
 
     def _cell(self, place: Place, seed: int, ipc: int, system: Mapping[str, str]) -> Cell:
         cell = Cell(
             place.name, ipc, place.preset, seed,
-            **system, iterations=place.iterations, network=place.network, overrides=place.set,
+            **system, iterations=place.iterations, network=place.network, overrides=place.set, students=place.students,
         )  # fmt: skip
         for change in self.changes:
             if _applies(change, cell):
@@ -133,6 +150,7 @@ class Grid:
                     cell,
                     iterations=cell.iterations if change.iterations is None else change.iterations,
                     network=change.network or cell.network,
+                    students=change.students or cell.students,
                     # Later ones win where a key stands twice.
                     overrides=(*cell.overrides, *change.set),
                 )
@@ -163,7 +181,27 @@ def grid_named(name: str) -> Grid:
 def _tables(values: Any, kind: type[Any], *, where: str) -> tuple[Any, ...]:
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise UsageError(f"{where} is no list of tables", hint=f"write [[{where.rpartition(' ')[2]}]] above each")
-    return tuple(built(kind, value, where=f"{where}, number {number}") for number, value in enumerate(values, 1))
+    named = [(value, f"{where}, number {number}") for number, value in enumerate(values, 1)]
+    return tuple(built(kind, _with_settings(value, where=place), where=place) for value, place in named)
+
+
+def _with_settings(value: Mapping[str, Any], *, where: str) -> Mapping[str, Any]:
+    """The same with `set` as `SECTION.KEY=VALUE`, also where it is written as tables of values."""
+    sections = value.get("set")
+    if not isinstance(sections, dict):
+        return value
+    for section, settings in sections.items():
+        if not isinstance(settings, dict) or any(isinstance(found, dict) for found in settings.values()):
+            raise UsageError(f"{where}: set.{section} is no table of values", hint="write SECTION.KEY = VALUE below it")
+    plain = [f"{name}.{key}={_text(found)}" for name, table in sections.items() for key, found in table.items()]
+    return {**value, "set": plain}
+
+
+def _text(value: Any) -> str:
+    """A value of TOML as the command line would have it."""
+    if isinstance(value, list):
+        return ",".join(map(_text, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _check(grid: Grid, where: str) -> None:
@@ -180,6 +218,10 @@ def _check(grid: Grid, where: str) -> None:
     for place in grid.places:
         if not place.ipcs or not place.seeds:
             raise UsageError(f"{where} has nothing to run on {place.name}", hint="give at least one of ipcs and seeds")
+        if not grid.cells(place):
+            raise UsageError(f"{where}: its changes leave no cell on {place.name}", hint="give one of them seeds")
+        if not place.protocols:
+            raise UsageError(f"{where} scores {place.name} by no protocol", hint='write protocols = ["own"]')
         tested = suite_named(place.scored_on).dataset
         if tested != place.name:
             raise UsageError(
@@ -187,6 +229,8 @@ def _check(grid: Grid, where: str) -> None:
                 hint="choose the suite of the dataset, see `fredbench suite list`",
             )
     for number, change in enumerate(grid.changes, 1):
-        cells = (cell for place in grid.places for cell in grid.cells(place))
+        if change.students is not None and change.students < 1:
+            raise UsageError(f"{where}: change number {number} asks for {change.students} students", hint="1 or more")
+        cells = (cell for place in grid.places for cell in grid.candidates(place))
         if not any(_applies(change, cell) for cell in cells):
             raise UsageError(f"{where}: change number {number} fits no cell", hint=f"mend or drop it: {change.why}")

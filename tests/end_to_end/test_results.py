@@ -100,6 +100,24 @@ def test_a_kept_grid_has_a_line_a_cell(name: str, maker: dict[str, Any]) -> None
     assert len(maker["lines_of"](KEPT[name])) == 2 + {"twelve": 13, "table2": 12}[KEPT[name]["suite"]]
 
 
+def test_the_gap_of_a_selection_is_the_kept_one() -> None:
+    """Footgun 15's table is made of the kept measurement, whose gaps follow from its own accuracies."""
+    found = KEPT["selection-gap.json"]
+    table = runpy.run_path(str(ROOT / "benchmarks" / "selection.py"))["table"](found)
+    assert "\n".join(table) in (ROOT / "docs" / "footguns.md").read_text()
+    gaps = []
+    for run in found["runs"]:
+        choice = run["best-on-test"]
+        best = max(each["clean"]["mean"] for each in choice["candidates"])
+        assert choice["clean"]["mean"] == best and len(choice["candidates"]) == choice["checkpoints"]
+        assert choice["candidates"][-1]["clean"] == choice["last"] == run["last"] == run["best-on-validation"]["last"]
+        assert choice["above_last"] == pytest.approx(best - run["last"]["mean"], abs=1e-3)
+        assert choice["above_last"] >= max(0, run["best-on-validation"]["above_last"])
+        assert f"--checkpoints {choice['checkpoints']}" in run["made_by"] and "not exactly" not in run["made_by"]
+        gaps.append(choice["above_last"])
+    assert found["gap"]["n"] == len(gaps) and found["gap"]["mean"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-3)
+
+
 def test_a_changed_number_of_any_block_would_be_seen(maker: dict[str, Any]) -> None:
     for block in maker["BLOCK"].finditer(PAGE):
         place = block.start("body") + re.search(r"\d(?= ±)", block["body"]).start()

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from fredbench.datasets import DATASETS
+from fredbench.evaluation.scoring import PROTOCOLS
 from fredbench.foundation.errors import FredbenchError, UnknownNameError, UsageError
 from fredbench.objectives import OBJECTIVES
 from fredbench.recipes.methods import METHODS
@@ -115,6 +116,12 @@ def test_cells_are_what_the_file_asks_for(tmp_path: Path) -> None:
         ("ipc = 5\n", "ipc = 6\n", "fits no cell"),
         ('method = "fred"', 'method = "tm"', "fits no cell"),
         ('kind = "grid"', 'kind = "gird"', "gird"),
+        ('set = ["student.epochs=2"]', "set.epochs = 2", "set.epochs is no table"),
+        ('set = ["student.epochs=2"]', "set.student.deep.epochs = 2", "set.student is no table"),
+        ('set = ["student.epochs=2"]', "protocols = []", "no protocol"),
+        ('set = ["student.epochs=2"]', 'protocols = ["theirs"]', "theirs"),
+        ("iterations = 9\n", "students = 0\n", "0 students"),
+        ('method = "fred"\nipc = 5\n', "seeds = []\n", "leave no cell"),
         ('kind = "grid"', "", "not a grid of runs"),
     ],
 )
@@ -125,6 +132,44 @@ def test_a_grid_that_cannot_be_meant_is_refused(tmp_path: Path, old: str, new: s
     with pytest.raises(UsageError, match=say) as caught:
         grid_named(str(file))
     assert caught.value.hint
+
+
+def test_a_change_may_ask_for_other_seeds_and_students(tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    dm_at_1 = '[[changes]]\nmethod = "dm"\nipc = 1\nwhy = "more sets, few students"\nseeds = [7, 0, 8]\nstudents = 2\n'
+    no_fred_at_1 = '[[changes]]\nmethod = "fred"\nipc = 1\nwhy = "dear"\nseeds = []\n'
+    file.write_text(MINE.replace('preset = "quick"', 'preset = "quick"\nstudents = 4') + dm_at_1 + no_fred_at_1)
+    grid = grid_named(str(file))
+    cells = [(cell.seed, cell.ipc, cell.method, cell.students) for cell in grid.cells(grid.place())]
+    assert cells == [
+        (0, 1, "dm", 2), (0, 5, "dm", 4), (0, 5, "fred", 4), (3, 5, "dm", 4), (3, 5, "fred", 4),
+        (7, 1, "dm", 2), (8, 1, "dm", 2),
+    ]  # fmt: skip
+    assert "students" not in grid.cells(grid.place())[0].request()
+
+
+def test_settings_are_written_as_text_or_as_tables(tmp_path: Path) -> None:
+    texts, tables = tmp_path / "texts.toml", tmp_path / "tables.toml"
+    texts.write_text(MINE.replace('"student.epochs=2"', '"student.epochs=2", "objective.augmentation=none"'))
+    in_tables = MINE.replace(
+        'set = ["student.epochs=2"]', '[datasets.set]\nstudent.epochs = 2\nobjective.augmentation = "none"'
+    )
+    tables.write_text(in_tables.replace('set = ["parameterization.k=64"]', "set.parameterization.k = 64"))
+    assert grid_named(str(texts)) == grid_named(str(tables))
+    tables.write_text(MINE.replace('set = ["student.epochs=2"]', "[datasets.set.student]\nmilestones = [1, true]"))
+    assert grid_named(str(tables)).place().set == ("student.milestones=1,true",)
+
+
+def test_reproduced_is_what_a_cpu_can_make_of_the_published_scale() -> None:
+    grid = grid_named("reproduced")
+    place = grid.place()
+    assert (place.name, place.preset, place.limit, place.corrupted_limit) == ("cifar10", "paper", None, 1000)
+    assert place.protocols == PROTOCOLS and suite_named(place.scored_on).dataset == "cifar10"
+    cells = Counter((cell.method, cell.ipc, cell.students) for cell in grid.cells(place))
+    assert cells == {
+        ("random", 1, 4): 5, ("random", 10, 2): 5, ("random", 50, 2): 2,
+        ("herding", 1, None): 1, ("herding", 10, None): 1, ("herding", 50, None): 1, ("dc", 1, None): 1,
+    }  # fmt: skip
 
 
 def test_a_dataset_stands_in_a_grid_once(tmp_path: Path) -> None:

@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
-from fredbench.evaluation.statistics import Sample, corruption_errors, mean_over, relative_corruption_errors, summarise
+from fredbench.evaluation.statistics import (
+    Sample,
+    corruption_errors,
+    mean_over,
+    over_sets,
+    relative_corruption_errors,
+    summarise,
+)
 
 accuracies = st.floats(0, 100)
 
@@ -109,3 +116,13 @@ def test_what_has_no_denominator_is_no_number() -> None:
     # A baseline that does not suffer from a corruption.
     unharmed = relative_corruption_errors(ours, 10.0, {"fog": [5.0, 5.0], "snow": [30.0, 30.0]}, 5.0)
     assert unharmed["fog"] is None and mean_over(unharmed) is None and mean_over({}) is None
+
+
+def test_several_sets_are_a_sample_of_sets_and_one_stays_a_sample_of_students() -> None:
+    sets = [summarise([10.0, 14.0]), summarise([20.0, 20.0]), summarise([27.0, 27.0])]
+    pooled = over_sets(sets)
+    assert (pooled.mean, pooled.std, pooled.n) == (pytest.approx(59 / 3), pytest.approx(7.505553, abs=1e-6), 3)
+    # Student's t at two degrees of freedom, 4.302653: of three sets, not of six students.
+    half = 4.302653 * 7.505553 / math.sqrt(3)
+    assert pooled.interval is not None and pooled.interval[1] - pooled.mean == pytest.approx(half)
+    assert over_sets(sets[:1]) is sets[0]

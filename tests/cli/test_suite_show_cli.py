@@ -1,0 +1,197 @@
+"""`fredbench suite show` of a grid: its table from the store alone, and what makes the rest."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shlex
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import files_below, invoke
+
+GRID = """
+kind = "grid"
+name = "seeds"
+title = "seeds"
+methods = ["random", "dm"]
+
+[[datasets]]
+name = "digits"
+scored_on = "{suite}"
+ipcs = [1]
+preset = "quick"
+limit = 40
+corrupted_limit = 20
+students = 2
+network = "convnet-d2-w4-in"
+protocols = ["own", "fred-literal"]
+[datasets.set]
+student.epochs = 2
+
+[[changes]]
+method = "random"
+why = "two sets of three students"
+seeds = [0, 1]
+students = 3
+
+[[changes]]
+method = "dm"
+why = "to be quick"
+iterations = 2
+set.objective.batch_real = 8
+"""
+
+
+@pytest.fixture(scope="module")
+def grid(tmp_path_factory: pytest.TempPathFactory, small_suite: Path) -> Path:
+    file = tmp_path_factory.mktemp("grids") / "seeds.toml"
+    file.write_text(GRID.format(suite=small_suite))
+    return file
+
+
+def show(grid: Path, store: Path, *more: object, form: str = "json") -> str:
+    done = invoke("suite", "show", grid, "--store", store, "--threads", 1, "--offline", "--format", form, *more)
+    assert done.code == 0, done.err
+    return done.out
+
+
+def rows(grid: Path, store: Path) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(show(grid, store))["rows"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def fast() -> Iterator[None]:
+    """FreD's literal students train a thousand epochs; here two."""
+    from fredbench.evaluation import scoring
+
+    patch = pytest.MonkeyPatch()
+    recipe = scoring.TrainingRecipe
+    patch.setattr(scoring, "TrainingRecipe", lambda **settings: recipe(epochs=2, **settings))
+    yield
+    patch.undo()
+
+
+@pytest.fixture(scope="module")
+def made(grid: Path, tmp_path_factory: pytest.TempPathFactory, fast: None) -> tuple[Path, dict[str, Any]]:
+    """The store of the whole grid, and what `suite run` said of it."""
+    store = tmp_path_factory.mktemp("store") / "runs"
+    done = invoke("suite", "run", grid, "--store", store, "--threads", 1, "--offline", "--format", "json")
+    assert done.code == 0, done.err
+    return store, json.loads(done.out)
+
+
+def test_an_empty_store_stays_empty_and_every_cell_is_named_with_its_commands(grid: Path, tmp_path: Path) -> None:
+    lines = rows(grid, tmp_path / "runs")
+    assert [(line["system"], line["protocol"], line["seeds"]) for line in lines] == [
+        ("random", "own", [0, 1]), ("random", "fred-literal", [0, 1]), ("dm", "own", [0]), ("dm", "fred-literal", [0]),
+    ]  # fmt: skip
+    assert all(line["clean"] is line["average"] is line["unit"] is None for line in lines)
+    assert not (tmp_path / "runs").exists()
+    text = show(grid, tmp_path / "runs", form="table")
+    assert text.count("Missing: ") == 3 and "0 of 2" in text and "–" in text
+
+
+def test_the_table_is_what_the_run_made(grid: Path, made: tuple[Path, dict[str, Any]]) -> None:
+    store, document = made
+    before = {name: (store / name).stat().st_mtime_ns for name in files_below(store)}
+    lines = rows(grid, store)
+    assert {name: (store / name).stat().st_mtime_ns for name in files_below(store)} == before
+    ran = {(row["run"], row["protocol"]): row for row in document["rows"]}
+    for line in lines:
+        own = [ran[run, line["protocol"]] for run in line["runs"]]
+        assert not line["missing"] and line["students"] == [row["students"] for row in own]
+        assert len(own) == len(line["seeds"]) == len(line["scored_seeds"])
+        for what in ("clean", "average"):
+            assert line[what]["mean"] == pytest.approx(sum(row[what]["mean"] for row in own) / len(own), abs=1e-3)
+        assert line["clean"]["n"] == 2  # two sets, or two students of one
+    assert [line["unit"] for line in lines] == ["set", "set", "student", "student"]
+    assert [line["students"] for line in lines] == [[3, 3], [3, 3], [2], [2]]
+    assert {row["protocol"] for row in document["rows"]} == {"own", "fred-literal"}
+
+
+def test_corruptions_are_of_fewer_pictures_than_clean(made: tuple[Path, dict[str, Any]]) -> None:
+    for row in made[1]["rows"]:
+        assert (row["limit"], row["corrupted_limit"]) == (40, 20)
+        assert whole(row["clean"]["mean"] * 40 * row["students"] / 100)
+        for score in row["corruptions"].values():
+            assert all(whole(value * 20 * row["students"] / 100) for value in score["by_severity"])
+
+
+def whole(count: float) -> bool:
+    """Whether this many right answers can be counted, accuracies being rounded to 1e-4 percent."""
+    return abs(count - round(count)) < 0.01
+
+
+def test_the_forms_hold_it(grid: Path, made: tuple[Path, dict[str, Any]]) -> None:
+    store = made[0]
+    records = list(csv.DictReader(io.StringIO(show(grid, store, form="csv"))))
+    assert [record["sets"] for record in records] == ["2", "2", "1", "1"]
+    assert records[0]["unit"] == "set" and records[0]["missing"] == ""
+    for form in ("table", "markdown", "latex"):
+        text = show(grid, store, form=form)
+        assert "2 sets × 3" in text and "1 set × 2" in text and "fred-literal" in text
+    text = show(grid, store, form="table")
+    assert "the unit is the set" in text and "Missing" not in text and "corruptions on 20 of them" in text
+
+
+def test_what_is_missing_is_made_by_the_commands_that_it_names(
+    grid: Path, made: tuple[Path, dict[str, Any]], tmp_path: Path, fast: None
+) -> None:
+    store = tmp_path / "runs"
+    first = rows(grid, store)
+    for line in first:
+        if line["protocol"] == "own":
+            for cell in line["missing"]:
+                for command in cell["commands"]:
+                    _, *words = shlex.split(command)
+                    done = invoke(*words, "--store", store, "--offline")
+                    assert done.code == 0, done.err
+    wanted = {(line["system"], line["protocol"]): line for line in rows(grid, made[0])}
+    for line in rows(grid, store):
+        if line["protocol"] == "own":
+            assert line == wanted[line["system"], "own"]
+        else:
+            assert line["clean"] is None and line["missing"]
+            assert all(len(cell["commands"]) == 1 for cell in line["missing"])  # the runs are there
+
+
+def test_clean_alone_stands_where_corruptions_are_not_scored_yet(
+    grid: Path, made: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    store = Path(shutil.copytree(made[0], tmp_path / "runs"))
+    (run,) = rows(grid, store)[2]["runs"]
+    whole = rows(grid, store)[2]
+    # Take predictions away one by one until the corruptions are no longer whole.
+    for file in sorted((store / run / "cells").glob("scores-*")):
+        kept = file.read_bytes()
+        file.unlink()
+        line = rows(grid, store)[2]
+        if line["clean"] is not None and line["average"] is None:
+            assert line["clean"] == whole["clean"] and line["missing"]
+            break
+        file.write_bytes(kept)
+    else:
+        raise AssertionError("no prediction is a corruption's")
+    assert "corruptions are not all scored yet" in show(grid, store, form="table")
+
+
+def test_a_definition_and_what_belongs_to_a_grids_table_only(grid: Path, small_suite: Path) -> None:
+    shown = json.loads(invoke("suite", "show", grid, "--definition", "--format", "json").out)
+    assert shown["name"] == "seeds" and shown["places"][0]["corrupted_limit"] == 20
+    assert shown["places"][0]["set"] == ["student.epochs=2"]
+    error, hint = invoke("suite", "show", small_suite, "--ipc", 1).problem()
+    assert "--ipc" in error and hint
+    assert "--dataset" in invoke("suite", "show", grid, "--definition", "--dataset", "digits").problem()[0]
+
+
+def test_a_number_of_pictures_asked_for_is_that_of_all_domains(grid: Path, made: tuple[Path, dict[str, Any]]) -> None:
+    lines = json.loads(show(grid, made[0], "--limit", 20))["rows"]
+    # Clean predictions on 20 pictures are not there, so nothing is.
+    assert all(line["clean"] is None for line in lines)
+    assert all("--corrupted-limit" not in c for line in lines for m in line["missing"] for c in m["commands"])

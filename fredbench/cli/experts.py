@@ -19,6 +19,7 @@ from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs.assembly import expert_spec, real_pictures
 from fredbench.runs.estimation import duration
+from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.training.experts import FOLDER, ExpertStore
 
 __all__ = ["command"]
@@ -65,7 +66,7 @@ def command(
     recipe, seed = config.expert_recipe(), config.expert_seed
     recipe = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     wanted = count or config.experts
-    real = real_pictures(spec, pictures, torch_device)
+    real = real_pictures(spec, pictures, torch_device, fits=store / FITS)
     source = ExpertStore(store / FOLDER, expert_spec(spec, pictures), real)
     missing = source.missing_epochs(wanted, recipe, seed)
     say(f"{wanted} experts of {spec.network} on {dataset}, {recipe.epochs} epochs each; {missing} epochs to train")

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from fredbench import networks
@@ -24,7 +24,7 @@ from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import canonical_json, write_bytes
 from fredbench.foundation.rng import Stream
-from fredbench.training.batches import Pictures, normalise
+from fredbench.training.batches import Pictures
 from fredbench.training.loop import TrainingRecipe, predict, train
 
 __all__ = [
@@ -156,16 +156,11 @@ class StudentPlan:
 
 def predictions_on(
     network: nn.Module,
-    domain: Iterable[UInt8[np.ndarray, "n h w c"]],
+    domain: Iterable[Float[Tensor, "n c h w"]],
     labels: Int64[np.ndarray, " n"],
-    normalization: Mapping[str, Any],
-    device: torch.device,
 ) -> Predictions:
-    """Score `network` on the pictures of a domain, normalised as the training set was."""
-    rows = [
-        _outcomes(predict(network, normalise(pictures, normalization["mean"], normalization["std"], device)), labels)
-        for pictures in domain
-    ]
+    """Score `network` on the pictures of a domain, a severity each, prepared as its training set was."""
+    rows = [_outcomes(predict(network, pictures), labels) for pictures in domain]
     return Predictions(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
 
 

@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Case, Rule, at_least, at_most, chosen, inferred, script, where
-from fredbench.recipes.systems.common import IMAGENET_SUBSETS, LARGE, MANY, NOT_MIRRORED, OWN_STATISTICS, pixels_rate
+from fredbench.recipes.systems.common import (
+    IMAGENET_SUBSETS,
+    LARGE,
+    MANY,
+    NOT_MIRRORED,
+    OWN_STATISTICS,
+    borrowed_statistics,
+    pixels_rate,
+)
 from fredbench.recipes.systems.trajectories import (
     FRED_BY_DATASET,
     FRED_BY_SIDE,
@@ -46,6 +54,7 @@ def _on_coefficients(case: Case) -> float:
 
 # Rates act on unnormalised DCT coefficients (see parameterizations.transforms.pixel_rate).
 RULES: tuple[Rule, ...] = (
+    borrowed_statistics("FreD, TM/utils.py", objective="tm", parameterization="fred"),
     script("run", _TM_FOLDER, {**_FRED, **where(objective="tm")}, iterations=15_000),
     chosen(
         "run",

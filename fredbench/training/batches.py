@@ -82,8 +82,7 @@ class AlternativePictures:
         return self._pictures.batch(self._rows[index, chosen], rng)
 
 
-# Whitened pictures of more bytes than this are made anew for every batch, which takes longer than a step of training
-# saves: 50,000 of 32 x 32 RGB are .6 GB, and one pass over them costs as much as keeping them.
+# Of whitened pictures in float32; more are whitened anew, batch by batch. 50,000 of 32 x 32 RGB are .6 GB.
 _KEPT_BYTES = 2 << 30
 
 
@@ -104,13 +103,11 @@ class RealPictures:
         classes: int,
         device: torch.device,
         whitening: Whitening | None = None,
-        dtype: torch.dtype = torch.float32,
     ) -> None:
-        """`dtype`: of the pictures that are given out."""
         self.pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
         self.labels = torch.from_numpy(labels).to(device)
         self.mean, self.std, self.classes = tuple(mean), tuple(std), classes
-        self.preprocessing, self.dtype = Preprocessing(self.mean, self.std, whitening), dtype
+        self.preprocessing = Preprocessing(self.mean, self.std, whitening)
         self.by_class = [torch.from_numpy(np.flatnonzero(labels == c)) for c in range(classes)]
 
     @property
@@ -134,13 +131,13 @@ class RealPictures:
     def images(self, index: Tensor) -> Float[Tensor, "n c h w"]:
         """Pictures at `index`, normalised and, where there is a whitening, whitened."""
         place = index.to(self.device)
-        if self.preprocessing.whitening is None or self.pixels.numel() * self.dtype.itemsize > _KEPT_BYTES:
-            return self.preprocessing(self.pixels[place], dtype=self.dtype)
+        if self.preprocessing.whitening is None or 4 * self.pixels.numel() > _KEPT_BYTES:
+            return self.preprocessing(self.pixels[place])
         return self._whitened[place]
 
     @cached_property
     def _whitened(self) -> Float[Tensor, "n c h w"]:
-        return self.preprocessing(self.pixels, dtype=self.dtype)
+        return self.preprocessing(self.pixels)
 
     def draw(self, label: int, count: int, rng: Stream) -> Int64[Tensor, " count"]:
         """Positions of `count` pictures of class `label`, drawn without replacement.

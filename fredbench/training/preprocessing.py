@@ -21,9 +21,10 @@ def normalise(
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device | None = None,
-    dtype: torch.dtype = torch.float32,
+    dtype: torch.dtype | None = None,
 ) -> Float[Tensor, "n c h w"]:
-    """Grey levels 0..255 to (x / 255 - mean) / std, channel by channel."""
+    """Grey levels 0..255 to (x / 255 - mean) / std, channel by channel, in torch's default precision or `dtype`."""
+    dtype = dtype or torch.get_default_dtype()
     pixels = torch.from_numpy(images).permute(0, 3, 1, 2) if isinstance(images, np.ndarray) else images
     pixels = pixels.to(device or pixels.device)
     scale = torch.tensor([1 / (255 * s) for s in std], dtype=dtype, device=pixels.device)
@@ -43,15 +44,14 @@ class Preprocessing:
         self,
         images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"],
         device: torch.device | None = None,
-        dtype: torch.dtype = torch.float32,
     ) -> Float[Tensor, "n c h w"]:
         """Pictures of 0..255 in the networks' input space, on `device` (of arrays the CPU, of tensors their own)."""
         if self.whitening is None or not len(images):
-            return normalise(images, self.mean, self.std, device, dtype)
+            return normalise(images, self.mean, self.std, device)
         blocks = (images[first : first + BLOCK] for first in range(0, len(images), BLOCK))
-        plain = (normalise(block, self.mean, self.std, device, dtype) for block in blocks)
+        plain = (normalise(block, self.mean, self.std, device) for block in blocks)
         first = next(plain)
-        white = torch.empty((len(images), *first.shape[1:]), dtype=dtype, device=first.device)
+        white = torch.empty((len(images), *first.shape[1:]), dtype=first.dtype, device=first.device)
         # Moved and rounded once for all blocks.
         fit = self.whitening.like(white)
         for place, block in enumerate(itertools.chain([first], plain)):

@@ -56,7 +56,7 @@ def command(
     """Train the experts of DATASET that trajectory matching reads. The last line on stdout is their folder.
 
     `fredbench distill` does so by itself; this command makes them beforehand, or more of them, or longer ones. What is
-    there is kept and extended.
+    there is kept and extended. Experts of whitened pictures are others: ask for them by --set data.whitening=mtt.
     """
     torch_device = resolve_device(device)
     pictures = load_dataset(dataset, root=data, offline=offline)

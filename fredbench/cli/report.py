@@ -170,7 +170,7 @@ class _Page:
         rows = asked.rows(part, runs, dataset)
         synsets = {label: load(row.run) for label, row in zip(distinct_labels(rows), rows, strict=True)}
         for synset, row in zip(synsets.values(), rows, strict=True):
-            synset.fit_to(dataset, fits=Path(row.run).parent / FITS)
+            synset.fit_to(dataset, fits=Path(row.run).parent / FITS, others=synsets.values())
         severities = tuple(sorted(set(asked.scoring["severities"] or part.scoring.get("severities", ()))))
         severities = severities or suite.severities
         if suite.corruptions or suite.shift:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -137,12 +137,15 @@ class Synset:
         """Whether the pictures were ZCA-whitened."""
         return bool(self.normalization.get("kind") == "zca")
 
-    def fit_to(self, dataset: Dataset, *, fits: Path | None = None) -> None:
+    def fit_to(self, dataset: Dataset, *, fits: Path | None = None, others: Iterable[Synset] = ()) -> None:
         """Take the whitening from the data that it was fitted to, as `pixels` needs it; nothing for a plain set.
 
-        fits: a store's folder of fits. Raises `DataError` where the fit is to other pictures than those of `dataset`.
+        fits: a store's folder of fits. others: sets that may have the same one already, which is shared with them.
+        Raises `DataError` where the fit is to other pictures than those of `dataset`.
         """
-        self._whitening = fit_of(self.normalization, dataset, fits)
+        alike = (other._whitening for other in others if other.normalization == self.normalization)
+        shared = next((fit for fit in alike if fit is not None), None)
+        self._whitening = shared or fit_of(self.normalization, dataset, fits)
 
     def find_fit(self, fits: Path) -> bool:
         """Take the whitening from a store's folder of fits; says whether there is one to take, or none is needed."""

@@ -75,3 +75,14 @@ def test_the_recipe_says_whence_the_whitening_is() -> None:
     assert told.code == 0, told.err
     (line,) = [row for row in json.loads(told.out) if row["setting"] == "whitening"]
     assert (line["section"], line["value"], line["origin"]) == ("data", "mtt", "script") and "ZCA" in line["why"]
+
+
+def test_a_report_says_that_its_pictures_are_not_what_students_see(untroubled: Path, tmp_path: Path) -> None:
+    page = tmp_path / "page.html"
+    scoring = ("--limit", 2, "--severity", 1, "--students", 1, "--threads", 1)
+    made = invoke("report", untroubled, "--out", page, "--store", untroubled.parent, *scoring)
+    assert made.code == 0, made.err
+    text = page.read_text()
+    # The set, its start and its control, each with pictures.
+    assert text.count("distilled ZCA-whitened, the whitening is undone") == 3
+    assert "--set data.whitening=mtt" in text

@@ -19,6 +19,7 @@ from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs.assembly import expert_spec, real_pictures
 from fredbench.runs.estimation import duration
+from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.training.experts import FOLDER, ExpertStore
 
 __all__ = ["command"]
@@ -55,7 +56,7 @@ def command(
     """Train the experts of DATASET that trajectory matching reads. The last line on stdout is their folder.
 
     `fredbench distill` does so by itself; this command makes them beforehand, or more of them, or longer ones. What is
-    there is kept and extended.
+    there is kept and extended. Experts of whitened pictures are others: ask for them by --set data.whitening=mtt.
     """
     torch_device = resolve_device(device)
     pictures = load_dataset(dataset, root=data, offline=offline)
@@ -65,7 +66,7 @@ def command(
     recipe, seed = config.expert_recipe(), config.expert_seed
     recipe = dataclasses.replace(recipe, epochs=epochs or recipe.epochs)
     wanted = count or config.experts
-    real = real_pictures(spec, pictures, torch_device)
+    real = real_pictures(spec, pictures, torch_device, fits=store / FITS)
     source = ExpertStore(store / FOLDER, expert_spec(spec, pictures), real)
     missing = source.missing_epochs(wanted, recipe, seed)
     say(f"{wanted} experts of {spec.network} on {dataset}, {recipe.epochs} epochs each; {missing} epochs to train")

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from fredbench.cli.options import examples, store_option
-from fredbench.cli.show import opened
+from fredbench.cli.options import data_options, examples, store_option
+from fredbench.cli.show import make_visible, opened
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.progress import say
 from fredbench.runs.exporting import FORMS, export, rounding_loss, split_words
@@ -27,15 +27,19 @@ __all__ = ["command"]
 @click.option("--to", "form", type=click.Choice(list(FORMS)), required=True, help="The form to write.")
 @click.option("--out", required=True, type=click.Path(path_type=Path), help="File or folder to write; must not exist.")
 @store_option
-def command(run: str, form: str, out: Path, store: Path) -> None:
+@data_options
+def command(run: str, form: str, out: Path, store: Path, data: Path | None, offline: bool) -> None:
     """Write RUN's decoded pictures and labels in a form that other tools read. Prints where they lie.
 
     imagefolder holds 8-bit PNGs, which is lossy; npz and safetensors hold the exact float32 values in the space
-    that students are trained in, with the normalisation beside them.
+    that students are trained in, with the normalisation beside them. Of a ZCA-whitened set the PNGs are of pictures
+    with the whitening undone, which needs its fit: the store's, or that of the run's dataset.
     """
-    _, synset = opened(run, Store(store))
+    folder, synset = opened(run, Store(store))
     if synset is None:
         raise UsageError(f"{run} has no synset yet", hint="run its distill command again to go on")
+    if form == "imagefolder" and not out.exists():
+        make_visible(synset, folder, store, data=data, offline=offline)
     export(synset, form, out)
     if form == "imagefolder":
         rms, clipped = rounding_loss(synset)

@@ -25,6 +25,7 @@ from fredbench.foundation.progress import say
 from fredbench.recipes.reproducing import distill_command
 from fredbench.report.figures import distinct_labels
 from fredbench.report.html import Section, write_sections
+from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import load
@@ -168,6 +169,8 @@ class _Page:
         dataset = dataset_of(runs[0], data=asked.data, offline=asked.offline)
         rows = asked.rows(part, runs, dataset)
         synsets = {label: load(row.run) for label, row in zip(distinct_labels(rows), rows, strict=True)}
+        for synset, row in zip(synsets.values(), rows, strict=True):
+            synset.fit_to(dataset, fits=Path(row.run).parent / FITS, others=synsets.values())
         severities = tuple(sorted(set(asked.scoring["severities"] or part.scoring.get("severities", ()))))
         severities = severities or suite.severities
         if suite.corruptions or suite.shift:

@@ -9,15 +9,17 @@ from typing import Any
 
 import click
 
-from fredbench.cli.options import examples, format_option, store_option
+from fredbench.cli.options import data_options, examples, format_option, store_option
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.files import write_bytes
 from fredbench.foundation.progress import say
 from fredbench.report.simple import simple_table
+from fredbench.runs.preprocessing import FOLDER as FITS
+from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset, load
 
-__all__ = ["command", "opened"]
+__all__ = ["command", "make_visible", "opened"]
 
 _LEDGER = (
     ("params", "#Params, the literature's convention"),
@@ -43,10 +45,13 @@ _LEDGER = (
 )
 @format_option
 @store_option
-def command(run: str, pictures: Path | None, form: str, store: Path) -> None:
+@data_options
+def command(run: str, pictures: Path | None, form: str, store: Path, data: Path | None, offline: bool) -> None:
     """Say what RUN (a run's folder, its name in the store, or a synset file) holds: card, budget, progress."""
     folder, synset = opened(run, Store(store))
     if pictures is not None:
+        if synset is not None:
+            make_visible(synset, folder, store, data=data, offline=offline)
         _draw(synset, pictures)
     facts = _facts(folder, synset)
     if form == "json":
@@ -71,6 +76,19 @@ def opened(run: str, store: Store) -> tuple[RunFolder | None, Synset | None]:
         return None, load(run)
     folder = store.find(run)
     return folder, load(folder.synset_file) if folder.synset_file.is_file() else None
+
+
+def make_visible(synset: Synset, folder: RunFolder | None, store: Path, *, data: Path | None, offline: bool) -> None:
+    """Give a whitened set the fit by which its pictures can be looked at, and say so: the store's, or the data's.
+
+    Of a file without its run nothing but a store's fit can be taken; without one pictures are refused when asked for.
+    """
+    if not synset.whitened:
+        return
+    fits = (store if folder is None else folder.path.parent) / FITS
+    if not synset.find_fit(fits) and folder is not None:
+        synset.fit_to(dataset_of(folder, data=data, offline=offline), fits=fits)
+    say("note: the set is ZCA-whitened; in its pictures the whitening is undone, for looking at")
 
 
 def _draw(synset: Synset | None, file: Path) -> None:

@@ -31,6 +31,7 @@ from fredbench.foundation.rng import Stream
 from fredbench.suites.parts import Baseline
 from fredbench.training.batches import RealPictures
 from fredbench.training.loop import TrainingRecipe
+from fredbench.training.preprocessing import Preprocessing
 
 __all__ = ["measure_baseline", "to_toml"]
 
@@ -125,6 +126,7 @@ def _plan(
 def _errors(domains: TestDomains, plans: Sequence[StudentPlan], name: str) -> tuple[float, ...]:
     """Error in percent, a value a severity, mean over the networks; scores what is not stored."""
     normalization = {"mean": list(domains.dataset.mean), "std": list(domains.dataset.std)}
+    preprocessing = Preprocessing(domains.dataset.mean, domains.dataset.std)
     asked = [(plan, plan.scores_file({**domains.key(name), "normalization": normalization})) for plan in plans]
     missing = [(plan, file) for plan, file in asked if not file.is_file()]
     labels = domains.labels_of(name)
@@ -132,7 +134,8 @@ def _errors(domains: TestDomains, plans: Sequence[StudentPlan], name: str) -> tu
         say(f"scoring {name}")
         severities = list(domains.pictures(name))
         for plan, file in missing:
-            store_predictions(file, predictions_on(plan.load(), severities, labels, normalization, plan.device))
+            prepared = (preprocessing(pictures, plan.device) for pictures in severities)
+            store_predictions(file, predictions_on(plan.load(), prepared, labels))
     accuracies = [stored_predictions(file).accuracy(labels) for _, file in asked]
     return tuple(round(100 - float(np.mean(column)), 3) for column in zip(*accuracies, strict=True))
 

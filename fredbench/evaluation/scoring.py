@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
 
-from fredbench.datasets import Dataset, carve_validation
+from fredbench.datasets import Dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
@@ -29,8 +31,8 @@ from fredbench.evaluation.students import (
     store_predictions,
     stored_predictions,
 )
-from fredbench.foundation.errors import UnknownNameError, UsageError
-from fredbench.foundation.files import remove_abandoned
+from fredbench.foundation.errors import ArtefactError, CompatibilityError, UnknownNameError, UsageError
+from fredbench.foundation.files import canonical_json, remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
 from fredbench.objectives import OBJECTIVES, coresets
@@ -39,11 +41,14 @@ from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
 from fredbench.runs import distillation
 from fredbench.runs.assembly import real_pictures
+from fredbench.runs.preprocessing import FOLDER as FITS
+from fredbench.runs.preprocessing import described, fit_of, training_split
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset, load
 from fredbench.training.batches import Pictures, TensorPictures
 from fredbench.training.loop import TrainingRecipe
+from fredbench.training.preprocessing import Preprocessing
 
 __all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "with_companions"]
 
@@ -110,7 +115,7 @@ def _no_control(spec: Spec, dataset: Dataset, pictures: int) -> str:
     """
     if not pictures:
         return f"{spec.budget:,} scalars buy no whole picture a class"
-    split = dataset.train if spec.split == "train" else carve_validation(dataset.train)[0]
+    split = training_split(dataset, spec.split)
     counts = np.bincount(split.labels, minlength=len(dataset.classes))
     smallest = int(counts.argmin())
     if counts[smallest] >= pictures:
@@ -142,11 +147,11 @@ class Standing:
 
 @dataclass(frozen=True)
 class _Unscored:
-    """One student's predictions on one domain, before they are made; `normalization` is of the test pictures."""
+    """One student's predictions on one domain, before they are made."""
 
+    entrant: Entrant
     plan: StudentPlan
     file: Path
-    normalization: Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -165,6 +170,8 @@ class Evaluation:
     students: int | None = None
     protocol: Protocol = "own"
     calibration: bool = False
+    # What was derived from the data and is used again: the last preprocessing, the last run's training pictures.
+    _kept: dict[str, tuple[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -174,10 +181,33 @@ class Evaluation:
 
     def rows(self, entrants: Sequence[Entrant], names: Sequence[str]) -> list[Row]:
         """Score what is missing on the domains `names`, training students only for that, and make the rows."""
+        self.check(entrants)
         plans = {entrant.key: self._plans(entrant) for entrant in entrants}
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
         self._make(entrants, missing)
         return [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
+
+    def check(self, entrants: Sequence[Entrant]) -> None:
+        """Refuse what cannot be scored as asked: whitened sets by a literal protocol, or of another whitening.
+
+        Raises `CompatibilityError`; `ArtefactError` for a set whose whitening is not that of its run on this data.
+        """
+        for entrant in entrants:
+            spec, said = entrant.spec, entrant.synset.normalization
+            if not entrant.synset.whitened and spec.data_settings.get("whitening", "none") == "none":
+                continue
+            if self.protocol == "fred-literal":
+                raise CompatibilityError(
+                    f"{entrant.folder.path} is ZCA-whitened: fred-literal normalises test pictures by .5 and .5, which "
+                    "is no input space of its students",
+                    hint="score it with --protocol own",
+                )
+            if said != described(spec.data_settings, self.dataset, spec.split):
+                raise ArtefactError(
+                    f"{entrant.folder.path} says that its pictures were whitened by the fit "
+                    f"{str(said.get('fingerprint'))[:12]}, which is not its run's on {self.dataset.name} here",
+                    hint="point --data at the data of the run, or distill it again with --fresh",
+                )
 
     def standing(self, entrant: Entrant, names: Sequence[str]) -> Standing:
         """What is on disk of the evaluation of `entrant` on the domains `names`; computes nothing."""
@@ -245,7 +275,8 @@ class Evaluation:
         spec, synset = entrant.spec, entrant.synset
         if not spec.is_control:
             return synset.as_pictures(self.device)
-        real = real_pictures(spec, self.dataset, self.device)
+        fits = entrant.folder.path.parent / FITS
+        real = self._once("real", spec.digest(), lambda: real_pictures(spec, self.dataset, self.device, fits=fits))
         budget = Budget(spec.budget, len(synset.classes), real.shape)
         state = random_subset(real, budget, Stream(spec.seed), draw=student)
         images, labels = Pixels(PixelsConfig()).decode(state)
@@ -272,9 +303,9 @@ class Evaluation:
         """Predictions on domain `name` that are not on disk."""
         found = []
         for entrant in entrants:
-            normalization = self._normalization(entrant.synset)
+            key = self._domain_key(name, self._normalization(entrant.synset))
             for plan in itertools.chain.from_iterable(plans[entrant.key].values()):
-                unscored = _Unscored(plan, plan.scores_file(self._domain_key(name, normalization)), normalization)
+                unscored = _Unscored(entrant, plan, plan.scores_file(key))
                 if not unscored.file.is_file():
                     found.append(unscored)
         return found
@@ -284,16 +315,43 @@ class Evaluation:
         severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
         with Progress(f"scoring {name}", len(missing)) as progress:
             for each in missing:
-                found = predictions_on(
-                    each.plan.load(),
-                    severities,
-                    labels,
-                    each.normalization,
-                    self.device,
-                    each.plan.recipe.standardise,
-                )
+                prepared = self._prepared(each.entrant, name, severities)
+                found = predictions_on(each.plan.load(), prepared, labels, each.plan.recipe.standardise)
                 store_predictions(each.file, found)
                 progress.advance()
+        self._kept.pop("white", None)
+
+    def _prepared(
+        self, entrant: Entrant, name: str, severities: Sequence[UInt8[np.ndarray, "n h w c"]]
+    ) -> Iterable[Float[Tensor, "n c h w"]]:
+        """The pictures of a domain as the students of an entrant see them, whitened after they were corrupted."""
+        preprocessing = self._preprocessing(entrant)
+        if preprocessing.whitening is None:
+            return (preprocessing(pictures, self.device) for pictures in severities)
+        # Whitening pictures takes longer than predicting them: once for all students that see them so.
+        key = self._domain_key(name, self._normalization(entrant.synset))
+        white = self._once("white", key, lambda: [preprocessing(pictures, self.device) for pictures in severities])
+        return cast(Iterable[Tensor], white)
+
+    def _preprocessing(self, entrant: Entrant) -> Preprocessing:
+        """What is done to test pictures for the students of an entrant."""
+        said, fits = self._normalization(entrant.synset), entrant.folder.path.parent / FITS
+        return cast(
+            Preprocessing,
+            self._once(
+                "preprocessing",
+                [said, str(fits)],
+                lambda: Preprocessing(tuple(said["mean"]), tuple(said["std"]), fit_of(said, self.dataset, fits)),
+            ),
+        )
+
+    def _once(self, what: str, of: Any, make: Callable[[], Any]) -> Any:
+        """What `make` makes, kept until the same thing is asked for `of` something else."""
+        key = canonical_json(of)
+        if self._kept.get(what, ("", None))[0] != key:
+            self._kept.pop(what, None)
+            self._kept[what] = (key, make())
+        return self._kept[what][1]
 
     def _normalization(self, synset: Synset) -> Mapping[str, Any]:
         """How test pictures are normalised: as the set's own; the literal protocol has .5/.5 for CIFAR-10 and its kin.

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import Int64, UInt8
+from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
 from fredbench import networks
@@ -25,7 +25,7 @@ from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import canonical_json, write_bytes
 from fredbench.foundation.rng import Stream
-from fredbench.training.batches import Pictures, Standardisation, normalise
+from fredbench.training.batches import Pictures, Standardisation
 from fredbench.training.loop import TrainingRecipe, predict, train
 
 __all__ = [
@@ -157,21 +157,16 @@ class StudentPlan:
 
 def predictions_on(
     network: nn.Module,
-    domain: Iterable[UInt8[np.ndarray, "n h w c"]],
+    domain: Iterable[Float[Tensor, "n c h w"]],
     labels: Int64[np.ndarray, " n"],
-    normalization: Mapping[str, Any],
-    device: torch.device,
     standardise: Standardisation = "none",
 ) -> Predictions:
-    """Score `network` on the pictures of a domain, normalised as the training set was.
+    """Score `network` on the pictures of a domain, a severity each, prepared as its training set was.
 
     standardise: that of the network's training; under `batch` the outcome of a picture depends on those beside it, in
     batches of 128 in the domain's order (`loop.predict`), so that a part of a domain is scored otherwise than in it.
     """
-    rows = []
-    for pictures in domain:
-        images = normalise(pictures, normalization["mean"], normalization["std"], device)
-        rows.append(_outcomes(predict(network, images, standardise=standardise), labels))
+    rows = [_outcomes(predict(network, pictures, standardise=standardise), labels) for pictures in domain]
     return Predictions(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
 
 

@@ -57,7 +57,8 @@ def distill(
     seed: of every draw. iterations: of the outer loop, by default the recipe's; 0 gives the start, what is stored
     before any is done.
     network: to distill with and to score by, by name (`convnet-d3-w128-in`), by default the recipe's.
-    overrides: further settings as `SECTION.KEY=VALUE`, the sections being objective, parameterization, labels, student.
+    overrides: further settings as `SECTION.KEY=VALUE`, the sections being objective, parameterization, labels, data and
+    student.
     store: folder of runs, one folder each. name: that of the run's folder, by default made of its spec.
     data: folder of datasets, by default `FREDBENCH_DATA` or the user's cache. offline: never try to fetch one.
     device: `auto`, `cpu` or `cuda[:i]`. threads: of this process's arithmetic, part of what is asked: results are the
@@ -180,6 +181,7 @@ def evaluate(
         protocol=protocol,
         calibration=calibration,
     )
+    evaluation.check(entrants)
     selected = score_checkpoints(evaluation, entrants, selection)
     rows = evaluation.rows(with_companions(entrants, folders, pictures), evaluation.domains.names())
     return [dataclasses.replace(row, selected=selected.get(row.run, {})) for row in rows]

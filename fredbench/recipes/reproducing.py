@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from fredbench.datasets import Dataset
+from fredbench.foundation.config import to_mapping
 from fredbench.parameterizations.budget import Budget
 from fredbench.recipes.methods import METHODS
 from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.preprocessing import DataConfig
 from fredbench.runs.spec import Spec
 
 __all__ = ["distill_command", "request_of"]
@@ -83,12 +85,12 @@ def _parts(spec: Spec) -> dict[str, Any]:
 
 def _differences(asked: Mapping[str, Any], plain: Mapping[str, Any]) -> list[str]:
     """`SECTION.KEY=VALUE` for every setting of `asked` that `plain` has otherwise."""
-    # Hard labels, the usual ones, have no section of their own.
-    usual: dict[str, Any] = {"labels": {"form": "hard"}}
+    # What is usual, hard labels and plain pictures, has no section of its own.
+    usual: dict[str, Any] = {"labels": {"form": "hard"}, "data": to_mapping(DataConfig())}
     own, others = {**usual, **asked}, {**usual, **plain}
     return [
         f"{section}.{key}={_text(value)}"
-        for section in ("objective", "parameterization", "labels", "student")
+        for section in ("objective", "parameterization", "labels", "data", "student")
         for key, value in own[section].items()
         if others[section].get(key) != value
     ]

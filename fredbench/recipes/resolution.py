@@ -20,6 +20,7 @@ from fredbench.recipes.methods import METHODS, system_of
 from fredbench.recipes.presets import PRESETS, Preset
 from fredbench.recipes.rules import Case, look_up
 from fredbench.recipes.settings import Setting, Settings
+from fredbench.runs.preprocessing import DataConfig, checked
 from fredbench.runs.spec import Spec
 from fredbench.training import augmentation
 from fredbench.training.loop import TrainingRecipe
@@ -53,8 +54,8 @@ def resolve(request: Request, dataset: Dataset, *, device: str, threads: int) ->
 def explained(request: Request, dataset: Dataset) -> dict[str, Settings]:
     """What the recipes say of a request, with origins and sources; found by the same steps as `resolve` takes.
 
-    Sections: `run` (iterations and network), `parameterization`, `objective`, `labels`, `student`, as `--set` names
-    them. Every value is the run's: where preset or request has another than the recipe, it is `chosen` for that
+    Sections: `run` (iterations and network), `data`, `parameterization`, `objective`, `labels`, `student`, as `--set`
+    names them. Every value is the run's: where preset or request has another than the recipe, it is `chosen` for that
     reason. What no recipe speaks of is a default of the part or the preset, and is left out.
     """
     _, sections = _resolved(request, dataset, device="cpu", threads=1)
@@ -90,6 +91,10 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
     case = dataclasses.replace(case, iterations=int(run["iterations"].value))
     usual = f"convnet-d{networks.default_depth(dataset.size)}-w{preset.width}-in"
     network = _network(request.network or _values(run).get("network", usual), dataset)
+
+    prepared = look_up(case, "data")
+    data = replace_known(DataConfig(), {**_values(prepared), **given["data"]}, where="data")
+    data = checked(data, dataset, storage=case.parameterization)
 
     kind = PARAMETERIZATIONS.get(case.parameterization)
     storage = look_up(case, "parameterization")
@@ -133,9 +138,11 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
         students=students,
         student=recipe,
         label_settings={} if labels.form == "hard" else to_mapping(labels),
+        data_settings={} if data == DataConfig() else to_mapping(data),
     )
     return spec, {
         "run": (run, {"iterations": case.iterations, "network": network}),
+        "data": (prepared, vars(data)),
         "parameterization": (storage, vars(config)),
         "objective": (loops, matching),
         "labels": (labelled, {} if labels.form == "hard" else vars(labels)),
@@ -156,6 +163,7 @@ def _case(request: Request, dataset: Dataset, budget: Budget, preset: Preset) ->
         classes=len(dataset.classes),
         ipc=max(1, budget.whole_pictures),
         size=dataset.size,
+        channels=dataset.channels,
         flip=dataset.flip,
         preset=preset.name,
         width=preset.width,
@@ -315,7 +323,7 @@ def _network(name: str, dataset: Dataset) -> str:
     return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
 
 
-_SECTIONS = ("objective", "parameterization", "labels", "student")
+_SECTIONS = ("objective", "parameterization", "labels", "data", "student")
 
 
 def _split_overrides(overrides: Sequence[str]) -> dict[str, dict[str, str]]:

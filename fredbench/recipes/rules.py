@@ -36,8 +36,8 @@ __all__ = [
     "where",
 ]
 
-Section = Literal["run", "parameterization", "objective", "labels", "student"]
-_SECTIONS = frozenset({"run", "parameterization", "objective", "labels", "student"})
+Section = Literal["run", "data", "parameterization", "objective", "labels", "student"]
+_SECTIONS = frozenset({"run", "data", "parameterization", "objective", "labels", "student"})
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,9 @@ class Case:
 
     choice: whether real pictures are chosen and nothing is distilled. experts: whether the objective follows the
     trajectories of experts. ipc: whole pictures a class that the budget
-    would buy, at least 1. size: (H, W) in pixels. flip: whether a mirrored picture keeps its class. width: that of the
-    run's networks. iterations: of the outer loop, 0 for a start (section `run` is looked up before it is known).
+    would buy, at least 1. size: (H, W) in pixels. channels: numbers a pixel. flip: whether a mirrored picture keeps its
+    class. width: that of the run's networks. iterations: of the outer loop, 0 for a start (section `run` is looked up
+    before it is known).
     Of the student's section alone: augmented, whether the objective matched under an augmentation; storage, the
     settings of the parameterization; pictures, how many a student sees in one epoch.
     """
@@ -61,6 +62,7 @@ class Case:
     classes: int = 10
     ipc: int = 1
     size: tuple[int, int] = (32, 32)
+    channels: int = 3
     flip: bool = True
     preset: str = "paper"
     width: int = 128

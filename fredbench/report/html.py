@@ -197,6 +197,8 @@ def _set_note(row: Row, synset: Synset, groups: Sequence[Any], most: int) -> str
             if row.students > 1
             else "a random subset of the training pictures"
         )
+    if synset.whitened:
+        parts.append("distilled ZCA-whitened, the whitening is undone here for looking at")
     if row.start:
         parts.append("zero iterations: what the parameterization alone gives")
     return "; ".join(parts) + "."

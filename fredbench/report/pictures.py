@@ -101,7 +101,8 @@ def _caption(synset: Synset, shown: int, masked: bool) -> str:
     largest = int(np.bincount(hard_labels(synset)).max())
     many = f"{shown} of {largest} pictures a class" if shown < largest else f"{largest} pictures a class"
     mask = ", last: the frequencies kept" if masked else ""
-    return f"{synset.header['method']} on {synset.header['dataset']['name']}: {many}{mask}"
+    undone = ", ZCA whitening undone" if synset.whitened else ""
+    return f"{synset.header['method']} on {synset.header['dataset']['name']}: {many}{mask}{undone}"
 
 
 def _side_by_side(pictures: UInt8[np.ndarray, "n h w c"]) -> UInt8[np.ndarray, "h wide 4"]:

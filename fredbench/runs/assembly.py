@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from fredbench.objectives import coresets
 from fredbench import networks
 from fredbench.parameterizations.budget import Budget, Ledger
 from fredbench.foundation.config import from_mapping
-from fredbench.datasets import Dataset, carve_validation
+from fredbench.datasets import Dataset
 from fredbench.foundation.environment import library_versions
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.memory import exhaustion_told
@@ -24,6 +25,7 @@ from fredbench.training.optimisation import Optimisers
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
 from fredbench.training.batches import RealPictures
 from fredbench.foundation.rng import Stream
+from fredbench.runs.preprocessing import described, fit_of, training_split
 from fredbench.runs.spec import Spec
 from fredbench.runs.synset import Synset
 from fredbench.training.loop import TrainingRecipe
@@ -34,23 +36,30 @@ __all__ = ["Distillation", "expert_spec", "real_pictures"]
 ExpertsFor = Callable[[RealPictures], ExpertSource]
 
 
-def real_pictures(spec: Spec, dataset: Dataset, device: torch.device) -> RealPictures:
-    """The training pictures that `spec` distils from: all, or all but the validation split."""
+def real_pictures(
+    spec: Spec, dataset: Dataset, device: torch.device, *, fits: Path | None = None
+) -> RealPictures:
+    """The training pictures that `spec` distils from: all, or all but the validation split, prepared as it asks.
+
+    fits: the folder of a store in which whitenings are kept; without one they are fitted anew.
+    """
     if dataset.fingerprint != spec.fingerprint:
         raise DataError(
             f"{dataset.name} differs from the data this run was made of "
             f"({dataset.fingerprint[:12]} against {spec.fingerprint[:12]})",
             hint="point --data at the data of the run",
         )
-    split = dataset.train if spec.split == "train" else carve_validation(dataset.train)[0]
+    split = training_split(dataset, spec.split)
     _check_classes(split.labels, dataset)
+    normalization = described(spec.data_settings, dataset, spec.split)
     return RealPictures(
         split.images,
         split.labels,
-        mean=dataset.mean,
-        std=dataset.std,
+        mean=normalization["mean"],
+        std=normalization["std"],
         classes=len(dataset.classes),
         device=device,
+        whitening=fit_of(normalization, dataset, fits),
     )
 
 
@@ -79,6 +88,7 @@ def expert_spec(spec: Spec, dataset: Dataset) -> ExpertSpec:
         seed=spec.seed,
         device=torch.device(spec.device).type,
         threads=spec.threads,
+        data=dict(spec.data_settings),
     )
 
 
@@ -102,11 +112,19 @@ class _Synthetic:
 class Distillation:
     """One run in memory: the parts that `spec` names, at some iteration."""
 
-    def __init__(self, spec: Spec, dataset: Dataset, device: torch.device, experts: ExpertsFor | None = None) -> None:
-        """`experts` makes the source of experts, where the objective needs one."""
+    def __init__(
+        self,
+        spec: Spec,
+        dataset: Dataset,
+        device: torch.device,
+        experts: ExpertsFor | None = None,
+        *,
+        fits: Path | None = None,
+    ) -> None:
+        """`experts` makes the source of experts, where the objective needs one; `fits`: see `real_pictures`."""
         self.spec, self.iteration = spec, 0
         rng = Stream(spec.seed)
-        self.real = real = real_pictures(spec, dataset, device)
+        self.real = real = real_pictures(spec, dataset, device, fits=fits)
         budget = Budget(spec.budget, len(dataset.classes), real.shape)
         kind = PARAMETERIZATIONS.get(spec.parameterization)
         config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
@@ -278,8 +296,8 @@ class Distillation:
             "iterations": self.iteration,
             "preset": spec.preset,
             "seed": spec.seed,
-            "normalization": {"kind": "mean-std", "mean": list(dataset.mean), "std": list(dataset.std)},
-            "pixel_space": "normalized",
+            "normalization": (normalization := described(spec.data_settings, dataset, spec.split)),
+            "pixel_space": "whitened" if normalization["kind"] == "zca" else "normalized",
             "labels": _labels(spec),
             "step_size": step_size,
             "student": spec.to_mapping()["student"],

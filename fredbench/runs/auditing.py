@@ -67,6 +67,9 @@ def audit_run(run: RunFolder) -> list[Check]:
     checks.append(_equal("spec.toml's digest", synset.header.get("spec_sha256", "none"), spec.digest()))
     fingerprint = synset.header["dataset"].get("fingerprint", "none")
     checks.append(_equal("dataset's fingerprint", fingerprint, spec.fingerprint))
+    claimed, asked = _whitening(synset), spec.data_settings.get("whitening", "none")
+    if {claimed, asked} != {"none"}:
+        checks.append(_equal("whitening", claimed, asked))
     checks.append(_equal("iterations", synset.header["iterations"], spec.iterations))
     checks.append(Check("finished", "yes", "yes" if run.finished else "no result.json", run.finished))
     if run.finished:
@@ -77,6 +80,10 @@ def audit_run(run: RunFolder) -> list[Check]:
         if all(check.holds for check in checks if check.what == _DECODING):
             checks.append(_equal("result.json's ledger", result.get("ledger", "none"), synset.ledger.to_mapping()))
     return checks
+
+
+def _whitening(synset: Synset) -> str:
+    return str(synset.normalization["recipe"]) if synset.whitened else "none"
 
 
 def _equal(what: str, claimed: Any, found: Any) -> Check:

@@ -30,6 +30,7 @@ from fredbench.training.experts import ExpertStore
 from fredbench.foundation.files import remove_abandoned, sha256_of, storage_errors, write_bytes, write_json
 from fredbench.foundation.progress import Progress, say
 from fredbench.runs.checkpoints import check_none_missed, kept_at, spaced
+from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
@@ -56,9 +57,13 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
         return False
     check_threads(spec.threads)
     began, every = time.monotonic(), checkpoint_seconds()
-    root = folder.path.parent / EXPERTS
+    store = folder.path.parent
     distillation = Distillation(
-        spec, dataset, torch.device(spec.device), lambda real: ExpertStore(root, expert_spec(spec, dataset), real)
+        spec,
+        dataset,
+        torch.device(spec.device),
+        lambda real: ExpertStore(store / EXPERTS, expert_spec(spec, dataset), real),
+        fits=store / FITS,
     )
     with folder.lock(), storage_errors(folder.path):
         if fresh:

@@ -14,6 +14,7 @@ from fredbench.datasets import Dataset
 from fredbench.training.experts import FOLDER, ExpertStore, UntrainedExperts
 from fredbench.foundation.memory import peak_bytes
 from fredbench.objectives import OBJECTIVES
+from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.spec import Spec
 
 __all__ = ["Estimate", "duration", "estimate", "too_long", "worth_estimating"]
@@ -48,7 +49,11 @@ def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
     shortened, factor = kind.shortened(config)
     meant = expert_spec(spec, dataset)
     trial = Distillation(
-        replace(spec, objective_settings=to_mapping(shortened)), dataset, device, lambda _: UntrainedExperts(meant)
+        replace(spec, objective_settings=to_mapping(shortened)),
+        dataset,
+        device,
+        lambda _: UntrainedExperts(meant),
+        fits=store / FITS,
     )
     trial.step()
     _wait(device)

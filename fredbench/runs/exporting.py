@@ -35,9 +35,7 @@ _READERS = (
 
 def rounding_loss(synset: Synset) -> tuple[float, float]:
     """What 8-bit pictures lose: RMS error in grey levels (0..255), and the share of values clipped."""
-    mean = np.asarray(synset.normalization["mean"], dtype=np.float64)[:, None, None]
-    std = np.asarray(synset.normalization["std"], dtype=np.float64)[:, None, None]
-    exact = (synset.images.numpy().astype(np.float64) * std + mean) * 255
+    exact = synset.levels(synset.images.double()).numpy() * 255
     error = exact - synset.pixels().numpy()
     clipped = (exact < -0.5) | (exact > 255.5)
     return float(np.sqrt((error**2).mean())), float(clipped.mean())
@@ -47,10 +45,11 @@ def export(synset: Synset, form: str, target: Path) -> None:
     """Write `synset` to `target` as `imagefolder`, `npz` or `safetensors`.
 
     imagefolder: 8-bit PNGs in a folder a class (lossy, see `rounding_loss`), with a note. npz: `images` float32
-    (N, C, H, W) in the student's input space, `labels`, `mean`, `std`, `classes`, `card`, and `description` (JSON: how
-    it was made, and how its students are trained); opens without pickle.
-    safetensors: `images` and `labels`, the rest as JSON under the metadata key `fredbench`. Raises `UsageError` for
-    an existing target, `CompatibilityError` for a set that the form cannot hold.
+    (N, C, H, W) in the student's input space, `labels`, `mean`, `std`, `classes`, `card`, `description` (JSON: how it was
+    made, and how its students are trained), and `normalization` as JSON where the set is whitened; opens without
+    pickle. safetensors: `images` and `labels`, the rest as JSON under the metadata key `fredbench`. Raises
+    `UsageError` for an existing target, `CompatibilityError` for a set that the form cannot hold, or a whitened one as
+    pictures without its fit.
     """
     if form not in FORMS:
         raise UnknownNameError("export form", form, FORMS)
@@ -61,6 +60,9 @@ def export(synset: Synset, form: str, target: Path) -> None:
 
 def _npz(synset: Synset, target: Path) -> None:
     file = io.BytesIO()
+    whitened: dict[str, Any] = {}
+    if synset.whitened:
+        whitened["normalization"] = np.asarray(canonical_json(synset.normalization), dtype=np.str_)
     np.savez_compressed(
         file,
         images=synset.images.numpy(),
@@ -70,6 +72,7 @@ def _npz(synset: Synset, target: Path) -> None:
         classes=np.asarray(synset.classes, dtype=np.str_),
         card=np.asarray(synset.card(), dtype=np.str_),
         description=np.asarray(canonical_json(_description(synset)), dtype=np.str_),
+        **whitened,
     )
     write_bytes(target, file.getvalue())
 
@@ -105,6 +108,7 @@ def _image_folder(synset: Synset, target: Path) -> None:
         raise CompatibilityError(f"PNG holds 1 or 3 channels, this set has {channels}", hint="export it as npz")
     if synset.labels.ndim != 1:
         raise CompatibilityError("class folders cannot hold soft labels", hint="export it as npz or safetensors")
+    synset.levels(synset.images[:1])  # refused before anything is written where the whitening cannot be undone
     parent = target.parent
     with storage_errors(target):
         parent.mkdir(parents=True, exist_ok=True)
@@ -134,9 +138,18 @@ def _write_pictures(synset: Synset, folder: Path) -> None:
         f"# Pictures of a distilled set, rounded to 8 bits\n\n"
         f"Rounding is lossy: here it moves values by {rms:.2f} of 255 grey levels (RMS), and {100 * clipped:.1f} % of "
         f"the values lay outside 0..255 and were clipped. Accuracies of the original are those of the exact values; "
-        f"take the synset itself, npz or safetensors to reproduce them.\n\n"
+        f"take the synset itself, npz or safetensors to reproduce them.\n\n{_undone(synset)}"
         f"Labels and folders:\n\n{order}\n\n{_READERS}\n\n{synset.card()}",
         encoding="utf-8",
+    )
+
+
+def _undone(synset: Synset) -> str:
+    if not synset.whitened:
+        return ""
+    return (
+        "The set was distilled on ZCA-whitened pictures. Here the whitening is undone, for looking at: students of this "
+        "set are trained on the whitened values, and tested on pictures that are whitened alike.\n\n"
     )
 
 

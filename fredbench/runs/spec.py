@@ -22,7 +22,15 @@ __all__ = ["Spec"]
 
 # Fields of a spec that stand in sections of their own.
 _SECTIONS = frozenset(
-    {"objective_settings", "parameterization_settings", "label_settings", "student", "student_network", "students"}
+    {
+        "objective_settings",
+        "parameterization_settings",
+        "label_settings",
+        "data_settings",
+        "student",
+        "student_network",
+        "students",
+    }
 )
 
 
@@ -55,19 +63,24 @@ class Spec:
     students: int
     student: TrainingRecipe
     label_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    data_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_mapping(self) -> dict[str, Any]:
-        """Sections `run`, `objective`, `parameterization`, `labels` (unless hard) and `student`, as in spec.toml."""
+        """Sections as in spec.toml: `run`, `objective`, `parameterization`, `student`; `labels` unless hard; `data`
+        unless pictures are normalised by the dataset's own statistics alone.
+        """
         run = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _SECTIONS
         }
         labels = {"labels": dict(self.label_settings)} if self.label_settings else {}
+        data = {"data": dict(self.data_settings)} if self.data_settings else {}
         student = {"network": self.student_network, "students": self.students, **to_mapping(self.student)}
         return {
             "run": run,
             "objective": dict(self.objective_settings),
             "parameterization": dict(self.parameterization_settings),
             **labels,
+            **data,
             "student": student,
         }
 
@@ -86,6 +99,7 @@ class Spec:
                 objective_settings=sections["objective"],
                 parameterization_settings=sections["parameterization"],
                 label_settings=sections.get("labels", {}),
+                data_settings=sections.get("data", {}),
                 student_network=student.pop("network"),
                 students=student.pop("students"),
                 student=TrainingRecipe(**student),

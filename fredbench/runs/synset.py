@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -23,10 +23,14 @@ from torch.utils.data import TensorDataset
 
 from fredbench.parameterizations.budget import Ledger
 from fredbench.foundation.config import from_mapping
-from fredbench.foundation.errors import ArtefactError
+from fredbench.datasets import Dataset
+from fredbench.foundation.errors import ArtefactError, CompatibilityError
 from fredbench.foundation.files import canonical_json, write_bytes
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Parameterization, State, labelled
+from fredbench.runs.preprocessing import RECIPES, fit_of, stored_fit
 from fredbench.training.batches import AlternativePictures, Pictures, TensorPictures
+from fredbench.training.preprocessing import Preprocessing
+from fredbench.training.whitening import Whitening
 
 __all__ = ["FILE_NAME", "Synset", "load", "tensors_digest"]
 
@@ -64,6 +68,7 @@ class Synset:
     def __init__(self, tensors: Mapping[str, Tensor], header: Mapping[str, Any]) -> None:
         self.tensors = dict(tensors)
         self.header = dict(header)
+        self._whitening: Whitening | None = None
 
     @staticmethod
     def pack(parameterization: Parameterization, state: State, description: Mapping[str, Any]) -> Synset:
@@ -121,8 +126,32 @@ class Synset:
 
     @property
     def normalization(self) -> dict[str, Any]:
-        """What was done to pixels of [0, 1] before distilling: kind, mean, std."""
+        """What was done to pixels of [0, 1] before distilling: kind (mean-std, zca), mean, std.
+
+        Of zca also recipe, eps, split and fingerprint of the fit (see `fredbench.runs.preprocessing`).
+        """
         return dict(self.header["normalization"])
+
+    @property
+    def whitened(self) -> bool:
+        """Whether the pictures were ZCA-whitened."""
+        return bool(self.normalization.get("kind") == "zca")
+
+    def fit_to(self, dataset: Dataset, *, fits: Path | None = None, others: Iterable[Synset] = ()) -> None:
+        """Take the whitening from the data that it was fitted to, as `pixels` needs it; nothing for a plain set.
+
+        fits: a store's folder of fits. others: sets that may have the same one already, which is shared with them.
+        Raises `DataError` where the fit is to other pictures than those of `dataset`.
+        """
+        alike = (other._whitening for other in others if other.normalization == self.normalization)
+        shared = next((fit for fit in alike if fit is not None), None)
+        self._whitening = shared or fit_of(self.normalization, dataset, fits)
+
+    def find_fit(self, fits: Path) -> bool:
+        """Take the whitening from a store's folder of fits; says whether there is one to take, or none is needed."""
+        if self.whitened and self._whitening is None:
+            self._whitening = stored_fit(self.normalization, fits)
+        return not self.whitened or self._whitening is not None
 
     @property
     def step_size(self) -> float | None:
@@ -163,10 +192,21 @@ class Synset:
         return pictures if rows is None else AlternativePictures(pictures, rows)
 
     def pixels(self) -> Tensor:
-        """Decoded pictures as uint8 (N, C, H, W): the normalisation undone, rounded and clipped to 0..255."""
-        mean = torch.tensor(self.normalization["mean"])[:, None, None]
-        std = torch.tensor(self.normalization["std"])[:, None, None]
-        return ((self.images * std + mean) * 255).round().clamp(0, 255).to(torch.uint8)
+        """Decoded pictures as uint8 (N, C, H, W): the normalisation undone, rounded and clipped to 0..255.
+
+        Of a whitened set the whitening is undone first; without its fit (see `fit_to`) that is a `CompatibilityError`.
+        """
+        return (self.levels(self.images) * 255).round().clamp(0, 255).to(torch.uint8)
+
+    def levels(self, images: Tensor) -> Tensor:
+        """Pictures of the input space as values of [0, 1], neither rounded nor clipped; raises as `pixels` does."""
+        if self.whitened and self._whitening is None:
+            raise CompatibilityError(
+                "this set is ZCA-whitened, and the fit that turns it into pictures is not at hand",
+                hint="name the run's folder, and with --data the folder of its dataset",
+            )
+        mean, std = self.normalization["mean"], self.normalization["std"]
+        return Preprocessing(tuple(mean), tuple(std), self._whitening).undone(images)
 
     def verify(self) -> None:
         """Re-derive what the header claims; the first contradiction raises `ArtefactError`."""
@@ -196,10 +236,22 @@ class Synset:
         if tuple(self.images.shape) != (counted["decoded"], *shape) or not bool(self.images.isfinite().all()):
             raise ArtefactError(f"decoding gives {tuple(self.images.shape)}, or values that are not finite", hint=_HINT)
 
+    def _prepared(self) -> str:
+        """What was done to the pictures, and what must be done to test pictures, in a line."""
+        said = self.normalization
+        normalised = f"normalised with mean {said['mean']} and std {said['std']}"
+        if not self.whitened:
+            return f"{normalised}; test pictures must be normalised alike"
+        return (
+            f"{normalised}, then ZCA-whitened (recipe {said['recipe']}, eps {said['eps']}, fitted to "
+            f"{said['split']} of fingerprint {self.header['dataset']['fingerprint'][:16]}, fit "
+            f"{said['fingerprint'][:16]}); test pictures must be whitened by the same fit, which is derived from those "
+            "training pictures and is not in this file"
+        )
+
     def card(self) -> str:
         """A page of Markdown for whoever receives the file."""
         head, ledger = self.header, self.ledger
-        mean, std = self.normalization["mean"], self.normalization["std"]
         partial = "; ".join(f"{k}: {v}" for k, v in head["dataset"]["partial"].items())
         lines = [
             f"# {head['method']} on {head['dataset']['name']}",
@@ -210,7 +262,7 @@ class Synset:
             f"{head['parameterization']['settings']}, {head['iterations']} iterations, preset {head['preset']}",
             f"- budget: {ledger.params:,} scalars (paper's convention), {ledger.params_strict:,} with everything "
             f"counted ({ledger.mask_bits:,} mask bits)",
-            f"- pixels: normalised with mean {mean} and std {std}; test pictures must be normalised alike",
+            f"- pixels: {self._prepared()}",
             f"- labels: {head['labels']['kind']}{', learned' if ledger.label_scalars else ''}; "
             f"students: {head['student']}",
             f"- distilled from {head['dataset']['split']} (fingerprint {head['dataset']['fingerprint'][:16]})"
@@ -275,6 +327,8 @@ def _is_well_formed(head: Mapping[str, Any]) -> bool:
     if not all(isinstance(table, dict) for table in tables):
         return False
     dataset, storage, statistics, *_ = tables
+    if not _is_known_preparation(statistics):
+        return False
     shape, classes, mean, std = (
         table.get(name)
         for table, name in ((dataset, "shape"), (dataset, "classes"), (statistics, "mean"), (statistics, "std"))
@@ -291,4 +345,18 @@ def _is_well_formed(head: Mapping[str, Any]) -> bool:
         and isinstance(head["labels"].get("settings", {}), dict)
         and isinstance(head["budget"], int)
         and isinstance(head.get("step_size"), (int, float, type(None)))
+    )
+
+
+def _is_known_preparation(said: Mapping[str, Any]) -> bool:
+    """Whether the header's `normalization` names a preparation that this version has, and all of it."""
+    if said.get("kind") == "mean-std":
+        return True
+    return (
+        said.get("kind") == "zca"
+        and said.get("recipe") in RECIPES
+        and type(said.get("eps")) in {int, float}
+        and said["eps"] > 0
+        and isinstance(said.get("fingerprint"), str)
+        and said.get("split") in {"train", "train without validation"}
     )

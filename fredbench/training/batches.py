@@ -7,6 +7,7 @@ there. At this size that, not a loader with workers, is the fast data path.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -17,16 +18,10 @@ from torch import Tensor
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.rng import Stream
+from fredbench.training.preprocessing import Preprocessing
+from fredbench.training.whitening import Whitening
 
-__all__ = [
-    "AlternativePictures",
-    "Pictures",
-    "RealPictures",
-    "Standardisation",
-    "TensorPictures",
-    "normalise",
-    "standardised",
-]
+__all__ = ["AlternativePictures", "Pictures", "RealPictures", "Standardisation", "TensorPictures", "standardised"]
 
 Standardisation: TypeAlias = Literal["none", "batch"]
 """What is done to a batch before a network sees it: nothing, or `standardised`."""
@@ -49,21 +44,6 @@ class Pictures(Protocol):
         `rng` serves sets whose decoding is random (HaBa draws a hallucinator for each sample).
         """
         ...
-
-
-def normalise(
-    images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"],
-    mean: Sequence[float],
-    std: Sequence[float],
-    device: torch.device | None = None,
-) -> Float[Tensor, "n c h w"]:
-    """Grey levels 0..255 to (x / 255 - mean) / std, channel by channel, in float32."""
-    pixels = torch.from_numpy(images).permute(0, 3, 1, 2) if isinstance(images, np.ndarray) else images
-    pixels = pixels.to(device or pixels.device)
-    scale = sent(torch.tensor([1 / (255 * s) for s in std], dtype=torch.float32), pixels.device)
-    ratios = [m / s for m, s in zip(mean, std, strict=True)]
-    shift = sent(torch.tensor(ratios, dtype=torch.float32), pixels.device)
-    return (pixels.float() * scale[:, None, None] - shift[:, None, None]).contiguous()
 
 
 def standardised(images: Float[Tensor, "n c h w"], how: Standardisation = "batch") -> Float[Tensor, "n c h w"]:
@@ -118,8 +98,16 @@ class AlternativePictures:
         return self._pictures.batch(self._rows[index, sent(chosen, self.device)], rng)
 
 
+# Of whitened pictures in float32; more are whitened anew, batch by batch. 50,000 of 32 x 32 RGB are .6 GB.
+_KEPT_BYTES = 2 << 30
+
+
 class RealPictures:
-    """A real split on the device, as uint8, with its normalisation; samples whole classes as well as batches."""
+    """A real split on the device, as uint8, with its preprocessing; samples whole classes as well as batches.
+
+    whitening: the fit by which the normalised pictures are whitened. They are whitened once, in blocks of fixed
+    places, and kept where they take at most 2 GiB: then no bit of a picture depends on the batch that it is in.
+    """
 
     def __init__(
         self,
@@ -130,10 +118,12 @@ class RealPictures:
         std: Sequence[float],
         classes: int,
         device: torch.device,
+        whitening: Whitening | None = None,
     ) -> None:
         self.pixels = torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2))).to(device)
         self.labels = torch.from_numpy(labels).to(device)
         self.mean, self.std, self.classes = tuple(mean), tuple(std), classes
+        self.preprocessing = Preprocessing(self.mean, self.std, whitening)
         self.by_class = [torch.from_numpy(np.flatnonzero(labels == c)) for c in range(classes)]
 
     @property
@@ -155,12 +145,19 @@ class RealPictures:
         return self.images(index), self.labels_at(index)
 
     def images(self, index: Tensor) -> Float[Tensor, "n c h w"]:
-        """Normalised pictures at `index`."""
-        return normalise(self.pixels[sent(index, self.device)], self.mean, self.std)
+        """Pictures at `index`, normalised and, where there is a whitening, whitened."""
+        place = sent(index, self.device)
+        if self.preprocessing.whitening is None or 4 * self.pixels.numel() > _KEPT_BYTES:
+            return self.preprocessing(self.pixels[place])
+        return self._whitened[place]
 
     def labels_at(self, index: Tensor) -> Int64[Tensor, " n"]:
         """Labels at `index`."""
         return self.labels[sent(index, self.device)]
+
+    @cached_property
+    def _whitened(self) -> Float[Tensor, "n c h w"]:
+        return self.preprocessing(self.pixels)
 
     def draw(self, label: int, count: int, rng: Stream) -> Int64[Tensor, " count"]:
         """Positions of `count` pictures of class `label`, drawn without replacement.

@@ -12,7 +12,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -58,17 +58,22 @@ class ExpertSpec:
     seed: int
     device: str
     threads: int
+    data: Mapping[str, Any] = field(default_factory=dict)
 
     def to_mapping(self) -> dict[str, Any]:
         """As in the manifest: the recipe without its number of epochs, the dataset without a path.
 
-        With the version of the library that a network is from, where it is not ours.
+        With how pictures are prepared, where that is not by the dataset's own statistics alone, and the version of the
+        library that a network is from, where it is not ours.
         """
         recipe = {name: value for name, value in asdict(self.recipe).items() if name != "epochs"}
-        # Experts of before this field was are those that it leaves as they are.
+        # Experts of before these fields were are those that they leave as they are, under their old names.
         if self.recipe.standardise == "none":
             del recipe["standardise"]
-        return {**asdict(self), "shape": list(self.shape), "recipe": recipe, **networks.versions(self.network)}
+        mapping = {**asdict(self), "shape": list(self.shape), "recipe": recipe, **networks.versions(self.network)}
+        if not mapping["data"]:
+            del mapping["data"]
+        return mapping
 
     def digest(self) -> str:
         """Hex SHA-256 of the canonical spec."""

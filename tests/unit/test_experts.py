@@ -404,7 +404,7 @@ def test_fred_has_the_published_matching(dataset: str, ipc: int, row: tuple[floa
 @pytest.mark.parametrize(
     ("dataset", "method", "size", "lr"),
     [("cifar10", "fred", 32, 1e8), ("svhn", "fred", 32, 1e8), ("imagenette", "fred", 128, 1e9),
-     ("digits", "fred", 32, 1e5), ("cifar10", "tm", 32, 1000.0), ("imagenette", "tm", 128, 1e5),
+     ("digits", "fred", 32, 1e5), ("cifar10", "tm", 32, 100.0), ("imagenette", "tm", 128, 1e5),
      ("tiny", "tm", 64, 1e4), ("digits", "tm", 32, 10.0)],
 )  # fmt: skip
 def test_rates_of_trajectory_matching(dataset: str, method: str, size: int, lr: float) -> None:
@@ -428,7 +428,9 @@ def test_haba_has_the_published_matching(dataset: str, ipc: int, row: tuple[floa
 
 
 def test_pixels_have_mtts_and_the_quick_preset_is_small_and_says_so() -> None:
-    assert settings("cifar10", 10, method="tm").start_epochs == 15
+    # With ZCA, as the preset paper has it there, and without.
+    assert settings("cifar10", 10, method="tm").start_epochs == 20
+    assert settings("cifar10", 10, method="tm", preset="fair").start_epochs == 15
     quick = settings("cifar10", 1, method="fred", preset="quick")
     assert (quick.steps, quick.experts, quick.last_epoch) == (10, 3, 2)
     digits = settings("digits", 1, method="fred", preset="quick")

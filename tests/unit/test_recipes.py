@@ -170,7 +170,7 @@ def test_a_rate_is_published_where_it_was_published(
 
 @pytest.mark.parametrize(
     ("parameterization", "dataset", "ipc", "origin", "word"),
-    [("pixels", "cifar10", 10, "paper", "MTT's table"), ("pixels", "cifar10", 20, "chosen", "IPC 10"),
+    [("pixels", "cifar10", 10, "paper", "ZCA"), ("pixels", "cifar10", 20, "chosen", "IPC 10"),
      ("pixels", "cifar100", 1, "paper", "ZCA"), ("pixels", "cifar100", 50, "paper", "ZCA"),
      ("pixels", "cifar100", 10, "paper", "MTT's table"), ("fred", "cifar10", 11, "script", "FreD's TM folder"),
      ("fred", "svhn", 11, "chosen", "IPC 10"), ("haba", "cifar10", 1, "script", "ZCA"),

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from fredbench import networks
 from fredbench.foundation.errors import FredbenchError, UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.training.batches import TensorPictures, normalise, standardised
+from fredbench.training.batches import TensorPictures, standardised
 from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, cross_entropy, predict, train
+from fredbench.training.preprocessing import normalise
 
 PLAIN = TrainingRecipe(epochs=2, batch_size=5, augmentation="none")
 

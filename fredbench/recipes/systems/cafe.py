@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fredbench.recipes.methods import Method
 from fredbench.recipes.rules import Case, Rule, chosen, except_for, script, where
-from fredbench.recipes.systems.common import quick_rounds, quick_start
+from fredbench.recipes.systems.common import OWN_STATISTICS, borrowed_statistics, quick_rounds, quick_start
 
 __all__ = ["METHODS", "RULES"]
 
@@ -17,8 +17,16 @@ METHODS = (
         _PAPER,
         "losses and gradients against golden cafe; the loop against its definition",
         note="each accuracy is measured alone: the published code adds a tenth of the one before to it",
+        departures=OWN_STATISTICS,
     ),
-    Method("cafe-dsa", "cafe", "pixels", _PAPER, "as cafe, with the augmentation of golden dsa_aug"),
+    Method(
+        "cafe-dsa",
+        "cafe",
+        "pixels",
+        _PAPER,
+        "as cafe, with the augmentation of golden dsa_aug",
+        departures=OWN_STATISTICS,
+    ),
 )
 
 _PUBLISHED_ITERATIONS = 2000
@@ -33,6 +41,7 @@ def _milestones(case: Case) -> tuple[int, ...]:
 
 
 RULES: tuple[Rule, ...] = (
+    borrowed_statistics("CAFE, utils.py", objective="cafe", parameterization="pixels"),
     script("run", "CAFE, distill.py", where(objective="cafe"), iterations=_PUBLISHED_ITERATIONS),
     quick_rounds("cafe"),
     script(

@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 
-from fredbench.recipes.rules import AtMost, Case, Rule, Section, at_least, chosen, look_up, script, where
+from fredbench.recipes.rules import (
+    AtMost,
+    Case,
+    Condition,
+    Rule,
+    Section,
+    at_least,
+    between,
+    chosen,
+    look_up,
+    script,
+    where,
+)
 
 __all__ = [
     "IMAGENET_SUBSETS",
@@ -16,7 +28,9 @@ __all__ = [
     "OWN_STATISTICS",
     "RULES",
     "SMALL_GREY",
+    "WHITENABLE",
     "WHOLE_STRATEGY",
+    "borrowed_statistics",
     "mirrors_digits",
     "pixels_rate",
     "quick_rounds",
@@ -29,13 +43,16 @@ SMALL_GREY = frozenset({"mnist", "fashion-mnist"})
 LARGE = 128
 # Whole pictures a class from which on `quick` has to save where it need not below.
 MANY = 5
+# Pictures that are whitened where a system's are: colour, below the size at which FRePo whitens by blocks.
+WHITENABLE = where(channels=3, side=between(0, LARGE), preset="paper")
 # A picture of [0, 1] is normalised by a deviation s of about .2: a step of eta on it is one of eta / s^2 after.
 NORMALISED = 0.04
 
-# Two habits of published scripts: a dataset has one mean and deviation here, whatever made a synset of it; and digits,
-# of which a mirrored one is none of its class, are mirrored in the preset `paper` alone.
+# Two habits of published scripts, which the preset `paper` shares and the others do not: CIFAR-100 by CIFAR-10's mean
+# and deviation, and mirrored digits, of which a mirrored one is none of its class.
 OWN_STATISTICS = {
-    "cifar100": "CIFAR-100 is normalised by its own mean and deviation; trajectory matching and IDC took CIFAR-10's",
+    "cifar100": "CIFAR-100 is normalised by its own mean and deviation, but by CIFAR-10's with the preset paper where "
+    "the system's code did so: trajectory matching, IDC and CAFE",
 }
 # The scripts' default: every operation of DSA.
 WHOLE_STRATEGY = "color_crop_cutout_flip_scale_rotate"
@@ -80,6 +97,12 @@ def quick_start(objective: str) -> Rule:
         where(objective=objective, parameterization="pixels", preset="quick", ipc=at_least(MANY)),
         init="real",
     )
+
+
+def borrowed_statistics(source: str, **conditions: Condition) -> Rule:
+    """The preset `paper` on CIFAR-100, for code that normalises it by CIFAR-10's mean and deviation."""
+    cells = where(dataset="cifar100", channels=3, preset="paper", choice=False, **conditions)
+    return script("data", f"{source}: CIFAR-100 by CIFAR-10's mean and deviation", cells, statistics="cifar10")
 
 
 RULES: tuple[Rule, ...] = (

@@ -14,6 +14,7 @@ from fredbench.recipes.systems.common import (
     MANY,
     MIRRORED,
     OWN_STATISTICS,
+    borrowed_statistics,
     mirrors_digits,
     pixels_rate,
 )
@@ -97,6 +98,7 @@ def _fitting(rows: dict[int, tuple[int, int, int]], cell: Where) -> list[Rule]:
 
 # Rates act on unnormalised DCT coefficients (see parameterizations.transforms.pixel_rate).
 RULES: tuple[Rule, ...] = (
+    borrowed_statistics("FreD, TM/utils.py", objective="tm", parameterization="fred"),
     script("run", _TM_FOLDER, {**_FRED, **where(objective="tm")}, iterations=15_000),
     chosen(
         "run",

@@ -9,6 +9,7 @@ from fredbench.recipes.systems.common import (
     LARGE,
     MIRRORED,
     MIRRORED_DIGITS,
+    WHITENABLE,
     WHOLE_STRATEGY,
     mirrors_digits,
     pixels_rate,
@@ -35,8 +36,8 @@ METHODS = (
         "haba",
         "Liu et al., Dataset Distillation via Factorization, NeurIPS 2022",
         "hallucinators, contrastive terms and the trajectory loss through them against golden haba",
-        note="without ZCA whitening; by the preset paper students score a picture among those beside it, 128 at once; "
-        "#Params are the bases' alone, as in the published table: the hallucinators' "
+        note="ZCA-whitened on CIFAR by the preset paper, by which students also score a picture among those beside it, "
+        "128 at once; #Params are the bases' alone, as in the published table: the hallucinators' "
         "scalars stand in the strict count, or in both by --set parameterization.count_hallucinators=true",
         departures=MIRRORED,
     ),
@@ -52,7 +53,8 @@ _HALLUCINATORS_SHARE = 1e-4
 _SHORT = between(1, 10_000)
 _LONG = where(objective="tm", iterations=lambda count: not _SHORT(count))
 
-# HaBa's CIFAR-10 scripts, which whiten. Elsewhere its README refers to MTT, and the rates are the code's defaults.
+# HaBa's CIFAR-10 scripts, which whiten, as the preset `paper` does. Elsewhere its README refers to MTT, and the rates
+# are the code's defaults.
 _AS_MTT = "HaBa, README.md:52: otherwise MTT's, which are these"
 _TRAJECTORIES: Table = {1: row(50, 2, 2, 1e-7, 0.01), 10: row(30, 2, 20, 1e-5, 0.001), 50: row(30, 2, 20, 1e-5, 0.01)}
 
@@ -63,6 +65,13 @@ def _strategy(case: Case) -> str:
 
 RULES: tuple[Rule, ...] = (
     script("run", "HaBa, distill_fac.py:458", {**_HABA, **where(objective="tm")}, iterations=15_000),
+    script(
+        "data",
+        "HaBa, run_cifar10_ipc*_style5.sh: kornia's ZCA, eps .1 on [0, 1]",
+        {**_HABA, **WHITENABLE, **where(objective="tm", dataset={"cifar10", "cifar100"})},
+        published=(where(dataset="cifar10"),),
+        whitening="mtt",
+    ),
     chosen("parameterization", "not published: the rate of pixels", _HABA, lr=pixels_rate),
     chosen(
         "parameterization",
@@ -78,7 +87,7 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "parameterization",
-        "HaBa, run_cifar10_ipc*_style5.sh: bases and hallucinators alike (with ZCA there, without here)",
+        "HaBa, run_cifar10_ipc*_style5.sh: bases and hallucinators alike, of whitened pictures",
         {**_HABA, **_LONG, **where(dataset="cifar10")},
         lr=100.0,
         lr_hallucinators=100.0,

@@ -10,6 +10,7 @@ from fredbench.recipes.systems.common import (
     NORMALISED,
     OWN_STATISTICS,
     SMALL_GREY,
+    borrowed_statistics,
     pixels_rate,
     quick_rounds,
 )
@@ -59,6 +60,7 @@ def _stages(case: Case) -> str:
 
 
 RULES: tuple[Rule, ...] = (
+    borrowed_statistics("IDC, data.py", objective="idc", parameterization="idc"),
     # One iteration is a pass over the classes; the network is drawn anew every 100.
     script("run", "IDC, reproduce.py:10: 2000 x 100 for 32 px and below", _IDC, iterations=200_000),
     script(

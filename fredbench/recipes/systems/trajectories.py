@@ -24,7 +24,7 @@ __all__ = [
     "row",
 ]
 
-WHITENED = "with ZCA there, without here"
+WHITENED = "with ZCA there, which the preset paper alone shares"
 OF_FRED = "FreD's, of this dataset: this system's own were not sourced"
 _OF_A_SIZE = "nothing is published for this dataset: the settings of one of its size"
 

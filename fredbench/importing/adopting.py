@@ -28,9 +28,11 @@ from fredbench.importing.asking import Asked
 from fredbench.importing.judging import Verdict, judge, judgement
 from fredbench.importing.labels import labels_of
 from fredbench.importing.reading import Found, read
-from fredbench.importing.spaces import found_space
+from fredbench.importing.values import columns as _columns
+from fredbench.importing.values import values_of
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, State, labelled
 from fredbench.recipes.presets import PRESETS
+from fredbench.runs.preprocessing import DataConfig, described
 from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
@@ -68,35 +70,33 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
         images = np.ascontiguousarray(images[:, ::-1])
     assumed: list[str] = list(found.notes)
     factor = _factor(found, images, asked, path)
-    said = (found.mean, found.std) if found.mean and asked.space is None else None
-    space, evidence, who = found_space(images, dataset, asked=asked.space, said=said)
-    assumed.append(f"values: {space.what} ({who})")
+    values = values_of(found, images, dataset, asked, factor, store.root, path)
+    assumed += values.told
     hard, soft, form = labels_of(found, images, dataset, asked, path, assumed)
-    pixels = images.astype(np.float64) * _columns(space.std) + _columns(space.mean)
-    verdict = None if factor > 1 else _checked(pixels, hard, dataset, asked, store, threads, path)
+    verdict = None if factor > 1 else _checked(values.pixels, hard, dataset, asked, store, threads, path)
     if verdict is not None:
         assumed.append(f"labels: {'confirmed' if verdict.agrees else 'not confirmed'}: {verdict.told()}")
-    if space.name in {"unit", "levels"}:
+    if values.space.name in {"unit", "levels"}:
         # Students see normalised pictures; the dataset's statistics are what its real pictures are brought to.
         mean, std = tuple(dataset.mean), tuple(dataset.std)
-        stored = (pixels - _columns(mean)) / _columns(std)
+        stored = (values.pixels - _columns(mean)) / _columns(std)
         assumed.append(f"normalised here by {dataset.title}'s mean and deviation")
     else:
-        mean, std, stored = space.mean, space.std, images
+        mean, std, stored = values.space.mean, values.space.std, images
     order = np.argsort(hard, kind="stable")
     kept = _Kept(
         images=torch.from_numpy(np.ascontiguousarray(stored[order], dtype=np.float32)),
         hard=torch.from_numpy(hard[order]),
         soft=None if soft is None else torch.from_numpy(np.ascontiguousarray(soft[order], dtype=np.float32)),
-        form=form, mean=mean, std=std, factor=factor,
+        form=form, mean=mean, std=std, factor=factor, data=values.data, split=values.split,
     )  # fmt: skip
     rate = asked.step_size or found.step_size
     facts = {
         "file": path.name,
         "sha256": found.sha256,
         "form": found.form,
-        "space": space.name,
-        "evidence": [f"{each.told()}" for each in evidence],
+        "space": values.space.name,
+        "evidence": [each.told() for each in values.evidence],
         "assumed": assumed,
     }
     return _made(kept, dataset, store, asked, facts, rate, found.student, device=device, threads=threads)
@@ -116,6 +116,8 @@ class _Kept:
     mean: tuple[float, ...]
     std: tuple[float, ...]
     factor: int
+    data: Mapping[str, Any]
+    split: Literal["train", "train without validation"]
 
     def parts(self, classes: int) -> tuple[str, Mapping[str, Any], Mapping[str, Any], State]:
         """(parameterization, its settings, label settings, state)."""
@@ -166,7 +168,7 @@ def _made(
     spec = Spec(
         dataset=dataset.name,
         fingerprint=dataset.fingerprint,
-        split="train",
+        split=kept.split,
         method=f"imported:{_word(asked.name or Path(facts['file']).stem)}",
         objective=Spec.IMPORTED,
         parameterization=name,
@@ -184,6 +186,7 @@ def _made(
         students=students,
         student=recipe,
         label_settings=label_settings,
+        data_settings=kept.data,
     )
     synset = Synset.pack(
         parameterization,
@@ -207,7 +210,9 @@ def _made(
             "iterations": 0,
             "preset": spec.preset,
             "seed": 0,
-            "normalization": {"kind": "mean-std", "mean": list(kept.mean), "std": list(kept.std)},
+            "normalization": described(kept.data, dataset, kept.split)
+            if kept.data
+            else {"kind": "mean-std", "mean": list(kept.mean), "std": list(kept.std)},
             "pixel_space": "normalized",
             "labels": _header_labels(labels),
             "step_size": None,
@@ -298,7 +303,7 @@ def _taken(path: Path, dataset: Dataset, store: Store, *, device: str, threads: 
         network=head["network"], device=device, threads=threads, objective_settings=head["objective_settings"],
         parameterization_settings=head["parameterization"]["settings"],
         student_network=student.pop("network"), students=student.pop("students"), student=TrainingRecipe(**student),
-        label_settings=head["labels"].get("settings", {}),
+        label_settings=head["labels"].get("settings", {}), data_settings=_data(synset, dataset),
     )  # fmt: skip
     # The header does not say the number of threads, on which the spec's digest depends.
     for count in (threads, *range(1, 129)):
@@ -313,11 +318,17 @@ def _taken(path: Path, dataset: Dataset, store: Store, *, device: str, threads: 
     )
 
 
+def _data(synset: Synset, dataset: Dataset) -> dict[str, Any]:
+    """The section `data` of a synset of ours, which its normalisation says."""
+    said = synset.normalization
+    whitening = said["recipe"] if synset.whitened else "none"
+    borrowed = whitening != "mtt" and (tuple(said["mean"]), tuple(said["std"])) != (dataset.mean, dataset.std)
+    settings = {"whitening": whitening, "statistics": "cifar10" if borrowed else "own"}
+    config = from_mapping(DataConfig, settings, where="the header's normalization")
+    return {} if config == DataConfig() else to_mapping(config)
+
+
 # Layout, labels, checks
-
-
-def _columns(values: tuple[float, ...]) -> Float[np.ndarray, "1 c 1 1"]:
-    return np.reshape(np.asarray(values, dtype=np.float64), (1, -1, 1, 1))
 
 
 def _channels_first(found: Found, dataset: Dataset, path: Path) -> Float[np.ndarray, "n c h w"]:

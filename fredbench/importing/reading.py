@@ -49,10 +49,10 @@ class Found:
 
     images: (N, a, b, c), channels first or last, any number type. labels: (N,) or (N, classes), None where the file has
     none. form: the container, in words. folders: names of the class folders, by which `labels` are numbered. mean, std:
-    of the pixels, where the file says so. classes: names in label order, where the file lists them. step_size: a
-    learned rate beside the pictures. student: how students of an export of ours are trained (network, students, recipe)
-    and its preset. paired: stored as a bare list of two, as IDC's undecoded canvases are. notes: what
-    a user should know of the reading.
+    of the pixels, where the file says so; normalization: all that an export of ours says of that. classes: names in
+    label order, where the file lists them. step_size: a learned rate beside the pictures. student: how students of an
+    export of ours are trained (network, students, recipe) and its preset. paired: stored as a bare list of two, as
+    IDC's undecoded canvases are. notes: what a user should know of the reading.
     """
 
     images: Shaped[np.ndarray, ...]
@@ -65,6 +65,7 @@ class Found:
     classes: tuple[str, ...] = ()
     step_size: float | None = None
     student: Mapping[str, Any] = field(default_factory=dict)
+    normalization: Mapping[str, Any] = field(default_factory=dict)
     paired: bool = False
     notes: tuple[str, ...] = field(default=())
 
@@ -287,12 +288,14 @@ def _described(found: Found, text: str, path: Path) -> Found:
     if not isinstance(said, dict):
         return found
     statistics, rate = said.get("normalization"), said.get("step_size")
-    known = isinstance(statistics, dict) and statistics.get("kind") == "mean-std"
+    statistics = statistics if isinstance(statistics, dict) else {}
+    known = statistics.get("kind") == "mean-std"
     dataset = said.get("dataset")
     return replace(
         found,
-        mean=tuple(statistics["mean"]) if known and isinstance(statistics, dict) else found.mean,
-        std=tuple(statistics["std"]) if known and isinstance(statistics, dict) else found.std,
+        mean=tuple(statistics["mean"]) if known else () if statistics else found.mean,
+        std=tuple(statistics["std"]) if known else () if statistics else found.std,
+        normalization=statistics,
         classes=tuple(dataset.get("classes", ())) if isinstance(dataset, dict) else found.classes,
         step_size=found.step_size if rate is None else _rate(rate),
         student={"preset": said.get("preset"), **said["student"]} if isinstance(said.get("student"), dict) else {},

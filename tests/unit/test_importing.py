@@ -511,3 +511,40 @@ def test_blue_first_is_found_where_there_is_colour(real_data: Path, tmp_path: Pa
         taken(tmp_path / "bgr.npz", cifar, store)
     told = taken(tmp_path / "bgr.npz", cifar, store, Asked(channels="bgr", name="set", preset="quick"))
     np.testing.assert_array_equal(told.pixels().numpy().transpose(0, 2, 3, 1), cifar.train.images[chosen])
+
+
+@pytest.mark.parametrize("form", ["npz", "safetensors", "pt"])
+def test_whitened_sets_are_known_by_what_is_said_and_come_back_the_same(
+    form: str, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    run = fredbench.distill(
+        "digits", ipc=1, preset="quick", objective="dm", parameterization="pixels", iterations=1, store=store.root,
+        threads=torch.get_num_threads(), overrides=("data.whitening=mtt",),
+    )  # fmt: skip
+    ours = fredbench.load(run.path)
+    path = tmp_path / f"set.{form}"
+    if form == "pt":
+        torch.save({"images": ours.images, "labels": ours.labels}, path)
+    else:
+        export(ours, form, path)
+    asked = Asked(name="white", space="zca-mtt" if form == "pt" else None, labels="as-given")
+    made = run_of(path, digits, store, asked)
+    found = fredbench.load(made.path)
+    torch.testing.assert_close(found.images, ours.images, rtol=0, atol=0)
+    assert found.whitened and made.spec().data_settings["whitening"] == "mtt"
+    if form != "pt":  # of which pictures a bare tensor's whitening was fitted nobody says: of all
+        assert found.normalization == ours.normalization
+    assert any("ZCA-whitened (mtt)" in line for line in found.header["imported"]["assumed"])
+    rows = fredbench.evaluate([made], store=store.root, limit=20, students=1, threads=torch.get_num_threads())
+    assert rows[0].method == "imported:white" and not rows[0].start
+
+
+def test_a_whitened_set_of_other_pictures_is_refused(digits: Dataset, store: Store, tmp_path: Path) -> None:
+    run = fredbench.distill(
+        "digits", ipc=1, preset="quick", objective="dm", parameterization="pixels", iterations=1, store=store.root,
+        threads=torch.get_num_threads(), overrides=("data.whitening=mtt",),
+    )  # fmt: skip
+    export(fredbench.load(run.path), "npz", tmp_path / "x.npz")
+    other = Dataset.from_splits("other", digits.train.take(np.arange(600)), digits.test, digits.classes, flip=False)
+    with pytest.raises(UsageError, match="fit to other pictures"):
+        taken(tmp_path / "x.npz", other, store)

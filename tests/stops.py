@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from conftest import ROOT
+from commands import ROOT
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 

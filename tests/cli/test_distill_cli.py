@@ -34,7 +34,8 @@ def test_stdout_holds_the_folder_and_stderr_the_talk(made, store: Path) -> None:
 
 def test_the_folder_holds_what_the_contract_lists(made) -> None:
     names = {file.name for file in made.folder.iterdir()} - {".lock"}
-    assert names == {"spec.toml", "synset.safetensors", "progress.jsonl", "result.json", "environment.json"}
+    assert names == {"spec.toml", "synset.safetensors", "progress.jsonl", "result.json", "environment.json",
+                     "state.safetensors"}  # fmt: skip
     result = json.loads((made.folder / "result.json").read_text())
     assert result["ledger"]["params_strict"] == 31_040 and result["iterations"] == 3
     environment = json.loads((made.folder / "environment.json").read_text())

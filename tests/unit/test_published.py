@@ -142,7 +142,7 @@ def test_a_row_stands_beside_runs_of_its_own_budget_only(asked: dict[str, object
     """Table 1 leaves HaBa's hallucinators out of the budget, table 2 counts them within it (hence its IPCs)."""
     cifar = dataclasses.replace(cifar_like(), name="cifar10")
     evaluation = Evaluation(cifar, torch.device("cpu"), 1, TestDomains(CIFAR10C, cifar, (1,)))
-    row = evaluation._published_row(spec_of(**asked))
+    row = evaluation.published(spec_of(**asked))
     assert row is None if mean is None else row is not None and row["clean"]["mean"] == mean
 
 

@@ -19,6 +19,7 @@ def held(request: Request, dataset: Dataset) -> dict[str, dict[str, object]]:
     spec = resolve(request, dataset, device="cpu", threads=1)
     return {
         "run": {"iterations": spec.iterations, "network": spec.network},
+        "data": dict(spec.data_settings),
         "parameterization": dict(spec.parameterization_settings),
         "objective": dict(spec.objective_settings),
         "labels": dict(spec.label_settings),

@@ -294,8 +294,8 @@ def test_a_run_that_another_process_finished_meanwhile_is_not_made_again(
     folder.path.parent.mkdir()
     prepare = distillation.Distillation
 
-    def meanwhile(*given: Any) -> Any:
-        made = prepare(*given)
+    def meanwhile(*given: Any, **named: Any) -> Any:
+        made = prepare(*given, **named)
         if not folder.path.exists():
             twin.path.rename(folder.path)
         return made

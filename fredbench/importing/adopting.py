@@ -36,13 +36,15 @@ from fredbench.runs.preprocessing import DataConfig, described
 from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
-from fredbench.runs.synset import Synset, load
+from fredbench.runs.synset import Synset, load, tensors_digest
 from fredbench.training import augmentation
 from fredbench.training.loop import TrainingRecipe
 
 __all__ = ["adopt", "adopted"]
 
 _RATE = 0.01
+# Grey levels end at 255, and optimised pixels in any space lie within some tens of deviations.
+_LARGEST = 1e4
 
 
 def adopted(path: Path) -> bool:
@@ -63,6 +65,7 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
     what cannot be read.
     """
     if adopted(path):
+        _refuse_said(asked, path)
         return _taken(path, dataset, store, device=device, threads=threads)
     found = read(path)
     images = _channels_first(found, dataset, path)
@@ -125,6 +128,13 @@ class _Kept:
         shape = (int(self.images.shape[1]), int(self.images.shape[2]), int(self.images.shape[3]))
         if self.factor > 1:
             canvases = self.images * torch.tensor(self.std)[:, None, None] + torch.tensor(self.mean)[:, None, None]
+            if len(set(counts)) != 1 or self.soft is not None:
+                raise UsageError(
+                    f"{min(counts)} to {max(counts)} canvases a class"
+                    + (" with soft labels" if self.soft is not None else "")
+                    + " cannot be decoded by a factor: IDC and NCFM store equally many of each, with class numbers",
+                    hint="leave out --factor, or say --labels hard",
+                )
             statistics = torch.tensor([self.mean, self.std], dtype=torch.float32)
             kind = PARAMETERIZATIONS.get("idc")
             settings = to_mapping(from_mapping(kind.Config, {"factor": self.factor}, where="factor"))
@@ -157,6 +167,9 @@ def _made(
         channels=dataset.channels, classes=classes, size=dataset.size,
     )  # fmt: skip
     student, students, recipe = _students(said) if said and asked.preset is None else (usual, preset.students, None)
+    if recipe is not None and rate is not None and (asked.step_size or preset.name == "paper"):
+        # As runs of ours: the learned rate is the published preset's.
+        recipe = dataclasses.replace(recipe, lr=rate)
     recipe = recipe or TrainingRecipe(
         epochs=preset.epochs,
         lr=rate or _RATE,
@@ -180,7 +193,13 @@ def _made(
         network=usual,
         device=device,
         threads=threads,
-        objective_settings={"sha256": facts["sha256"], "space": facts["space"], "channels": asked.channels},
+        objective_settings={
+            "sha256": facts["sha256"],
+            # What came of it: labels may lie in another file, and depend on what was asked.
+            "content": tensors_digest({key: tensor for key, (tensor, _) in parameterization.to_tensors(state).items()}),
+            "space": facts["space"],
+            "channels": asked.channels,
+        },
         parameterization_settings=settings,
         student_network=student,
         students=students,
@@ -285,6 +304,19 @@ def _word(name: str) -> str:
 # Synsets of ours
 
 
+def _refuse_said(asked: Asked, path: Path) -> None:
+    """A synset of ours says of itself what others do not: nothing of that can be asked otherwise."""
+    plain = Asked()
+    said = [
+        field.name for field in dataclasses.fields(Asked) if getattr(asked, field.name) != getattr(plain, field.name)
+    ]
+    if said:
+        raise UsageError(
+            f"{path} is a synset of ours, which says itself what it is: {', '.join(said)} cannot be given",
+            hint="leave that out, or export it (`fredbench export --to npz`) and import the export",
+        )
+
+
 def _taken(path: Path, dataset: Dataset, store: Store, *, device: str, threads: int) -> RunFolder:
     """The run that a synset of ours was made by, as far as its header says it."""
     synset = load(path)
@@ -321,6 +353,8 @@ def _taken(path: Path, dataset: Dataset, store: Store, *, device: str, threads: 
 def _data(synset: Synset, dataset: Dataset) -> dict[str, Any]:
     """The section `data` of a synset of ours, which its normalisation says."""
     said = synset.normalization
+    if "imported" in synset.header and not synset.whitened:
+        return {}
     whitening = said["recipe"] if synset.whitened else "none"
     borrowed = whitening != "mtt" and (tuple(said["mean"]), tuple(said["std"])) != (dataset.mean, dataset.std)
     settings = {"whitening": whitening, "statistics": "cifar10" if borrowed else "own"}
@@ -334,6 +368,8 @@ def _data(synset: Synset, dataset: Dataset) -> dict[str, Any]:
 def _channels_first(found: Found, dataset: Dataset, path: Path) -> Float[np.ndarray, "n c h w"]:
     """The pictures as float32 (N, C, H, W) of the dataset's shape."""
     images, shape = found.images, (dataset.channels, *dataset.size)
+    if found.folders and dataset.channels == 1 and (images == images[..., :1]).all():
+        images = images[..., :1]  # pictures are read as RGB, of grey ones thrice the same
     if images.shape[1:] == shape:
         turned = images
     elif images.shape[1:] == (*dataset.size, dataset.channels):
@@ -343,7 +379,13 @@ def _channels_first(found: Found, dataset: Dataset, path: Path) -> Float[np.ndar
             f"{path} holds pictures of shape {tuple(images.shape[1:])}, {dataset.title} has {shape}",
             hint="name the dataset that it is of (--dataset), resized as the set is where that is a folder (?size=)",
         )
-    return np.ascontiguousarray(turned, dtype=np.float32)
+    pictures = np.ascontiguousarray(turned, dtype=np.float32)
+    if float(np.abs(pictures).max()) > _LARGEST:
+        raise UsageError(
+            f"{path} has values up to {float(np.abs(pictures).max()):.3g}, which no picture has in any known space",
+            hint="the set diverged, or the file holds something else",
+        )
+    return pictures
 
 
 def _factor(found: Found, images: Shaped[np.ndarray, "n c h w"], asked: Asked, path: Path) -> int:

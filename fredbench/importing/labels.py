@@ -32,6 +32,10 @@ def labels_of(
             )
         assumed.append(f"no labels in the file: equal blocks of {len(images) // classes} a class")
         labels = np.repeat(np.arange(classes), len(images) // classes)
+    if labels.dtype.kind in "US" and labels.ndim == 1:
+        return _by_name([str(name) for name in labels.tolist()], dataset, path), None, "hard"
+    if labels.dtype.kind not in "fiub":
+        raise UsageError(f"{path} has labels of type {labels.dtype}", hint="labels are class numbers, names or rows")
     if found.folders:
         labels = _by_folder(found, dataset)[labels.astype(np.int64)]
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
@@ -59,6 +63,20 @@ def labels_of(
             hint="bring pictures of all, or name a dataset of those classes (folder:PATH?classes=FILE)",
         )
     return hard, None, "hard"
+
+
+def _by_name(names: list[str], dataset: Dataset, path: Path) -> Int64[np.ndarray, " n"]:
+    """Labels that are class names as positions in the dataset's classes."""
+    places = {name: number for number, name in enumerate(dataset.classes)}
+    strange = sorted(set(names) - places.keys())
+    lacking = sorted(places.keys() - set(names))
+    if strange or lacking:
+        raise UsageError(
+            f"{path} has labels by name that are not the classes of {dataset.title}: "
+            + (f"{strange[0]!r} is none" if strange else f"no pictures of {lacking[0]!r}"),
+            hint="use the dataset's class names or their numbers, see `fredbench data verify`",
+        )
+    return np.asarray([places[name] for name in names], dtype=np.int64)
 
 
 def _reordered(

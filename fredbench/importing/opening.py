@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from fredbench.datasets import data_root, load_dataset
 from fredbench.datasets.catalogue import DATASETS, find_source
 from fredbench.foundation.errors import ArtefactError, FredbenchError, UsageError
@@ -40,7 +42,13 @@ def found_runs(
     for name in names:
         path = Path(name)
         if not _foreign(path, name, store):
-            runs.append(store.find(name))
+            run = store.find(name)
+            if asked is not None and dataset is not None and run.spec().dataset != dataset:
+                raise UsageError(
+                    f"{run.path} is a run of {run.spec().dataset}, not of {dataset}",
+                    hint="name the dataset that it is a run of",
+                )
+            runs.append(run)
             continue
         known = [dataset] if dataset is not None else fitting(path, data)
         problems: list[FredbenchError] = []
@@ -96,4 +104,4 @@ def fitting(path: Path, data: Path | None) -> list[str]:
 def _says_same(found: Found, classes: Sequence[str], mean: Sequence[float]) -> bool:
     if found.classes and set(found.classes) != set(classes):
         return False
-    return not found.mean or tuple(found.mean) == tuple(mean)
+    return not found.mean or (len(found.mean) == len(mean) and bool(np.allclose(found.mean, mean, atol=1e-4)))

@@ -99,10 +99,17 @@ def _checked(found: Found, path: Path) -> Found:
     if images.dtype.kind == "f" and not np.isfinite(images).all():
         bad = int((~np.isfinite(images)).sum())
         raise ArtefactError(f"{path}: {bad:,} values are not finite (NaN or infinite)", hint="fetch the file anew")
-    if labels is not None and len(labels) != len(images):
+    if labels is not None and (labels.ndim == 0 or len(labels) != len(images)):
         raise UsageError(
-            f"{path}: {len(images):,} pictures and {len(labels):,} labels do not belong together",
+            f"{path}: {len(images):,} pictures and {labels.size if labels.ndim == 0 else len(labels):,} labels do not "
+            "belong together",
             hint="give the labels of these pictures; those of another IPC may lie beside them",
+        )
+    statistics = (*found.mean, *found.std)
+    if not all(map(math.isfinite, statistics)) or not all(value > 0 for value in found.std):
+        raise UsageError(
+            f"{path} says a mean {found.mean} and a deviation {found.std}, by which nothing is normalised",
+            hint="mend the file, or leave its mean and std out and say --space",
         )
     return found
 
@@ -111,7 +118,13 @@ def _checked(found: Found, path: Path) -> Found:
 
 
 def _folder(path: Path) -> Found:
-    inside = [file for file in sorted(path.iterdir()) if file.suffix.lower() in {".pt", ".npz", ".npy", ".safetensors"}]
+    inside = [
+        file
+        for file in sorted(path.iterdir())
+        if file.suffix.lower() in {".pt", ".npz", ".npy", ".safetensors"}
+        and file.is_file()
+        and not file.name.startswith(".")
+    ]
     tensors = [file for file in inside if _IMAGE_WORD.search(file.stem)]
     best = [file for file in tensors if file.stem.endswith("best")]
     choice = best or tensors or inside
@@ -204,24 +217,28 @@ def _array(path: Path) -> Shaped[np.ndarray, ...]:
 
 def _npz(path: Path) -> Found:
     with _reading(path), zipfile.ZipFile(path) as archive:
+        names = [member.filename.removesuffix(".npy") for member in archive.infolist()]
+        wanted = [*_wanted(names), *({"description"} & set(names))]
         for member in archive.infolist():
-            if member.filename.endswith(".npy"):
+            if member.filename.removesuffix(".npy") in wanted:
                 with archive.open(member) as file:
                     head = io.BytesIO(file.read(2**16))
                 _claimed(head, member.file_size, f"{path}, {member.filename.removesuffix('.npy')}")
     with _reading(path), np.load(path, allow_pickle=False) as opened:
-        arrays = {name: opened[name] for name in opened.files}
-    found = _table(arrays, path, "a NumPy archive")
-    text = arrays.get("description")
-    return found if text is None or text.dtype.kind != "U" else _described(found, str(text), path)
+        arrays = {name: opened[name] for name in wanted}
+    text = arrays.pop("description", None)
+    found = _table(arrays, path, "a NumPy archive", [name for name in names if name not in wanted])
+    ours = text is not None and text.dtype.kind == "U" and str(text).startswith("{")
+    return _described(found, str(text), path) if ours else found
 
 
-def _table(arrays: Mapping[str, Any], path: Path, form: str) -> Found:
+def _table(arrays: Mapping[str, Any], path: Path, form: str, others: Sequence[str] = ()) -> Found:
     """A set whose pictures and labels stand under names."""
     images = _named(arrays, _IMAGES)
     if images is None:
+        there = ", ".join(sorted(map(str, [*arrays, *others]))) or "nothing"
         raise UsageError(
-            f"{path} holds {', '.join(sorted(map(str, arrays))) or 'nothing'}, and no pictures by a name that is known",
+            f"{path} holds {there}, and no pictures by a name that is known",
             hint=f"call them {' or '.join(_IMAGES[:2])}, and the labels {_LABELS[0]}",
         )
     rate, classes = _named(arrays, _RATES), arrays.get("classes")
@@ -234,8 +251,19 @@ def _table(arrays: Mapping[str, Any], path: Path, form: str) -> Found:
     )  # fmt: skip
 
 
+def _wanted(names: Sequence[str]) -> list[str]:
+    """What is read of a table: one array of pictures, one of labels, and what is small; the rest is left unread."""
+    groups = (_IMAGES, _LABELS, _RATES, ("mean",), ("std",), ("classes",))
+    return [name for group in groups for name in [next((n for n in group if n in names), None)] if name is not None]
+
+
 def _per_channel(values: Any) -> tuple[float, ...]:
-    return tuple(np.asarray(values, dtype=np.float64).ravel().tolist())
+    try:
+        return tuple(np.asarray(values, dtype=np.float64).ravel().tolist())
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"a mean or deviation of {values!r:.40} is no number", hint="leave it out, say --space"
+        ) from error
 
 
 def _named(arrays: Mapping[str, Any], names: Sequence[str]) -> Any:
@@ -267,16 +295,19 @@ def _told(labels: Path | None) -> tuple[str, ...]:
 
 def _safetensors(path: Path) -> Found:
     try:
-        with safetensors.safe_open(path, framework="np") as opened:
+        with safetensors.safe_open(path, framework="pt") as opened:
             for name in opened.keys():  # noqa: SIM118 - no mapping
                 _bounded(opened.get_slice(name).get_shape(), f"{path}, {name}")
-            arrays = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118
+            names = list(opened.keys())
+            tensors = {name: opened.get_tensor(name) for name in _wanted(names)}
+            others = [name for name in names if name not in tensors]
             text = (opened.metadata() or {}).get("fredbench", "{}")
     except (safetensors.SafetensorError, OSError, ValueError, TypeError) as error:
         raise ArtefactError(
             f"{path} cannot be read: {error}", hint="the file is cut or altered; fetch it anew"
         ) from error
-    return _described(_table(arrays, path, "safetensors"), text, path)
+    arrays: dict[str, Any] = {name: _numbers(tensor, path) for name, tensor in tensors.items()}
+    return _described(_table(arrays, path, "safetensors", others), text, path)
 
 
 def _described(found: Found, text: str, path: Path) -> Found:
@@ -289,12 +320,14 @@ def _described(found: Found, text: str, path: Path) -> Found:
         return found
     statistics, rate = said.get("normalization"), said.get("step_size")
     statistics = statistics if isinstance(statistics, dict) else {}
+    if statistics and not {"kind", "mean", "std"} <= statistics.keys():
+        raise ArtefactError(f"{path} has a description whose normalization lacks a part", hint="export the set again")
     known = statistics.get("kind") == "mean-std"
     dataset = said.get("dataset")
     return replace(
         found,
-        mean=tuple(statistics["mean"]) if known else () if statistics else found.mean,
-        std=tuple(statistics["std"]) if known else () if statistics else found.std,
+        mean=_per_channel(statistics["mean"]) if known else () if statistics else found.mean,
+        std=_per_channel(statistics["std"]) if known else () if statistics else found.std,
         normalization=statistics,
         classes=tuple(dataset.get("classes", ())) if isinstance(dataset, dict) else found.classes,
         step_size=found.step_size if rate is None else _rate(rate),
@@ -308,6 +341,7 @@ def _described(found: Found, text: str, path: Path) -> Found:
 def _torch(path: Path) -> Found:
     value = _loaded(path)
     if isinstance(value, Tensor):
+        _refuse_companions(path)
         labels, rate = _beside(path, path.suffix), _sibling(path, "lr")
         notes = list(_told(labels))
         if any(path.parent.glob("images_zca_*.pt")):
@@ -317,6 +351,21 @@ def _torch(path: Path) -> Found:
             step_size=None if rate is None else _rate(_numbers(_loaded(rate), rate)), notes=tuple(notes),
         )  # fmt: skip
     return _container(value, path, "")
+
+
+def _refuse_companions(path: Path) -> None:
+    """`UsageError` for tensors that are no pictures of a set, as the files beside them or their own name says."""
+    if path.stem.startswith("images_zca_"):
+        raise UsageError(
+            f"{path} holds pictures for viewing: MTT writes them un-whitened, whatever their name",
+            hint="give images_best.pt, or images_NUMBER.pt beside it",
+        )
+    hallucinators = [*path.parent.glob("weights_best.pt"), *path.parent.glob("styles_*.pt")]
+    if hallucinators:
+        raise UsageError(
+            f"{hallucinators[0].name} beside {path} says that these are HaBa's bases, which are shown by hallucinators",
+            hint="decode them by HaBa's code, save pictures and labels as tensors, and import those",
+        )
 
 
 def _container(value: Any, path: Path, where: str) -> Found:
@@ -335,15 +384,22 @@ def _container(value: Any, path: Path, where: str) -> Found:
             )
         if isinstance(value.get("data"), (list, tuple)):
             return _container(value["data"], path, " under `data`")
-        plain = {str(key): _numbers(item, path) for key, item in value.items() if isinstance(item, Tensor)}
-        return _table(plain, path, "a table of tensors")
+        wanted = _wanted(keys)
+        plain = {key: _plain(value[key], path) for key in wanted}
+        return _table(plain, path, "a table of tensors", [key for key in keys if key not in wanted])
     if isinstance(value, (list, tuple)) and value:
         items = list(value)
         if len(items) == 2 and all(isinstance(item, Tensor) for item in items) and items[0].ndim == 4:
             images, labels = (_numbers(item, path) for item in items)
             return Found(images, labels, f"a pair of tensors{where}", "", paired=not where)
+        if len(items) == 3 and all(isinstance(item, Tensor) for item in items) and items[2].numel() == 1:
+            images, labels, rate = (_numbers(item, path) for item in items)
+            return Found(images, labels, f"pictures, labels and rate{where}", "", step_size=_rate(rate))
         if all(isinstance(item, Tensor) for item in items) and items[0].ndim in {3, 4}:
-            return Found(_joined(items, path), None, f"a list of {len(items)} tensors{where}", "")
+            # One tensor of pictures a class, whose labels are the places in the list; or one a picture.
+            each = [len(item) for item in items] if items[0].ndim == 4 else []
+            places = np.repeat(np.arange(len(each)), each) if each else None
+            return Found(_joined(items, path), places, f"a list of {len(items)} tensors{where}", "")
         if isinstance(items[-1], (list, tuple, Mapping)):
             # Experiments, one after the other; the field's readers take the last.
             found = _container(items[-1], path, where or " in a list")
@@ -354,6 +410,19 @@ def _container(value: Any, path: Path, where: str) -> Found:
         f"{path} holds {_shape_of(value)}{where}, which is no set of pictures",
         hint=_RESAVE,
     )
+
+
+def _plain(value: Any, path: Path) -> Shaped[np.ndarray, ...]:
+    """A tensor, a number or a list of numbers or names, as an array."""
+    if isinstance(value, Tensor):
+        return _numbers(value, path)
+    try:
+        found = np.asarray(value)
+    except (TypeError, ValueError):
+        found = np.asarray(None)
+    if found.dtype.kind not in "fiubU":
+        raise UsageError(f"{path} holds {_shape_of(value)} where numbers belong", hint=_RESAVE)
+    return found
 
 
 def _joined(items: Sequence[Tensor], path: Path) -> Shaped[np.ndarray, "n a b c"]:
@@ -384,10 +453,15 @@ def _numbers(value: Any, path: Path) -> Shaped[np.ndarray, ...]:
     if not isinstance(value, Tensor):
         raise UsageError(f"{path} holds {_shape_of(value)} where numbers belong", hint=_RESAVE)
     _bounded(tuple(value.shape), str(path))
-    dense = value.detach().cpu()
-    dense = dense.to_dense() if dense.layout != torch.strided else dense
-    dense = dense.float() if dense.dtype in {torch.bfloat16, torch.float16} else dense
-    return dense.contiguous().numpy()
+    try:
+        dense = value.detach().cpu()
+        dense = dense.to_dense() if dense.layout != torch.strided else dense
+        dense = dense.float() if dense.is_floating_point() and dense.dtype != torch.float64 else dense
+        return dense.contiguous().numpy()
+    except (TypeError, NotImplementedError, RuntimeError) as error:
+        raise UsageError(
+            f"{path} holds a tensor of {value.dtype} on {value.device}, which has no plain numbers", hint=_RESAVE
+        ) from error
 
 
 def _loaded(path: Path) -> Any:

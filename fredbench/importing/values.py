@@ -63,6 +63,12 @@ def values_of(
         pixels = prepared.undone(torch.from_numpy(images)).double().numpy()
         return Values(space, [], pixels, data, _split(found), (f"values: {what} ({who})",))
     said = (found.mean, found.std) if found.mean and asked.space is None else None
+    if said is not None and {len(part) for part in said} != {dataset.channels}:
+        raise UsageError(
+            f"{path} says a mean and a deviation of {len(found.mean)} and {len(found.std)} numbers, {dataset.title} "
+            f"has {dataset.channels} channel(s)",
+            hint="say --space MEAN/STD, a number a channel each",
+        )
     space, evidence, who = found_space(images, dataset, asked=asked.space, said=said)
     told = [f"values: {space.what} ({who})"]
     alike = neighbours(images)

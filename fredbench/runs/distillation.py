@@ -83,10 +83,11 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
         keep = partial(_keep, distillation, dataset, folder, frozenset(asked) - {spec.iterations})
         with _log(folder, distillation.iteration) as log:
             _iterate(distillation, folder, log, began - spent, every, keep)
-        distillation.synset(dataset).save(folder.synset_file)
         seconds = time.monotonic() - began + spent
         if distillation.iteration:
+            # Before the set is brought into its feasible set: a run that goes on has not been, at this iteration.
             _store_state(distillation, seconds, folder.state_file)
+        distillation.synset(dataset).save(folder.synset_file)
         folder.write_result(_result(distillation, folder, seconds))
         folder.checkpoint_file.unlink(missing_ok=True)
     return True

@@ -149,7 +149,7 @@ def test_the_outer_loop_reads_every_tenth_iteration(pictures: Dataset) -> None:
     log = distillation._Log(file)
     with Stops() as stops:
         # No checkpoint is due, so nothing is written.
-        distillation._iterate(run, RunFolder(Path("nowhere")), log, time.monotonic(), math.inf)
+        distillation._iterate(run, RunFolder(Path("nowhere")), log, time.monotonic(), math.inf, lambda: None)
     assert stops.found == {LOG: ["reads a number"] * 2}
     assert [line.partition(",")[0] for line in file.getvalue().splitlines()] == ['{"iteration": 10', '{"iteration": 12']
 

@@ -548,3 +548,161 @@ def test_a_whitened_set_of_other_pictures_is_refused(digits: Dataset, store: Sto
     other = Dataset.from_splits("other", digits.train.take(np.arange(600)), digits.test, digits.classes, flip=False)
     with pytest.raises(UsageError, match="fit to other pictures"):
         taken(tmp_path / "x.npz", other, store)
+
+
+# What a second reader found
+
+
+def test_the_same_pictures_with_other_labels_are_another_run(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    path, _ = save_mtt(original, tmp_path)
+    given = Asked(name="set", preset="quick", labels="as-given")
+    first = run_of(path, digits, store, given)
+    torch.save((original.labels + 1) % 10, tmp_path / "labels_best.pt")
+    second = run_of(path, digits, store, given)
+    assert first.path != second.path
+    assert not torch.equal(fredbench.load(first.path).images, fredbench.load(second.path).images)
+    save_logits(original, tmp_path)
+    runs = {
+        run_of(path, digits, store, Asked(name="set", preset="quick", labels="logits", temperature=heat)).path
+        for heat in (1.0, 20.0)
+    }
+    assert len(runs) == 2
+
+
+def test_learned_rates_of_exports_and_those_asked_for_are_used(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    header = {**original.header, "step_size": 0.07, "preset": "paper"}
+    export(Synset(original.tensors, header), "npz", tmp_path / "x.npz")
+    assert taken(tmp_path / "x.npz", digits, store, Asked(name="rate")).header["student"]["lr"] == 0.07
+    asked = Asked(name="rate", step_size=0.5)
+    assert taken(tmp_path / "x.npz", digits, store, asked).header["student"]["lr"] == 0.5
+
+
+def test_plain_numbers_and_names_in_a_file_are_read(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    mean, std = (list(original.normalization[key]) for key in ("mean", "std"))
+    named = [digits.classes[label] for label in original.labels.tolist()]
+    table = {"images": original.images, "lr": 0.03, "mean": mean, "std": std, "notes": "mine"}
+    for labels in (original.labels.tolist(), named):
+        torch.save({**table, "labels": labels}, tmp_path / "x.pt")
+        found = taken(tmp_path / "x.pt", digits, store)
+        assert found.labels.tolist() == original.labels.tolist() and found.header["student"]["lr"] == 0.03
+        assert any("the file says so" in line for line in found.header["imported"]["assumed"])
+    torch.save([original.images, original.labels, torch.tensor(0.25)], tmp_path / "three.pt")
+    assert taken(tmp_path / "three.pt", digits, store).header["student"]["lr"] == 0.25
+    uneven = [original.images[original.labels == label][: 1 + label % 3] for label in range(10)]
+    torch.save(uneven, tmp_path / "uneven.pt")
+    assert taken(tmp_path / "uneven.pt", digits, store).labels.bincount().tolist() == [1 + c % 3 for c in range(10)]
+    np.savez(tmp_path / "x.npz", images=original.images.numpy(), labels=np.array(named), description="my set")
+    assert taken(tmp_path / "x.npz", digits, store).labels.tolist() == original.labels.tolist()
+
+
+def test_a_synset_of_an_imported_set_is_taken_in_again(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    path, _ = save_mtt(original, tmp_path)
+    made = run_of(path, digits, store, Asked(space="0.5,0.5,0.5/0.25,0.25,0.25", name="odd", preset="quick"))
+    copy = tmp_path / "synset.safetensors"
+    copy.write_bytes(made.synset_file.read_bytes())
+    other = Store(tmp_path / "other")
+    assert run_of(copy, digits, other, Asked()).spec() == made.spec()
+    with pytest.raises(UsageError, match=r"(preset|name), (preset|name)"):
+        run_of(copy, digits, other, OWN)
+    with pytest.raises(UsageError, match="a run of digits, not of cifar10"):
+        found_runs(
+            [str(made.path)], store, dataset="cifar10", data=None, offline=True, device="cpu", threads=1, asked=Asked()
+        )
+
+
+def haba(s: Synset, at: Path) -> Path:
+    torch.save({"0.enc.weight": torch.zeros(1)}, at / "weights_best.pt")
+    return save_mtt(s, at)[0]
+
+
+def for_viewing(s: Synset, at: Path) -> Path:
+    torch.save(s.images, at / "images_zca_500.pt")
+    return at / "images_zca_500.pt"
+
+
+def four_means(s: Synset, at: Path) -> Path:
+    np.savez(at / "x.npz", images=s.images.numpy(), labels=s.labels.numpy(), mean=[0.5] * 4, std=[0.5] * 4)
+    return at / "x.npz"
+
+
+def no_deviation(s: Synset, at: Path) -> Path:
+    np.savez(at / "x.npz", images=s.images.numpy(), labels=s.labels.numpy(), mean=[0.5] * 3, std=[0.0] * 3)
+    return at / "x.npz"
+
+
+def mean_in_words(s: Synset, at: Path) -> Path:
+    np.savez(at / "x.npz", images=s.images.numpy(), labels=s.labels.numpy(), mean="x", std="y")
+    return at / "x.npz"
+
+
+def huge(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images * 1e22, "labels": s.labels}, at / "x.pt")
+    return at / "x.pt"
+
+
+def one_label(s: Synset, at: Path) -> Path:
+    torch.save({"images": s.images, "labels": torch.tensor(3)}, at / "x.pt")
+    return at / "x.pt"
+
+
+def complex_labels(s: Synset, at: Path) -> Path:
+    np.savez(at / "x.npz", images=s.images.numpy(), labels=s.labels.numpy() + 1j)
+    return at / "x.npz"
+
+
+def strange_names(s: Synset, at: Path) -> Path:
+    np.savez(at / "x.npz", images=s.images.numpy(), labels=np.array(["cat"] * 30))
+    return at / "x.npz"
+
+
+def eight_bit_floats(s: Synset, at: Path) -> Path:
+    torch.save({"images": torch.zeros(10, 3, 32, 32, device="meta"), "labels": s.labels[:10]}, at / "x.pt")
+    return at / "x.pt"
+
+
+def half_description(s: Synset, at: Path) -> Path:
+    described = '{"normalization": {"kind": "mean-std"}}'
+    np.savez(at / "x.npz", images=s.images.numpy(), labels=s.labels.numpy(), description=described)
+    return at / "x.npz"
+
+
+FOUND = [
+    (haba, "HaBa's bases"), (for_viewing, "for viewing"), (four_means, "4 and 4 numbers"), (no_deviation, "nothing is"),
+    (mean_in_words, "is no number"), (huge, "no picture has"), (one_label, "do not belong"),
+    (complex_labels, "complex128"), (strange_names, "'cat' is none"), (eight_bit_floats, "no plain numbers"),
+    (half_description, "lacks a part"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("wrong", "named"), FOUND, ids=lambda value: getattr(value, "__name__", None))
+def test_what_a_second_reader_found_is_said(
+    wrong: Callable[[Synset, Path], Path], named: str, original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(FredbenchError, match=named) as caught:
+        taken(wrong(original, tmp_path), digits, store)
+    assert caught.value.hint
+
+
+def test_canvases_of_unequal_classes_are_not_decoded(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    pixels = torch.from_numpy(unit(original)).float()
+    for images, labels in ((pixels[:-1], original.labels[:-1]), (pixels, torch.eye(10)[original.labels] * 0.5 + 0.05)):
+        torch.save([images, labels], tmp_path / "data.pt")
+        with pytest.raises(UsageError, match="cannot be decoded by a factor"):
+            taken(tmp_path / "data.pt", digits, store, Asked(factor=2, name="set"))
+
+
+def test_files_beside_a_set_do_not_hide_it(original: Synset, digits: Dataset, store: Store, tmp_path: Path) -> None:
+    save_mtt(original, tmp_path)
+    (tmp_path / "._images_best.pt").write_bytes(b"resource fork")
+    (tmp_path / "old.pt").mkdir()
+    assert len(taken(tmp_path, digits, store).labels) == 30

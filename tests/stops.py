@@ -78,7 +78,9 @@ def _place() -> str:
     frame = sys._getframe(1)
     while frame is not None:
         file = Path(frame.f_code.co_filename)
-        if file.is_relative_to(ROOT) and file != Path(__file__):
+        # An environment may lie in the checkout, with all of torch in it.
+        ours = file.is_relative_to(ROOT / "fredbench") or file.is_relative_to(ROOT / "tests")
+        if ours and file != Path(__file__):
             # A comprehension is a frame of its own in some versions of Python and none in others.
             function = frame.f_code.co_qualname.partition(".<locals>")[0]
             return f"{file.relative_to(ROOT).as_posix().removeprefix('fredbench/')} {function}"

@@ -175,7 +175,7 @@ def full_disk(tmp_path: Path, size: int, *arguments: object, env: dict[str, str]
     )
 
 
-@pytest.mark.parametrize(("size", "fails_at"), [(300, "spec.toml"), (60_000, "synset.safetensors")])
+@pytest.mark.parametrize(("size", "fails_at"), [(300, "spec.toml"), (60_000, "state.safetensors")])
 def test_a_full_disk_leaves_no_partial_file(tmp_path: Path, size: int, fails_at: str) -> None:
     outcome = full_disk(tmp_path, size, *DISTILL, *IPC)
     error, hint = outcome.problem()

@@ -16,7 +16,7 @@ from fredbench.recipes.presets import PRESETS
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import load
 
-__all__ = ["asked_of", "command", "set_options", "tell"]
+__all__ = ["command", "imported", "set_options"]
 
 
 def set_options(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -47,7 +47,7 @@ def set_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def asked_of(
+def _asked_of(
     *,
     space: str | None,
     labels: Any,
@@ -73,8 +73,22 @@ def asked_of(
     )  # fmt: skip
 
 
-def tell(run: RunFolder) -> None:
-    """What was assumed of an imported set, on stderr."""
+def imported(
+    path: Path, store: Path, said: dict[str, Any], *, dataset: str, data: Path | None, offline: bool, device: str,
+    threads: int | None,
+) -> RunFolder:  # fmt: skip
+    """The run that `path` is in `store`; what was assumed of it is told on stderr."""
+    if not path.exists():
+        raise UsageError(f"there is no {path}", hint="give the file or the folder of a distilled set")
+    (run,) = found_runs(
+        [str(path)], Store(store), dataset=dataset, data=data, offline=offline,
+        device=str(resolve_device(device)), threads=use_threads(threads), asked=_asked_of(**said),
+    )  # fmt: skip
+    _tell(run)
+    return run
+
+
+def _tell(run: RunFolder) -> None:
     header = load(run.synset_file).header
     said = header.get("imported")
     if said is None:
@@ -119,11 +133,7 @@ def command(
     and fredbench's own synsets and exports. Which values the pictures have and whether the labels are the dataset's is
     found out and told; where it is not clear the command stops and says what was found.
     """
-    if not path.exists():
-        raise UsageError(f"there is no {path}", hint="give the file or the folder of a distilled set")
-    (run,) = found_runs(
-        [str(path)], Store(out or store), dataset=dataset, data=data, offline=offline,
-        device=str(resolve_device(device)), threads=use_threads(threads), asked=asked_of(**said),
-    )  # fmt: skip
-    tell(run)
+    run = imported(
+        path, out or store, said, dataset=dataset, data=data, offline=offline, device=device, threads=threads
+    )
     click.echo(str(run.path))

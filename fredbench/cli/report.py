@@ -29,7 +29,7 @@ from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import load
-from fredbench.suites.corruption import CorruptionSuite, suite_named, suite_names
+from fredbench.suites.corruption import CorruptionSuite, corruptions_of, suite_named
 from fredbench.suites.grids import grid_named
 from fredbench.suites.reading import kind_of, names_of
 
@@ -257,10 +257,8 @@ def _readable(run: RunFolder) -> bool:
 
 def _suite_of(dataset: str) -> CorruptionSuite:
     """The shipped suite of a dataset's corruptions; one without any where there is none."""
-    for suite in map(suite_named, suite_names()):
-        if suite.dataset == dataset and suite.corruptions:
-            return suite
-    return dataclasses.replace(CorruptionSuite.clean_only(dataset), title=f"{dataset}, clean test pictures")
+    plain = dataclasses.replace(CorruptionSuite.clean_only(dataset), title=f"{dataset}, clean test pictures")
+    return corruptions_of(dataset) or plain
 
 
 def _own_command(what: Sequence[str], out: Path, scoring: Mapping[str, Any]) -> str:

@@ -7,15 +7,12 @@ from typing import Any
 
 import click
 
-from fredbench.cli.import_set import asked_of, set_options, tell
+from fredbench.cli.import_set import imported, set_options
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.execution.api import evaluate
-from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import UsageError
-from fredbench.importing import found_runs
 from fredbench.report.table import corruption_table
-from fredbench.runs.store import Store
-from fredbench.suites.corruption import CorruptionSuite, suite_named, suite_names
+from fredbench.suites.corruption import corruptions_of, suite_named
 
 __all__ = ["command"]
 
@@ -57,25 +54,13 @@ def command(
 
     What the file does not say is found out, told, and stands under the table; see `fredbench import`.
     """
-    suite = suite_named(suite_name) if suite_name else _suite_of(dataset)
-    if not path.exists():
-        raise UsageError(f"there is no {path}", hint="give the file or the folder of a distilled set")
-    (run,) = found_runs(
-        [str(path)], Store(store), dataset=dataset, data=data, offline=offline,
-        device=str(resolve_device(device)), threads=use_threads(threads), asked=asked_of(**said),
-    )  # fmt: skip
-    tell(run)
+    suite = suite_named(suite_name) if suite_name else corruptions_of(dataset)
+    if suite is None:
+        raise UsageError(f"no suite corrupts {dataset}", hint="name one with --suite, see `fredbench suite list`")
+    run = imported(path, store, said, dataset=dataset, data=data, offline=offline, device=device, threads=threads)
     chosen = tuple(sorted(set(severities))) or suite.severities
     rows = evaluate(
         [run], suite=suite, severities=chosen, limit=limit, students=students, store=store, data=data,
         offline=offline, device=device, threads=threads,
     )  # fmt: skip
     click.echo(corruption_table(next((row.suite for row in rows), suite.name), chosen, rows, form))
-
-
-def _suite_of(dataset: str) -> CorruptionSuite:
-    """The shipped suite of corruptions of `dataset`."""
-    for suite in map(suite_named, suite_names()):
-        if suite.dataset == dataset and suite.corruptions:
-            return suite
-    raise UsageError(f"no suite corrupts {dataset}", hint="name one with --suite, see `fredbench suite list`")

@@ -7,37 +7,29 @@ header under `imported`, with the evidence, and are told beside every number. A 
 from __future__ import annotations
 
 import dataclasses
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64, Shaped
 
-from fredbench import networks
 from fredbench.datasets import Dataset
 from fredbench.foundation.config import from_mapping, to_mapping
-from fredbench.foundation.environment import environment, library_versions
 from fredbench.foundation.errors import ArtefactError, UsageError
-from fredbench.foundation.files import sha256_of, write_bytes, write_json
 from fredbench.foundation.progress import say
 from fredbench.importing.asking import Asked
+from fredbench.importing.found import Found
 from fredbench.importing.judging import Verdict, judge, judgement
+from fredbench.importing.keeping import Kept, keep, keep_run
 from fredbench.importing.labels import labels_of
-from fredbench.importing.reading import Found, read
+from fredbench.importing.reading import read
 from fredbench.importing.values import columns as _columns
 from fredbench.importing.values import values_of
-from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, State, labelled
-from fredbench.recipes.presets import PRESETS
-from fredbench.runs.preprocessing import DataConfig, described
-from fredbench.runs.sources import place_of
+from fredbench.runs.preprocessing import DataConfig
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
-from fredbench.runs.synset import Synset, load, tensors_digest
-from fredbench.training import augmentation
+from fredbench.runs.synset import Synset, load
 from fredbench.training.loop import TrainingRecipe
 
 __all__ = ["adopt", "adopted"]
@@ -87,7 +79,7 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
     else:
         mean, std, stored = values.space.mean, values.space.std, images
     order = np.argsort(hard, kind="stable")
-    kept = _Kept(
+    kept = Kept(
         images=torch.from_numpy(np.ascontiguousarray(stored[order], dtype=np.float32)),
         hard=torch.from_numpy(hard[order]),
         soft=None if soft is None else torch.from_numpy(np.ascontiguousarray(soft[order], dtype=np.float32)),
@@ -102,203 +94,7 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
         "evidence": [each.told() for each in values.evidence],
         "assumed": assumed,
     }
-    return _made(kept, dataset, store, asked, facts, rate, found.student, device=device, threads=threads)
-
-
-# What is stored
-
-
-@dataclass(frozen=True)
-class _Kept:
-    """Pictures in class order, normalised, with hard labels and, where the set has them, soft ones of a `form`."""
-
-    images: torch.Tensor
-    hard: torch.Tensor
-    soft: torch.Tensor | None
-    form: Literal["hard", "probability", "centred"]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    factor: int
-    data: Mapping[str, Any]
-    split: Literal["train", "train without validation"]
-
-    def parts(self, classes: int) -> tuple[str, Mapping[str, Any], Mapping[str, Any], State]:
-        """(parameterization, its settings, label settings, state)."""
-        counts = torch.bincount(self.hard, minlength=classes).tolist()
-        shape = (int(self.images.shape[1]), int(self.images.shape[2]), int(self.images.shape[3]))
-        if self.factor > 1:
-            canvases = self.images * torch.tensor(self.std)[:, None, None] + torch.tensor(self.mean)[:, None, None]
-            if len(set(counts)) != 1 or self.soft is not None:
-                raise UsageError(
-                    f"{min(counts)} to {max(counts)} canvases a class"
-                    + (" with soft labels" if self.soft is not None else "")
-                    + " cannot be decoded by a factor: IDC and NCFM store equally many of each, with class numbers",
-                    hint="leave out --factor, or say --labels hard",
-                )
-            statistics = torch.tensor([self.mean, self.std], dtype=torch.float32)
-            kind = PARAMETERIZATIONS.get("idc")
-            settings = to_mapping(from_mapping(kind.Config, {"factor": self.factor}, where="factor"))
-            tensors = {"canvases": canvases.reshape(classes, -1, *shape).clamp(0, 1), "statistics": statistics}
-            state = kind(from_mapping(kind.Config, settings, where="idc")).from_tensors(
-                tensors, classes=classes, shape=shape
-            )
-            return "idc", settings, {}, state
-        kind = PARAMETERIZATIONS.get("pixels")
-        uneven = {} if len(set(counts)) == 1 else {"counts": tuple(counts)}
-        config = from_mapping(kind.Config, uneven, where="pixels")
-        labels = LabelConfig() if self.soft is None else LabelConfig(form=self.form, learned=True)
-        tensors = {"pixels": self.images} if self.soft is None else {"pixels": self.images, "labels": self.soft}
-        state = labelled(kind(config), labels).from_tensors(tensors, classes=classes, shape=shape)
-        return "pixels", to_mapping(config), {} if self.soft is None else to_mapping(labels), state
-
-
-def _made(
-    kept: _Kept, dataset: Dataset, store: Store, asked: Asked, facts: dict[str, Any], rate: float | None,
-    said: Mapping[str, Any], *, device: str, threads: int,
-) -> RunFolder:  # fmt: skip
-    classes, preset = len(dataset.classes), PRESETS[_preset(asked, said)]
-    name, settings, label_settings, state = kept.parts(classes)
-    kind = PARAMETERIZATIONS.get(name)
-    labels = from_mapping(LabelConfig, label_settings, where="labels")
-    parameterization = labelled(kind(from_mapping(kind.Config, settings, where=name)), labels)
-    budget = parameterization.ledger(state).params
-    usual = networks.canonical_name(
-        f"convnet-d{networks.default_depth(dataset.size)}-w{preset.width}-in",
-        channels=dataset.channels, classes=classes, size=dataset.size,
-    )  # fmt: skip
-    student, students, recipe = _students(said) if said and asked.preset is None else (usual, preset.students, None)
-    if recipe is not None and rate is not None and (asked.step_size or preset.name == "paper"):
-        # As runs of ours: the learned rate is the published preset's.
-        recipe = dataclasses.replace(recipe, lr=rate)
-    recipe = recipe or TrainingRecipe(
-        epochs=preset.epochs,
-        lr=rate or _RATE,
-        augmentation="_".join(augmentation.strategy_for(dataset.flip)),
-        loss="mse" if kept.form == "centred" else "cross-entropy",
-    )
-    if rate is None and recipe.lr == _RATE:
-        facts["assumed"].append(f"students train at {_RATE}: no learned rate lies beside the pictures")
-    spec = Spec(
-        dataset=dataset.name,
-        fingerprint=dataset.fingerprint,
-        split=kept.split,
-        method=f"imported:{_word(asked.name or Path(facts['file']).stem)}",
-        objective=Spec.IMPORTED,
-        parameterization=name,
-        ipc=max(1, len(kept.images) // classes),
-        budget=budget,
-        preset=preset.name,
-        seed=0,
-        iterations=0,
-        network=usual,
-        device=device,
-        threads=threads,
-        objective_settings={
-            "sha256": facts["sha256"],
-            # What came of it: labels may lie in another file, and depend on what was asked.
-            "content": tensors_digest({key: tensor for key, (tensor, _) in parameterization.to_tensors(state).items()}),
-            "space": facts["space"],
-            "channels": asked.channels,
-        },
-        parameterization_settings=settings,
-        student_network=student,
-        students=students,
-        student=recipe,
-        label_settings=label_settings,
-        data_settings=kept.data,
-    )
-    synset = Synset.pack(
-        parameterization,
-        state,
-        {
-            "dataset": {
-                "name": dataset.title,
-                "fingerprint": spec.fingerprint,
-                "classes": list(dataset.classes),
-                "shape": [dataset.channels, *dataset.size],
-                "partial": dict(dataset.partial),
-                "split": spec.split,
-            },
-            "method": spec.method,
-            "objective": spec.objective,
-            "objective_settings": dict(spec.objective_settings),
-            "parameterization": {"name": name, "settings": dict(settings)},
-            "network": usual,
-            "ipc": spec.ipc,
-            "budget": budget,
-            "iterations": 0,
-            "preset": spec.preset,
-            "seed": 0,
-            "normalization": described(kept.data, dataset, kept.split)
-            if kept.data
-            else {"kind": "mean-std", "mean": list(kept.mean), "std": list(kept.std)},
-            "pixel_space": "normalized",
-            "labels": _header_labels(labels),
-            "step_size": None,
-            "student": spec.to_mapping()["student"],
-            "spec_sha256": spec.digest(),
-            "imported": facts,
-            "versions": library_versions(("torch", "numpy", "safetensors")),
-        },
-    )
-    return _kept_as_run(synset, spec, dataset, store, None)
-
-
-def _preset(asked: Asked, said: Mapping[str, Any]) -> str:
-    """The preset that is asked for, that of an export of ours, or the published protocol."""
-    named = asked.preset or said.get("preset")
-    return named if named in PRESETS else "paper"
-
-
-def _students(said: Mapping[str, Any]) -> tuple[str, int, TrainingRecipe]:
-    """Network, number and recipe of students, as an export of ours has them."""
-    rest = {key: value for key, value in said.items() if key != "preset"}
-    try:
-        return str(rest.pop("network")), int(rest.pop("students")), TrainingRecipe(**rest)
-    except (KeyError, TypeError, ValueError) as error:
-        raise ArtefactError(f"the description of students cannot be read: {error}", hint="say --preset") from error
-
-
-def _header_labels(labels: LabelConfig) -> dict[str, Any]:
-    if labels.form == "hard":
-        return {"kind": "hard", "learned": False, "order": "class"}
-    return {"kind": labels.form, "learned": True, "order": "class", "settings": to_mapping(labels)}
-
-
-def _kept_as_run(synset: Synset, spec: Spec, dataset: Dataset, store: Store, source: Path | None) -> RunFolder:
-    """The run's folder, written unless it is there; `source`: a synset file whose very bytes are kept."""
-    synset.verify()
-    folder = store.folder_for(spec)
-    if folder.finished:
-        return folder
-    with folder.lock():
-        folder.write_spec(spec)
-        made_in = environment(spec.device, spec.threads)
-        write_json(
-            folder.environment_file, {**made_in, "data": {dataset.name: dataset.fingerprint}, **place_of(dataset)}
-        )
-        if source is None:
-            synset.save(folder.synset_file)
-        else:
-            write_bytes(folder.synset_file, source.read_bytes())
-        folder.write_result(
-            {
-                "method": spec.method,
-                "dataset": spec.dataset,
-                "iterations": spec.iterations,
-                "ledger": synset.ledger.to_mapping(),
-                "budget": spec.budget,
-                "synset_sha256": sha256_of(folder.synset_file),
-                "seconds": 0.0,
-                "device": spec.device,
-            }
-        )
-    return folder
-
-
-def _word(name: str) -> str:
-    """`name` as part of a method's and a folder's name."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-.")[:60] or "set"
+    return keep(kept, dataset, store, asked, facts, rate, found.student, device=device, threads=threads)
 
 
 # Synsets of ours
@@ -343,7 +139,7 @@ def _taken(path: Path, dataset: Dataset, store: Store, *, device: str, threads: 
         if same.digest() == head.get("spec_sha256"):
             if count != threads:
                 say(f"note: {path.name} was made with {count} threads; its start is made with --threads {count} only")
-            return _kept_as_run(synset, same, dataset, store, path)
+            return keep_run(synset, same, dataset, store, path)
     raise UsageError(
         f"{path} was made on another device, or by another version: its spec cannot be told from its header",
         hint="take the run's whole folder, or import its npz export",

@@ -13,7 +13,7 @@ from fredbench.datasets import Dataset
 from fredbench.datasets.catalogue import known_family
 from fredbench.foundation.errors import UsageError
 from fredbench.importing.asking import Asked
-from fredbench.importing.reading import Found
+from fredbench.importing.found import Found
 from fredbench.runs.exporting import class_folders
 
 __all__ = ["labels_of"]

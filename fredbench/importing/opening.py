@@ -16,7 +16,8 @@ from fredbench.foundation.errors import ArtefactError, FredbenchError, UsageErro
 from fredbench.foundation.progress import say
 from fredbench.importing.adopting import adopt, adopted
 from fredbench.importing.asking import Asked
-from fredbench.importing.reading import Found, read
+from fredbench.importing.found import Found
+from fredbench.importing.reading import read
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import load
 

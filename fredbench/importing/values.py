@@ -14,7 +14,7 @@ from fredbench.datasets import Dataset
 from fredbench.foundation.config import from_mapping, to_mapping
 from fredbench.foundation.errors import UsageError
 from fredbench.importing.asking import Asked
-from fredbench.importing.reading import Found
+from fredbench.importing.found import Found
 from fredbench.importing.spaces import WHITENED, Evidence, Space, found_space, neighbours
 from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.preprocessing import DataConfig, checked, described, fit_of

@@ -26,6 +26,7 @@ from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig, Paramete
 from fredbench.training.batches import RealPictures
 from fredbench.foundation.rng import Stream
 from fredbench.runs.preprocessing import described, fit_of, training_split
+from fredbench.runs.records import description
 from fredbench.runs.spec import Spec
 from fredbench.runs.synset import Synset
 from fredbench.training.loop import TrainingRecipe
@@ -274,43 +275,6 @@ class Distillation:
     def synset(self, dataset: Dataset) -> Synset:
         """The artefact as of now, in its feasible set."""
         self._project()
-        spec = self.spec
         step_size = self.objective.step_size() if self.objective else None
-        description = {
-            "dataset": {
-                # Not the name: that of a folder of pictures holds its path.
-                "name": dataset.title,
-                "fingerprint": spec.fingerprint,
-                "classes": list(dataset.classes),
-                "shape": [dataset.channels, *dataset.size],
-                "partial": dict(dataset.partial),
-                "split": spec.split,
-            },
-            "method": spec.method,
-            "objective": spec.objective,
-            "objective_settings": dict(spec.objective_settings),
-            "parameterization": {"name": spec.parameterization, "settings": dict(spec.parameterization_settings)},
-            "network": spec.network,
-            "ipc": spec.ipc,
-            "budget": spec.budget,
-            "iterations": self.iteration,
-            "preset": spec.preset,
-            "seed": spec.seed,
-            "normalization": (normalization := described(spec.data_settings, dataset, spec.split)),
-            "pixel_space": "whitened" if normalization["kind"] == "zca" else "normalized",
-            "labels": _labels(spec),
-            "step_size": step_size,
-            "student": spec.to_mapping()["student"],
-            "spec_sha256": spec.digest(),
-            "versions": library_versions(("torch", "numpy", "safetensors")),
-        }
-        return Synset.pack(self.parameterization, self.state, description)
-
-
-def _labels(spec: Spec) -> dict[str, Any]:
-    """What the header says of labels; a set of hard ones says what it always said."""
-    settings = dict(spec.label_settings)
-    if not settings:
-        return {"kind": "hard", "learned": False, "order": "class"}
-    config = from_mapping(LabelConfig, settings, where="labels")
-    return {"kind": config.form, "learned": config.learned, "order": "class", "settings": settings}
+        said = description(self.spec, dataset, iterations=self.iteration, step_size=step_size)
+        return Synset.pack(self.parameterization, self.state, said)

@@ -31,6 +31,7 @@ from fredbench.foundation.files import remove_abandoned, sha256_of, storage_erro
 from fredbench.foundation.progress import Progress, say
 from fredbench.runs.checkpoints import check_none_missed, kept_at, spaced
 from fredbench.runs.preprocessing import FOLDER as FITS
+from fredbench.runs.records import record
 from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
@@ -88,7 +89,8 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
             # Before the set is brought into its feasible set: a run that goes on has not been, at this iteration.
             _store_state(distillation, seconds, folder.state_file)
         distillation.synset(dataset).save(folder.synset_file)
-        folder.write_result(_result(distillation, folder, seconds))
+        ledger, iterations = distillation.ledger, distillation.iteration
+        folder.write_result(record(spec, folder, ledger, iterations=iterations, seconds=seconds))
         folder.checkpoint_file.unlink(missing_ok=True)
     return True
 
@@ -230,17 +232,3 @@ def _log(folder: RunFolder, iteration: int) -> Iterator[_Log]:
     write_bytes(folder.progress_file, "".join(f"{line}\n" for line in kept).encode())
     with open(folder.progress_file, "a", encoding="utf-8") as file:
         yield _Log(file)
-
-
-def _result(distillation: Distillation, folder: RunFolder, seconds: float) -> dict[str, Any]:
-    spec = distillation.spec
-    return {
-        "method": spec.method,
-        "dataset": spec.dataset,
-        "iterations": distillation.iteration,
-        "ledger": distillation.ledger.to_mapping(),
-        "budget": spec.budget,
-        "synset_sha256": sha256_of(folder.synset_file),
-        "seconds": round(seconds, 3),
-        "device": spec.device,
-    }

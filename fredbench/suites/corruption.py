@@ -15,7 +15,7 @@ from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.suites.parts import Baseline, baseline_from, shift_from
 from fredbench.suites.reading import names_of, tables_of
 
-__all__ = ["CorruptionSuite", "suite_named", "suite_names"]
+__all__ = ["CorruptionSuite", "corruptions_of", "suite_named", "suite_names"]
 
 _SEVERITIES = (1, 2, 3, 4, 5)
 
@@ -69,6 +69,14 @@ def suite_named(name: str) -> CorruptionSuite:
     suite = _suite(*tables_of(name, "corruptions"))
     _check_names(suite, where=name)
     return suite
+
+
+def corruptions_of(dataset: str) -> CorruptionSuite | None:
+    """The shipped suite of corruptions of `dataset`, None where there is none."""
+    for suite in map(suite_named, suite_names()):
+        if suite.dataset == dataset and suite.corruptions:
+            return suite
+    return None
 
 
 @cache

@@ -253,7 +253,7 @@ SEEDED = {
     ("foundation.rng", "torch.cuda.default_generators[card].manual_seed"),
 }
 # Published sets are torch's files: read by weights-only loading, which runs nothing that a file names.
-WEIGHTS_ONLY = {("importing.reading", "torch.load")}
+WEIGHTS_ONLY = {("importing.tensors", "torch.load")}
 WITH_REASON = {("corruptions.reference", "np.random.seed"), *SEEDED, *WEIGHTS_ONLY}
 # A worker whose parent has gone has nobody to raise an error to.
 MAY_EXIT = {("corruptions.worker", "os._exit")}

@@ -16,8 +16,9 @@ import fredbench
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.foundation.errors import ArtefactError, FredbenchError, UsageError
 from fredbench.importing import Asked, adopt, found_runs
+from fredbench.importing.found import MOST_VALUES
 from fredbench.importing.judging import verdict
-from fredbench.importing.reading import MOST_VALUES, read
+from fredbench.importing.reading import read
 from fredbench.importing.spaces import found_space, weigh
 from fredbench.runs.auditing import audit
 from fredbench.runs.exporting import export

@@ -6,6 +6,7 @@ Made of the stored bytes alone and without metadata, so the same synset gives th
 from __future__ import annotations
 
 import io
+import math
 
 import numpy as np
 from jaxtyping import Bool, Int64, UInt8
@@ -83,9 +84,11 @@ def picture_sheet(synset: Synset, *, per_class: int = MOST_PER_CLASS, scale: int
     font = ImageFont.load_default(size=14)
     margin = 16 + max(int(font.getlength(name)) for name in synset.classes)
     step_x, step_y = (width + _GAP) * scale, max((height + _GAP) * scale, 18)
-    sheet = Image.new("RGB", (margin + columns * step_x + 8, 34 + len(groups) * step_y + 8), "white")
+    caption = _caption(synset, shown, masks is not None)
+    across = max(margin + columns * step_x, 8 + math.ceil(font.getlength(caption)))
+    sheet = Image.new("RGB", (across + 8, 34 + len(groups) * step_y + 8), "white")
     draw = ImageDraw.Draw(sheet)
-    draw.text((8, 9), _caption(synset, shown, masks is not None), fill="black", font=font)
+    draw.text((8, 9), caption, fill="black", font=font)
     for row, (name, group) in enumerate(zip(synset.classes, groups, strict=True)):
         top = 34 + row * step_y
         draw.text((8, top + step_y / 2), name, fill="black", font=font, anchor="lm")

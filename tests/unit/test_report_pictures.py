@@ -73,5 +73,11 @@ def test_the_sheet_draws_each_class_at_whole_scale_and_is_the_same_twice() -> No
 
 
 def test_the_sheet_shows_no_more_than_asked() -> None:
-    wide, narrow = (Image.open(io.BytesIO(picture_sheet(made_synset(), per_class=n, scale=2))) for n in (4, 2))
-    assert wide.width - narrow.width == 2 * 2 * 10
+    wide, narrow = (Image.open(io.BytesIO(picture_sheet(made_synset(), per_class=n, scale=30))) for n in (4, 2))
+    assert wide.width - narrow.width == 2 * 30 * 10
+
+
+def test_what_is_written_above_the_pictures_is_not_cut() -> None:
+    drawn = _opened(picture_sheet(made_synset(), per_class=1, scale=1))
+    ink = (drawn[:30] < 255).any(axis=(0, 2))
+    assert ink.sum() > 100 and not ink[-8:].any()

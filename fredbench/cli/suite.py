@@ -11,7 +11,7 @@ import click
 
 from fredbench.cli.options import examples, format_option, joined
 from fredbench.cli.suite_baseline import baseline_command
-from fredbench.cli.suite_run import asked_grid_run, plan_command, run_command, run_options
+from fredbench.cli.suite_run import asked_grid_runs, plan_command, run_command, run_options
 from fredbench.foundation.errors import UsageError
 from fredbench.report.simple import simple_table
 from fredbench.suites.corruption import suite_named
@@ -60,15 +60,16 @@ def list_command(form: str) -> None:
 @run_options
 @click.option("--definition", is_flag=True, help="Of a grid: what its file says, in place of its table.")
 def show_command(name: str, form: str, definition: bool, **asked: Any) -> None:
-    """Show what a corruption suite holds, or the table of a grid from the store alone, beside what is published.
+    """Show what a corruption suite holds, or the tables of a grid from the store alone, beside what is published.
 
+    A table a dataset, of those whose data are here; --dataset chooses one.
     Nothing is trained. Cells that are missing are named with the commands that make them.
     """
     grid = kind_of(name) == "grid"
     if grid and not definition:
         from fredbench.report.stored_table import stored_table
 
-        click.echo(stored_table(asked_grid_run(name=name, **asked), form))
+        click.echo(stored_table(asked_grid_runs(name=name, **asked), form))
         return
     if given := [f"--{key.removesuffix('s')}" for key in ("dataset", "ipcs", "preset", "limit") if asked[key]]:
         raise UsageError(

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fredbench.cli.options import data_options, device_option, examples, format_option, joined, store_option
-from fredbench.foundation.errors import UsageError
+from fredbench.foundation.errors import DataError, UsageError
 from fredbench.recipes.presets import PRESETS
 from fredbench.suites.grids import Grid, Place, grid_named
 
 if TYPE_CHECKING:
     from fredbench.execution.inline import GridRun
 
-__all__ = ["asked_grid_run", "plan_command", "run_command", "run_options"]
+__all__ = ["asked_grid_run", "asked_grid_runs", "plan_command", "run_command", "run_options"]
 
 
 def run_options(command: Any) -> Any:
@@ -106,6 +106,28 @@ def asked_grid_run(
         use_threads(threads),
         data_root(data),
     )
+
+
+def asked_grid_runs(*, name: str, dataset: str | None, **asked: Any) -> list[GridRun]:
+    """The same for each of the grid's datasets, unless one is named.
+
+    One whose data are not here, or that has not the budget that is asked for, is left out with a word on stderr; where
+    that leaves none, it is an error.
+    """
+    from fredbench.foundation.progress import say
+
+    names = [place.name for place in grid_named(name).places] if dataset is None else [dataset]
+    found, problems = [], []
+    for each in names:
+        try:
+            found.append(asked_grid_run(name=name, dataset=each, **asked))
+        except (DataError, UsageError) as error:
+            problems.append((each, error))
+    if not found:
+        raise problems[0][1]
+    for each, error in problems:
+        say(f"left out: {each}: {error}")
+    return found
 
 
 def _part(grid: Grid, place: Place, ipcs: tuple[int, ...], preset: str | None, limit: int | None) -> Place:

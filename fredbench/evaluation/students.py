@@ -7,7 +7,6 @@ students a table needs, and of what, is decided in `scoring`.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,10 +21,10 @@ from torch import Tensor, nn
 from fredbench import networks
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.device import check_threads
-from fredbench.foundation.errors import ArtefactError
-from fredbench.foundation.files import canonical_json, write_bytes
+from fredbench.foundation.files import write_bytes
 from fredbench.foundation.rng import Stream
 from fredbench.training.batches import Pictures, Standardisation
+from fredbench.training.kept import load_weights, read_tensors, short_digest, store_weights
 from fredbench.training.loop import TrainingRecipe, predict, train
 
 __all__ = [
@@ -95,7 +94,7 @@ class StudentPlan:
 
     def digest(self) -> str:
         """Hex digest of all that determines the weights."""
-        return _digest(
+        return short_digest(
             {
                 "source": self.source,
                 "network": self.network,
@@ -117,7 +116,7 @@ class StudentPlan:
 
     def scores_file(self, domain: Mapping[str, Any]) -> Path:
         """The file with the predictions on the domain that `domain` determines."""
-        return self.folder / f"scores-{self.digest()}-{_digest(domain)}.safetensors"
+        return self.folder / f"scores-{self.digest()}-{short_digest(domain)}.safetensors"
 
     def network_blank(self) -> nn.Module:
         """The network at its initialisation."""
@@ -137,21 +136,14 @@ class StudentPlan:
         check_threads(self.threads)
         network = self.network_blank()
         train(network, self.pictures(), self.recipe, self.stream.child("training"))
-        weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-        write_bytes(self.file, safetensors.torch.save(weights))
+        store_weights(self.file, network)
         return True
 
     def load(self) -> nn.Module:
         """The trained network, to be scored with the threads that it was trained with."""
         check_threads(self.threads)
         network = self.network_blank()
-        try:
-            network.load_state_dict(_read(self.file))
-        except RuntimeError as error:
-            first = next(iter(str(error).splitlines()), "")
-            raise ArtefactError(
-                f"{self.file} does not fit {self.network}: {first}", hint="delete it; it is made again"
-            ) from error
+        load_weights(self.file, network, self.network)
         return network
 
 
@@ -179,21 +171,10 @@ def _outcomes(logits: Tensor, labels: Int64[np.ndarray, " n"]) -> tuple[Tensor, 
 
 def stored_predictions(file: Path) -> Predictions:
     """Read a file of predictions."""
-    return Predictions(**_read(file))
+    return Predictions(**read_tensors(file))
 
 
 def store_predictions(file: Path, predictions: Predictions) -> None:
     """Write a file of predictions."""
     tensors = {name: tensor.contiguous() for name, tensor in predictions.to_tensors().items()}
     write_bytes(file, safetensors.torch.save(tensors))
-
-
-def _read(file: Path) -> dict[str, Tensor]:
-    try:
-        return dict(safetensors.torch.load(file.read_bytes()))
-    except (safetensors.SafetensorError, OSError) as error:
-        raise ArtefactError(f"{file} cannot be read: {error}", hint="delete it; it is made again") from error
-
-
-def _digest(value: Mapping[str, Any]) -> str:
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()[:20]

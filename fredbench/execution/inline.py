@@ -156,12 +156,12 @@ class GridRun:
         if planned.folder is None or not planned.folder.finished:
             return None
         entrant, names = Entrant.of(planned.folder), self.evaluation.domains.names()
-        each = [self._evaluation(planned.cell, p).standing(entrant, names) for p in self.place.protocols]
+        each = [self._evaluation(planned.cell, p).standing(entrant, names) for p in planned.cell.protocols]
         return Standing(*(sum(getattr(s, part.name) for s in each) for part in dataclasses.fields(Standing)))
 
     def stored(self) -> list[Stored]:
         """Every cell under every protocol as the store has it; nothing is made."""
-        return [self._stored(planned, protocol) for planned in self.planned() for protocol in self.place.protocols]
+        return [self._stored(planned, protocol) for planned in self.planned() for protocol in planned.cell.protocols]
 
     def _stored(self, planned: Planned, protocol: Protocol) -> Stored:
         spec, folder = planned.spec, planned.folder
@@ -215,7 +215,7 @@ class GridRun:
         except FredbenchError as error:
             yield Outcome(planned.cell, problem=error)
             return
-        for protocol in self.place.protocols:
+        for protocol in planned.cell.protocols:
             yield self._outcome(planned.cell, planned.spec, group, protocol)
 
     def _outcome(self, cell: Cell, spec: Spec, group: Sequence[Entrant], protocol: Protocol) -> Outcome:

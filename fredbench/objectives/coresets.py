@@ -22,6 +22,7 @@ from fredbench.parameterizations.base import State, class_ordered_labels
 from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
 from fredbench.training.batches import RealPictures
+from fredbench.training.kept import Training
 from fredbench.training.loop import TrainingRecipe, train
 
 __all__ = [
@@ -136,9 +137,17 @@ def config_of(method: str) -> type[RandomConfig] | type[FeatureConfig]:
 
 
 def choose(
-    method: str, config: Any, real: RealPictures, budget: Budget, network: Callable[[Stream], Network], rng: Stream
+    method: str,
+    config: Any,
+    real: RealPictures,
+    budget: Budget,
+    network: Callable[[Stream], Network],
+    rng: Stream,
+    training: Training = train,
 ) -> State:
     """The pictures that `method` chooses within `budget`, in class order; `config` is of `config_of(method)`.
+
+    training: what trains the features' network, which is the same at every budget.
 
     Raises `DataError` where a class has fewer pictures than the budget buys.
     """
@@ -154,7 +163,7 @@ def choose(
         )
     stream = rng.child(method)
     extractor = network(stream.child("network"))
-    train(extractor, real, config.recipe(), stream.child("training"))
+    training(extractor, real, config.recipe(), stream.child("training"))
     chosen = [members[select(_features(extractor, real, members), count)] for members in real.by_class]
     pictures = real.images(torch.cat(chosen))
     labels = class_ordered_labels(budget.classes, count).to(real.device)

@@ -78,17 +78,30 @@ class Pooled:
 
     @property
     def counted(self) -> str:
-        """Sets and students of each, such as `3 of 5 sets × 4`."""
+        """Sets and students of each, such as `3 of 5 sets × 4`; `10 draws` of random pictures, one a student."""
         found, students = self.sets, sorted({cell.row.students for cell in self.sets if cell.row is not None})
         if not found:
             return f"0 of {len(self.cells)}"
+        if self.unit == "draw" and len(self.cells) == 1:
+            return f"{students[0]} draws"
         whole = "" if len(found) == len(self.cells) else f" of {len(self.cells)}"
         return f"{len(found)}{whole} set{'' if len(self.cells) == 1 else 's'} × {', '.join(map(str, students))}"
+
+    @property
+    def unit(self) -> Literal["set", "student", "draw"] | None:
+        """What an interval is over; students of one random run see a draw of pictures each, which are sets as well."""
+        if not self.sets:
+            return None
+        if len(self.sets) > 1:
+            return "set"
+        row = self.sets[0].row
+        return "draw" if row is not None and row.control else "student"
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
         cell, ours = self.cells[0].planned.cell, {"clean": self.clean, "average": self.average}
         return {
+            "dataset": cell.dataset,
             "system": cell.system,
             "ipc": cell.ipc,
             "preset": cell.preset,
@@ -96,7 +109,7 @@ class Pooled:
             "seeds": [each.planned.cell.seed for each in self.cells],
             "scored_seeds": [each.planned.cell.seed for each in self.sets],
             "students": [each.row.students for each in self.cells if each.row is not None],
-            "unit": None if not self.sets else "set" if len(self.sets) > 1 else "student",
+            "unit": self.unit,
             **{name: None if sample is None else sample.to_mapping() for name, sample in ours.items()},
             "published": dict(self.published) or None,
             "difference": None if self.difference is None else round(self.difference, 4),
@@ -123,14 +136,20 @@ def pooled(cells: Sequence[Stored]) -> list[Pooled]:
     return [Pooled(tuple(group)) for group in groups.values()]
 
 
-def stored_table(grid_run: GridRun, form: str) -> str:
-    """The table of what is stored in a format; nothing is computed for it."""
-    lines = pooled(grid_run.stored())
+def stored_table(grid_runs: Sequence[GridRun], form: str) -> str:
+    """The tables of what is stored of one grid, a dataset after the other, in a format; nothing is computed for it."""
+    found = [(grid_run, pooled(grid_run.stored())) for grid_run in grid_runs]
+    every = [line for _, lines in found for line in lines]
     if form == "json":
-        found = {"suite": grid_run.grid.name, "dataset": grid_run.dataset.title}
-        return json.dumps({**found, "rows": [line.to_mapping() for line in lines]}, indent=1, allow_nan=False)
+        titles = ", ".join(grid_run.dataset.title for grid_run, _ in found)
+        said = {"suite": grid_runs[0].grid.name, "dataset": titles}
+        return json.dumps({**said, "rows": [line.to_mapping() for line in every]}, indent=1, allow_nan=False)
     if form == "csv":
-        return comma_separated([_record(line) for line in lines])
+        return comma_separated([_record(line) for line in every])
+    return "\n\n".join(_table(grid_run, lines, form) for grid_run, lines in found)
+
+
+def _table(grid_run: GridRun, lines: Sequence[Pooled], form: str) -> str:
     head = (
         "set", "ipc", "protocol", "sets × students", "clean", "95 %", "published", "difference", "published is",
         "average", "95 %", "published", "preset",
@@ -171,7 +190,7 @@ def _interval(sample: Sample | None) -> str:
 def _record(line: Pooled) -> dict[str, Any]:
     """A line of plain numbers; what is missing is empty, its commands stand in the last column."""
     plain, theirs = line.to_mapping(), line.published_clean or {}
-    record = {key: plain[key] for key in ("system", "ipc", "preset", "protocol")}
+    record = {key: plain[key] for key in ("dataset", "system", "ipc", "preset", "protocol")}
     record |= {"sets": len(line.sets), "sets_asked": len(line.cells), "unit": plain["unit"]}
     record["students"] = " ".join(map(str, plain["students"]))
     for name, sample in (("clean", line.clean), ("average", line.average)):
@@ -195,7 +214,8 @@ def _notes(grid_run: GridRun, lines: Sequence[Pooled]) -> list[str]:
         f"of {grid_run.device}; from the store alone, nothing was trained.",
         "Accuracy in %, mean ± std, with the 95 % interval of Student's t. With several sets (seeds of the "
         "distillation) the unit is the set: mean, deviation and interval are over the means of the sets. With one set "
-        "they are over its students, which say nothing of another distillation.",
+        "they are over its students, which say nothing of another distillation; students of random pictures draw "
+        "their own, a set each.",
         "published is: inside our interval; `reaches ±` when outside, while the interval meets the published mean ± "
         "its printed deviation (of how many networks or sets is not printed); or outside.",
     ]

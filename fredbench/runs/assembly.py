@@ -29,7 +29,8 @@ from fredbench.runs.preprocessing import described, fit_of, training_split
 from fredbench.runs.records import description
 from fredbench.runs.spec import Spec
 from fredbench.runs.synset import Synset
-from fredbench.training.loop import TrainingRecipe
+from fredbench.training.kept import KeptNetworks
+from fredbench.training.loop import TrainingRecipe, train
 from fredbench.training.trajectories import ExpertSpec
 
 __all__ = ["Distillation", "expert_spec", "real_pictures"]
@@ -121,8 +122,12 @@ class Distillation:
         experts: ExpertsFor | None = None,
         *,
         fits: Path | None = None,
+        features: Path | None = None,
     ) -> None:
-        """`experts` makes the source of experts, where the objective needs one; `fits`: see `real_pictures`."""
+        """`experts` makes the source of experts, where the objective needs one; `fits`: see `real_pictures`.
+
+        features: the folder of a store in which the networks are kept that pictures are chosen by.
+        """
         self.spec, self.iteration = spec, 0
         rng = Stream(spec.seed)
         self.real = real = real_pictures(spec, dataset, device, fits=fits)
@@ -133,7 +138,7 @@ class Distillation:
         self.parameterization = labelled(kind(config), labels)
         network = self._builder(dataset, device)
         self.state = (
-            self._choose(real, budget, network, rng)
+            self._choose(real, budget, network, rng, features)
             if spec.is_choice
             else self.parameterization.init(real, budget, rng.child("init"))
         )
@@ -158,10 +163,30 @@ class Distillation:
         return network
 
     def _choose(
-        self, real: RealPictures, budget: Budget, network: Callable[[Stream], networks.Network], rng: Stream
+        self,
+        real: RealPictures,
+        budget: Budget,
+        network: Callable[[Stream], networks.Network],
+        rng: Stream,
+        features: Path | None,
     ) -> State:
         config = from_mapping(coresets.config_of(self.spec.method), self.spec.objective_settings, where="objective")
-        return coresets.choose(self.spec.method, config, real, budget, network, rng)
+        kept = train if features is None else KeptNetworks(features, self.spec.network, self._trained_on(real))
+        return coresets.choose(self.spec.method, config, real, budget, network, rng, kept)
+
+    def _trained_on(self, real: RealPictures) -> dict[str, Any]:
+        """All but recipe and stream that determines a network trained on the run's real pictures."""
+        spec = self.spec
+        return {
+            "fingerprint": spec.fingerprint,
+            "split": spec.split,
+            "data": dict(spec.data_settings),
+            "classes": real.classes,
+            "shape": list(real.shape),
+            "device": torch.device(spec.device).type,
+            "threads": spec.threads,
+            **networks.versions(spec.network),
+        }
 
     def _prepare_objective(
         self,

@@ -27,6 +27,7 @@ from fredbench.foundation.environment import environment
 from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError
 from fredbench.training.experts import FOLDER as EXPERTS
 from fredbench.training.experts import ExpertStore
+from fredbench.training.kept import FEATURES
 from fredbench.foundation.files import remove_abandoned, sha256_of, storage_errors, write_bytes, write_json
 from fredbench.foundation.progress import Progress, say
 from fredbench.runs.checkpoints import check_none_missed, kept_at, spaced
@@ -65,6 +66,7 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
         torch.device(spec.device),
         lambda real: ExpertStore(store / EXPERTS, expert_spec(spec, dataset), real),
         fits=store / FITS,
+        features=store / FEATURES,
     )
     with folder.lock(), storage_errors(folder.path):
         if fresh:

@@ -51,6 +51,7 @@ class Change:
     """What is asked differently of the cells that agree with all of dataset, method, objective, parameterization, ipc.
 
     why: the reason, which every change must give. seeds: in place of the dataset's; none leaves the cells out.
+    protocols: in place of the dataset's, where some are given.
     """
 
     why: str
@@ -64,6 +65,7 @@ class Change:
     set: tuple[str, ...] = ()
     students: int | None = None
     seeds: tuple[int, ...] | None = None
+    protocols: tuple[Literal["own", "fred-literal"], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,7 @@ class Cell:
     network: str | None = None
     overrides: tuple[str, ...] = ()
     students: int | None = None
+    protocols: tuple[Literal["own", "fred-literal"], ...] = ("own",)
 
     @property
     def system(self) -> str:
@@ -94,7 +97,7 @@ class Cell:
 
     def request(self) -> dict[str, Any]:
         """As the fields of `resolution.Request`."""
-        return {key: value for key, value in vars(self).items() if key not in {"dataset", "students"}}
+        return {key: value for key, value in vars(self).items() if key not in {"dataset", "students", "protocols"}}
 
 
 @dataclass(frozen=True)
@@ -143,6 +146,7 @@ class Grid:
         cell = Cell(
             place.name, ipc, place.preset, seed,
             **system, iterations=place.iterations, network=place.network, overrides=place.set, students=place.students,
+            protocols=place.protocols,
         )  # fmt: skip
         for change in self.changes:
             if _applies(change, cell):
@@ -151,6 +155,7 @@ class Grid:
                     iterations=cell.iterations if change.iterations is None else change.iterations,
                     network=change.network or cell.network,
                     students=change.students or cell.students,
+                    protocols=change.protocols or cell.protocols,
                     # Later ones win where a key stands twice.
                     overrides=(*cell.overrides, *change.set),
                 )

@@ -39,6 +39,7 @@ from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
+from fredbench.recipes.systems.common import IMAGENET_SUBSETS
 from fredbench.runs import distillation
 from fredbench.runs.assembly import real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
@@ -50,7 +51,7 @@ from fredbench.training.batches import Pictures, TensorPictures
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "with_companions"]
+__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "literal", "with_companions"]
 
 Protocol = Literal["own", "fred-literal"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
@@ -440,3 +441,8 @@ def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
     if spec.iterations and "experts" in spec.objective_settings:
         steps += f"{spec.objective_settings['experts']} experts, N = {spec.objective_settings['steps']}, "
     return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"
+
+
+def literal(dataset: str) -> bool:
+    """Whether FreD's published corruption script tests sets of `dataset`: CIFAR-10 and the ImageNet subsets."""
+    return plain_name(dataset) in {_LITERAL_LEVEL_OF, *IMAGENET_SUBSETS}

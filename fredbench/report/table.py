@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
+from fredbench.evaluation.scoring import literal
 from fredbench.evaluation.selection import explained
 from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
 from fredbench.evaluation.statistics import Sample
@@ -143,6 +144,7 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said += [f"Pictures: {framing}." for framing in sorted({row.framing for row in rows if row.framing})]
     if any(CLEAN_CROP in row.domains for row in rows):
         said.append("Crop: clean pictures in the corrupted ones' framing; drop and relative mCE are against these.")
+    said += _literal_notes(rows)
     said += _baseline_notes(rows)
     unharmed = {name: None for row in rows if row.baseline for name, s in row.corruptions.items() if _unharmed(s)}
     if unharmed:
@@ -162,6 +164,16 @@ def _other_objectives(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
     for row in rows:
         if row.method in METHODS and (usual := METHODS.get(row.method).objective) != row.objective:
             yield row.method, row.objective, usual
+
+
+def _literal_notes(rows: Sequence[Row]) -> list[str]:
+    """That the published script has nothing to say of a dataset, where rows follow it all the same."""
+    unknown = dict.fromkeys(row.dataset for row in rows if row.protocol == "fred-literal" and not literal(row.dataset))
+    return [
+        f"fred-literal: FreD's script tests CIFAR-10 and ImageNet subsets; {name} is scored by the students that it "
+        "trains, on pictures prepared as the sets' own."
+        for name in unknown
+    ]
 
 
 def _unharmed(score: CorruptionScore) -> bool:

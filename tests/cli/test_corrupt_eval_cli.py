@@ -18,8 +18,9 @@ from fredbench.corruptions import NAMES
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.scoring import PROTOCOLS, Entrant, Evaluation
+from fredbench.report.table import notes
 from fredbench.runs.store import Store
-from fredbench.suites.corruption import suite_named
+from fredbench.suites.corruption import CorruptionSuite, suite_named
 
 DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
 SMALL = ("--limit", "20", "--severity", "1", "--severity", "3", "--threads", "1", "--offline")
@@ -234,6 +235,20 @@ def test_the_literal_protocol_normalises_by_a_half_what_its_script_does(
     found, own = evaluation._normalization(entrant.synset), entrant.synset.normalization
     assert found == (own if level is None else {"kind": "mean-std", "mean": [level] * 3, "std": [level] * 3})
     assert dataclasses.replace(evaluation, protocol="own")._normalization(entrant.synset) == own != [0.5] * 3
+
+
+def test_the_literal_protocol_says_where_its_script_knows_nothing(store: Path) -> None:
+    entrant = next(Entrant.of(run) for run in Store(store).runs() if run.spec().iterations)
+    domains = dataclasses.replace(_literal().domains, suite=CorruptionSuite.clean_only("digits"), limit=20)
+    (row,) = Evaluation(domains.dataset, torch.device("cpu"), 1, domains).rows([entrant], domains.names())
+    said = {
+        (name, protocol): " ".join(notes([dataclasses.replace(row, dataset=name, protocol=protocol)], (1,)))
+        for name in ("digits", "cifar10", "imagewoof?antialias=no", "svhn")
+        for protocol in PROTOCOLS
+    }
+    assert {asked for asked, text in said.items() if "script tests CIFAR-10" in text} == {
+        ("digits", "fred-literal"), ("svhn", "fred-literal"),
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -11,14 +11,20 @@ import pytest
 import safetensors.torch
 import torch
 from commands import Child, invoke, waiting
+from spine import set_of
+from spine import spec_of as small_spec_of
 
 import fredbench
 from fredbench.datasets import load_dataset
+from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.students import predictions_on, stored_predictions
 from fredbench.recipes import Case, look_up
 from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs import distillation
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
+from fredbench.suites.corruption import CorruptionSuite
 from fredbench.training.batches import AlternativePictures
 
 TINY = (
@@ -78,10 +84,27 @@ def test_all_renderings_are_exported(run: Path, tmp_path: Path, form: str) -> No
         assert len(list(target.rglob("*.png"))) == 50
 
 
-def test_students_train_on_one_rendering_of_each_base(run: Path) -> None:
-    from fredbench.evaluation.domains import TestDomains
-    from fredbench.suites.corruption import CorruptionSuite
+def test_test_pictures_are_standardised_as_those_of_training(tmp_path: Path) -> None:
+    """What is stored of a student of standardised batches is what it says of standardised test pictures."""
+    small = set_of(3, (8, 8), per_class=12)
+    overrides = ("student.standardise=batch", "student.epochs=1")
+    network = "convnet-d2-w4-in"
+    spec = small_spec_of(small, method="random", iterations=0, overrides=overrides, network=network)
+    folder = RunFolder(tmp_path / "random")
+    distillation.run(spec, small, folder)
+    domains = TestDomains(CorruptionSuite.clean_only("small"), small, severities=(1,))
+    evaluation = Evaluation(small, torch.device("cpu"), 1, domains, students=1)
+    entrant = Entrant.of(folder)
+    evaluation.rows([entrant], domains.names())
+    ((plan,),) = evaluation._plans(entrant).values()
+    key = evaluation._domain_key("clean", evaluation._normalization(entrant.synset))
+    found = stored_predictions(plan.scores_file(key))
+    pictures = evaluation._preprocessing(entrant)(small.test.images, torch.device("cpu"))
+    wanted = {way: predictions_on(plan.load(), [pictures], small.test.labels, way) for way in ("batch", "none")}
+    assert torch.equal(found.nll, wanted["batch"].nll) and not torch.allclose(found.nll, wanted["none"].nll)
 
+
+def test_students_train_on_one_rendering_of_each_base(run: Path) -> None:
     entrant, digits = Entrant.of(RunFolder(run)), load_dataset("digits")
     domains = TestDomains(CorruptionSuite.clean_only("digits"), digits, severities=(1,), limit=20)
     evaluation = Evaluation(digits, torch.device("cpu"), 1, domains)

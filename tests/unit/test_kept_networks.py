@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from spine import set_of, spec_of
 
 from fredbench.datasets import Dataset
 from fredbench.foundation.errors import ArtefactError
@@ -14,7 +15,6 @@ from fredbench.runs.store import RunFolder
 from fredbench.runs.synset import load
 from fredbench.training import kept
 from fredbench.training.kept import FEATURES
-from tests.spine import set_of, spec_of
 
 FEW = ("objective.epochs=1", "objective.augmentation=none")
 

@@ -23,7 +23,8 @@ from fredbench import networks
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import ArtefactError
-from fredbench.foundation.files import canonical_json, write_bytes
+from fredbench.foundation.files import canonical_json, storage_errors, write_bytes
+from fredbench.foundation.locks import held
 from fredbench.foundation.rng import Stream
 from fredbench.training.batches import Pictures, Standardisation
 from fredbench.training.loop import TrainingRecipe, predict, train
@@ -135,10 +136,16 @@ class StudentPlan:
         if self.file.is_file():
             return False
         check_threads(self.threads)
-        network = self.network_blank()
-        train(network, self.pictures(), self.recipe, self.stream.child("training"))
-        weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
-        write_bytes(self.file, safetensors.torch.save(weights))
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / f".{self.file.stem}.lock"
+        with held(lock, f"another process is training {self.file.name} in {self.folder}", "wait for it"):
+            if self.file.is_file():  # by another process, while this one waited
+                return False
+            network = self.network_blank()
+            train(network, self.pictures(), self.recipe, self.stream.child("training"))
+            weights = {name: tensor.cpu().contiguous() for name, tensor in network.state_dict().items()}
+            write_bytes(self.file, safetensors.torch.save(weights))
         return True
 
     def load(self) -> nn.Module:

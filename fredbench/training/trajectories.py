@@ -30,10 +30,12 @@ from fredbench.networks import Network
 from fredbench.training.loop import TrainingRecipe
 
 __all__ = [
+    "MANIFEST",
     "ExpertSpec",
     "StoredTrajectories",
     "check_manifest",
     "check_shard",
+    "is_listed",
     "read_rows",
     "shard",
     "write_manifest",
@@ -41,7 +43,8 @@ __all__ = [
 ]
 
 _FORMAT, _VERSION, _KEY = "fredbench-experts", 1, "fredbench"
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
+"""Of the experts in a folder: spec, files, checksums."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +217,18 @@ def write_manifest(folder: Path, spec: ExpertSpec) -> None:
         "versions": library_versions(("torch", "numpy", "safetensors")),
         "shards": shards,
     }
-    write_json(folder / _MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest)
+
+
+def is_listed(folder: Path, expert: int, epochs: int) -> bool:
+    """Whether the manifest has an expert's file as it is, with `epochs` epochs."""
+    listed = json.loads((folder / MANIFEST).read_text()).get("shards", {})
+    return bool(listed.get(shard(folder, expert).name, {}).get("epochs") == epochs)
 
 
 def check_manifest(folder: Path, spec: ExpertSpec) -> None:
     """`ArtefactError` where the folder is not one of `spec`."""
-    file = folder / _MANIFEST
+    file = folder / MANIFEST
     try:
         manifest = json.loads(file.read_text())
     except (OSError, ValueError) as error:

@@ -36,7 +36,7 @@ from fredbench.training.trajectories import (
     StoredTrajectories,
     check_manifest,
     check_shard,
-    is_listed,
+    listed_epochs,
     read_rows,
     shard,
     write_manifest,
@@ -79,6 +79,11 @@ class ExpertStore:
             with Progress(f"training expert {expert}", missing, unit="epochs") as progress:
                 self._make(self.folder(recipe, seed), self._meant(recipe, seed), expert, progress)
 
+    def listed(self, expert: int, recipe: TrainingRecipe, seed: int) -> bool:
+        """Whether the manifest has an expert as far as `recipe.epochs`; the file itself is not read."""
+        folder = self.folder(recipe, seed)
+        return (folder / MANIFEST).is_file() and listed_epochs(folder, expert) >= recipe.epochs
+
     def lacks(self, expert: int, recipe: TrainingRecipe, seed: int) -> int:
         """Epochs that an expert is short of `recipe.epochs`; damaged and foreign files are refused.
 
@@ -87,7 +92,7 @@ class ExpertStore:
         spec, folder = self._meant(recipe, seed), self.folder(recipe, seed)
         _check(folder, spec)
         done = _done(folder, spec, expert)
-        return max(0, recipe.epochs - done) or int(not is_listed(folder, expert, done))
+        return max(0, recipe.epochs - done) or int(listed_epochs(folder, expert) != done)
 
     def _make(self, folder: Path, spec: ExpertSpec, expert: int, progress: Progress) -> None:
         """One expert, held so that no two processes train it; others of its folder may be trained meanwhile."""

@@ -35,7 +35,7 @@ __all__ = [
     "StoredTrajectories",
     "check_manifest",
     "check_shard",
-    "is_listed",
+    "listed_epochs",
     "read_rows",
     "shard",
     "write_manifest",
@@ -220,10 +220,13 @@ def write_manifest(folder: Path, spec: ExpertSpec) -> None:
     write_json(folder / MANIFEST, manifest)
 
 
-def is_listed(folder: Path, expert: int, epochs: int) -> bool:
-    """Whether the manifest has an expert's file as it is, with `epochs` epochs."""
-    listed = json.loads((folder / MANIFEST).read_text()).get("shards", {})
-    return bool(listed.get(shard(folder, expert).name, {}).get("epochs") == epochs)
+def listed_epochs(folder: Path, expert: int) -> int:
+    """Epochs of an expert as the manifest has them; -1 where it is not listed."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_text())["shards"]
+        return int(listed.get(shard(folder, expert).name, {}).get("epochs", -1))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return -1
 
 
 def check_manifest(folder: Path, spec: ExpertSpec) -> None:

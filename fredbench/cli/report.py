@@ -219,12 +219,13 @@ def _grid_parts(asked: _Asked, name: str) -> Iterator[_Part]:
         dataset = load_dataset(place.name, root=asked.data, offline=asked.offline)
         threads, device = use_threads(asked.threads), resolve_device(asked.device)
         cells = GridRun(grid, place, dataset, asked.store, device, threads, data_root(asked.data)).planned()
-        runs: dict[int | None, list[RunFolder]] = {}
+        runs: dict[tuple[int | None, str], list[RunFolder]] = {}
         for cell in cells:
             if cell.folder is not None and cell.folder.finished:
-                runs.setdefault(cell.cell.students, []).append(cell.folder)
+                for protocol in cell.cell.protocols:
+                    runs.setdefault((cell.cell.students, protocol), []).append(cell.folder)
         scored = {"limit": place.limit, "corrupted_limit": place.corrupted_limit, "severities": place.severities}
-        for (students, group), protocol in itertools.product(runs.items(), place.protocols):
+        for (students, protocol), group in runs.items():
             found = True
             scoring = {**scored, "students": students, "protocol": None if protocol == "own" else protocol}
             yield _Part(suite, group, scoring={key: value for key, value in scoring.items() if value})

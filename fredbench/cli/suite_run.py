@@ -8,15 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fredbench.cli.options import data_options, device_option, examples, format_option, joined, store_option
+from fredbench.cli.executors import chosen_executor, divided_threads, executor_options
+from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
 from fredbench.foundation.errors import DataError, UsageError
 from fredbench.recipes.presets import PRESETS
-from fredbench.suites.grids import Grid, Place, grid_named
+from fredbench.suites.grids import grid_named
 
 if TYPE_CHECKING:
     from fredbench.execution.inline import GridRun
+    from fredbench.execution.request import GridRequest
 
-__all__ = ["asked_grid_run", "asked_grid_runs", "plan_command", "run_command", "run_options"]
+__all__ = ["asked_grid_run", "asked_grid_runs", "grid_request", "plan_command", "run_command", "run_options"]
 
 
 def run_options(command: Any) -> Any:
@@ -50,33 +52,54 @@ def plan_command(form: str, **asked: Any) -> None:
     click.echo(plan_table(grid_run, grid_run.planned(), form))
 
 
-@click.command("run", epilog=examples("fredbench suite run smoke", "fredbench suite run twelve --out twelve.json"))
+@click.command(
+    "run",
+    epilog=examples(
+        "fredbench suite run smoke",
+        "fredbench suite run smoke --executor processes --workers 2 --threads 1 --out smoke.json",
+    ),
+)
 @run_options
+@executor_options
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there as JSON too.")
 @click.option("--yes", is_flag=True, help="Also make cells that are estimated at above 6 hours.")
-def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
-    """Make and score the runs of a grid, one after the other, and print their table.
+def run_command(form: str, out: Path | None, yes: bool, executor: str | None, **asked: Any) -> None:
+    """Make and score the runs of a grid, and print their table.
 
     Run the same command again to go on with a grid that was stopped. A cell that fails is reported, the others go on.
+    Two of these on one store share the work. docs/clusters.md says which executor is for what.
     """
+    from fredbench.execution.making import Maker
+    from fredbench.execution.plan import plan_of
+    from fredbench.execution.running import outcomes
     from fredbench.foundation.environment import environment
     from fredbench.foundation.files import write_json
     from fredbench.report.grid_table import results_document, results_table
 
-    grid_run = asked_grid_run(**asked)
-    outcomes = list(grid_run.run(yes=yes))
+    choice, asked = chosen_executor(executor, asked)
+    request = grid_request(**asked, yes=yes)
+    if choice.divides and request.threads is None:
+        request = dataclasses.replace(request, threads=divided_threads(request.name, choice.workers))
+    grid_run = request.open()
+    maker = Maker(grid_run, plan_of(grid_run))
+    made = list(outcomes(maker, choice.build(maker, request.pinned(grid_run)), yes=yes))
     made_by = environment(str(grid_run.device), grid_run.threads)
-    click.echo(results_table(grid_run, outcomes, form, made_by))
+    click.echo(results_table(grid_run, made, form, made_by))
     if out is not None:
-        write_json(out, results_document(grid_run, outcomes, made_by))
-    if failed := [outcome for outcome in outcomes if outcome.problem is not None]:
+        write_json(out, results_document(grid_run, made, made_by))
+    if failed := [outcome for outcome in made if outcome.problem is not None]:
         raise UsageError(
-            f"{len(failed)} of {len(outcomes)} cells failed: {'; '.join(o.label for o in failed)}",
+            f"{len(failed)} of {len(made)} cells failed: {'; '.join(o.label for o in failed)}",
             hint="each says above why; the others are kept, so the same command makes only what is missing",
         )
 
 
-def asked_grid_run(
+def asked_grid_run(**asked: Any) -> GridRun:
+    """The part of a grid that is asked for, with its dataset loaded."""
+    return grid_request(**asked).open()
+
+
+def grid_request(
     *,
     name: str,
     dataset: str | None,
@@ -88,24 +111,13 @@ def asked_grid_run(
     store: Path,
     data: Path | None,
     offline: bool,
-) -> GridRun:
-    """The part of the grid `name` that is asked for, with its dataset loaded."""
-    from fredbench.datasets import data_root, load_dataset
-    from fredbench.execution.inline import GridRun
-    from fredbench.foundation.device import resolve_device, use_threads
-    from fredbench.runs.store import Store
+    yes: bool = False,
+) -> GridRequest:
+    """What the options of `run_options` ask for."""
+    from fredbench.execution.request import GridRequest
 
-    grid = grid_named(name)
-    place = _part(grid, grid.place(dataset), ipcs, preset, limit)
-    return GridRun(
-        grid,
-        place,
-        load_dataset(place.name, root=data, offline=offline),
-        Store(store),
-        resolve_device(device),
-        use_threads(threads),
-        data_root(data),
-    )
+    folder = None if data is None else str(data)
+    return GridRequest(name, str(store), dataset, ipcs, preset, limit, device, threads, folder, offline, yes)
 
 
 def asked_grid_runs(*, name: str, dataset: str | None, **asked: Any) -> list[GridRun]:
@@ -128,15 +140,3 @@ def asked_grid_runs(*, name: str, dataset: str | None, **asked: Any) -> list[Gri
     for each, error in problems:
         say(f"left out: {each}: {error}")
     return found
-
-
-def _part(grid: Grid, place: Place, ipcs: tuple[int, ...], preset: str | None, limit: int | None) -> Place:
-    for ipc in ipcs:
-        if ipc not in place.ipcs:
-            raise UsageError(f"suite {grid.name} has no IPC {ipc} on {place.name}", hint=f"it has {joined(place.ipcs)}")
-    chosen = tuple(ipc for ipc in place.ipcs if not ipcs or ipc in ipcs)
-    # A number of test pictures asked for here is that of all domains.
-    corrupted = place.corrupted_limit if limit is None else None
-    return dataclasses.replace(
-        place, ipcs=chosen, preset=preset or place.preset, limit=limit or place.limit, corrupted_limit=corrupted
-    )

@@ -28,12 +28,12 @@ from fredbench.foundation.errors import ArtefactError, UsageError
 from fredbench.foundation.files import (
     atomic_path,
     canonical_json,
-    claimed,
     sha256_of,
     storage_errors,
     write_json,
     write_text,
 )
+from fredbench.foundation.locks import claimed
 
 __all__ = ["NOTE", "Request", "claim_folder", "finish_set", "intact_files", "notes_on", "write_record"]
 
@@ -111,8 +111,6 @@ def claim_folder(out: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 # Goes only when empty: records of finished files are what the next run resumes by.
                 (out / _RECORDS).rmdir()
-            # The folder has the archive's layout and nothing else; who waits looks whether the lock is still there.
-            (out / ".lock").unlink(missing_ok=True)
 
 
 def notes_on(request: Request, split: str, total: int) -> dict[str, str]:

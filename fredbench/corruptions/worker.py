@@ -18,12 +18,12 @@ __all__ = ["main", "serve"]
 
 def _answer(line: str, bench: Any) -> dict[str, Any]:
     from fredbench.corruptions.jobs import Job
-    from fredbench.foundation.errors import FredbenchError
+    from fredbench.foundation.errors import FredbenchError, described
 
     try:
         return {"done": bench.do(Job(**json.loads(line)))}
     except FredbenchError as error:
-        return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+        return described(error)
 
 
 def serve(requests: TextIO, answers: TextIO) -> None:

@@ -15,8 +15,7 @@ from pathlib import Path
 
 import fredbench
 from fredbench.corruptions.jobs import Bench, Job, Setup
-from fredbench.foundation import errors
-from fredbench.foundation.errors import FredbenchError
+from fredbench.foundation.errors import FredbenchError, restored
 
 __all__ = ["available_processors", "run_jobs"]
 
@@ -59,10 +58,7 @@ def _ask(process: subprocess.Popen[str], job: Job) -> FredbenchError | None:
         )
     reply = json.loads(answer)
     if "error" in reply:
-        kind: type[FredbenchError] = getattr(errors, reply["error"], FredbenchError)
-        error = FredbenchError.__new__(kind)
-        FredbenchError.__init__(error, reply["message"], hint=reply["hint"])
-        return error
+        return restored(reply)
     return None
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from fredbench.datasets.family import Family, RemoteFile
 from fredbench.foundation.errors import DataError
-from fredbench.foundation.files import checksum_of, held, storage_errors
+from fredbench.foundation.files import checksum_of, storage_errors
+from fredbench.foundation.locks import held
 from fredbench.foundation.progress import Progress, say
 
 __all__ = ["fetch", "fetch_file"]

@@ -51,7 +51,7 @@ from fredbench.training.batches import Pictures, TensorPictures
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "literal", "with_companions"]
+__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "companions", "literal", "with_companions"]
 
 Protocol = Literal["own", "fred-literal"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
@@ -87,9 +87,7 @@ def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset)
     chosen: dict[str, Entrant] = {}
     for entrant in entrants:
         chosen.setdefault(entrant.spec.digest(), entrant)
-        if entrant.spec.is_control or entrant.spec.is_start:
-            continue
-        for companion in _companions(entrant, dataset):
+        for companion in companions(entrant.spec, dataset, told=True):
             if companion.digest() not in chosen:
                 folder = store.folder_for(companion)
                 distillation.run(companion, dataset, folder)
@@ -97,16 +95,21 @@ def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset)
     return list(chosen.values())
 
 
-def _companions(entrant: Entrant, dataset: Dataset) -> list[Spec]:
-    """The start and, where there are real pictures for one, the control; without one, that is said."""
-    spec = entrant.spec
+def companions(spec: Spec, dataset: Dataset, *, told: bool = False) -> list[Spec]:
+    """Start and control of a run that is neither: the latter where there are real pictures for one.
+
+    `told`: it is said where there is none.
+    """
+    if spec.is_control or spec.is_start:
+        return []
     budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
     # A choice of real pictures has no start, nor has a set made elsewhere: nothing is distilled here.
-    companions = [] if spec.is_choice or spec.is_imported else [spec.start()]
+    found = [] if spec.is_choice or spec.is_imported else [spec.start()]
     if not (why := _no_control(spec, dataset, budget.whole_pictures)):
-        return [*companions, spec.control()]
-    say(f"note: {why}, so {entrant.folder.path.name} has no control")
-    return companions
+        return [*found, spec.control()]
+    if told:
+        say(f"note: {why}, so {spec.folder_name()} has no control")
+    return found
 
 
 def _no_control(spec: Spec, dataset: Dataset, pictures: int) -> str:
@@ -209,6 +212,18 @@ class Evaluation:
                     f"{str(said.get('fingerprint'))[:12]}, which is not its run's on {self.dataset.name} here",
                     hint="point --data at the data of the run, or distill it again with --fresh",
                 )
+
+    def lacks_student(self, entrant: Entrant, names: Sequence[str], network: str, number: int) -> bool:
+        """Whether a student is neither trained nor scored on all of `names`."""
+        plan = self._plans(entrant)[network][number]
+        return not plan.file.is_file() and bool(
+            [name for name in names if self._missing(name, [entrant], {entrant.key: {network: [plan]}})]
+        )
+
+    def train_student(self, entrant: Entrant, network: str, number: int) -> None:
+        """Train and store one student, where it is not there."""
+        self.check([entrant])
+        self._plans(entrant)[network][number].ensure()
 
     def standing(self, entrant: Entrant, names: Sequence[str]) -> Standing:
         """What is on disk of the evaluation of `entrant` on the domains `names`; computes nothing."""

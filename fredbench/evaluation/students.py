@@ -21,7 +21,8 @@ from torch import Tensor, nn
 from fredbench import networks
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.device import check_threads
-from fredbench.foundation.files import write_bytes
+from fredbench.foundation.files import storage_errors, write_bytes
+from fredbench.foundation.locks import held
 from fredbench.foundation.rng import Stream
 from fredbench.training.batches import Pictures, Standardisation
 from fredbench.training.kept import load_weights, read_tensors, short_digest, store_weights
@@ -134,9 +135,15 @@ class StudentPlan:
         if self.file.is_file():
             return False
         check_threads(self.threads)
-        network = self.network_blank()
-        train(network, self.pictures(), self.recipe, self.stream.child("training"))
-        store_weights(self.file, network)
+        with storage_errors(self.folder):
+            self.folder.mkdir(parents=True, exist_ok=True)
+        lock = self.folder / f".{self.file.stem}.lock"
+        with held(lock, f"another process is training {self.file.name} in {self.folder}", "wait for it"):
+            if self.file.is_file():  # by another process, while this one waited
+                return False
+            network = self.network_blank()
+            train(network, self.pictures(), self.recipe, self.stream.child("training"))
+            store_weights(self.file, network)
         return True
 
     def load(self) -> nn.Module:

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
@@ -24,19 +24,24 @@ from fredbench.datasets import Dataset
 from fredbench.evaluation.domains import domains_of
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, Standing, with_companions
-from fredbench.foundation.errors import FredbenchError, ResourceError, UsageError
+from fredbench.foundation.errors import FredbenchError, ResourceError, StorageError, UsageError
 from fredbench.foundation.files import canonical_json, write_json
-from fredbench.foundation.progress import say
+from fredbench.foundation.locks import held
 from fredbench.recipes.reproducing import distill_command
 from fredbench.recipes.resolution import Request, resolve
-from fredbench.runs import distillation
 from fredbench.runs.estimation import duration, estimate, too_long, worth_estimating
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
 from fredbench.suites.corruption import suite_named
 from fredbench.suites.grids import Cell, Grid, Place
 
-__all__ = ["GridRun", "Outcome", "Planned", "Scored", "Stored"]
+if TYPE_CHECKING:
+    from fredbench.execution.plan import Plan
+
+__all__ = ["SCORES", "GridRun", "Outcome", "Planned", "Scored", "Stored", "student_piece", "told"]
+
+SCORES = "scores"
+"""What the seconds of making an evaluation's predictions are kept under."""
 
 
 @dataclass(frozen=True)
@@ -137,8 +142,16 @@ class GridRun:
             students=place.students,
         )
 
-    def _evaluation(self, cell: Cell, protocol: Protocol) -> Evaluation:
-        return dataclasses.replace(self.evaluation, students=cell.students, protocol=protocol)
+    @cached_property
+    def _evaluations(self) -> dict[tuple[int | None, Protocol], Evaluation]:
+        return {}
+
+    def evaluation_of(self, cell: Cell, protocol: Protocol) -> Evaluation:
+        """How a cell is scored; one for all cells that ask for the same, since it keeps what it derived from data."""
+        key = cell.students, protocol
+        if key not in self._evaluations:
+            self._evaluations[key] = dataclasses.replace(self.evaluation, students=cell.students, protocol=protocol)
+        return self._evaluations[key]
 
     def planned(self) -> list[Planned]:
         """Every cell with its spec and folder; nothing is made."""
@@ -156,7 +169,7 @@ class GridRun:
         if planned.folder is None or not planned.folder.finished:
             return None
         entrant, names = Entrant.of(planned.folder), self.evaluation.domains.names()
-        each = [self._evaluation(planned.cell, p).standing(entrant, names) for p in planned.cell.protocols]
+        each = [self.evaluation_of(planned.cell, p).standing(entrant, names) for p in planned.cell.protocols]
         return Standing(*(sum(getattr(s, part.name) for s in each) for part in dataclasses.fields(Standing)))
 
     def stored(self) -> list[Stored]:
@@ -167,7 +180,7 @@ class GridRun:
         spec, folder = planned.spec, planned.folder
         if spec is None or folder is None:
             return Stored(planned, protocol)
-        evaluation, names = self._evaluation(planned.cell, protocol), self.evaluation.domains.names()
+        evaluation, names = self.evaluation_of(planned.cell, protocol), self.evaluation.domains.names()
         row, whole = None, False
         if folder.finished:
             entrant = Entrant.of(folder)
@@ -189,38 +202,31 @@ class GridRun:
         scores = shlex.join(words)
         return (scores,) if folder.finished else (distill_command(spec, self.dataset), scores)
 
-    def run(self, *, yes: bool = False) -> Iterator[Outcome]:
-        """Make and score what is missing, cell by cell; a line a cell on stderr.
+    def outcomes(self, planned: Planned, problems: Mapping[str, FredbenchError], plan: Plan) -> Iterator[Outcome]:
+        """What became of a cell whose tasks are all settled: one a protocol, or a single one where it has no run.
 
-        Without an accelerator a cell that would take more than six hours is refused unless `yes`.
+        problems: by the names of the tasks that failed.
         """
-        cells = self.planned()
-        counts = {state: sum(cell.state == state for cell in cells) for state in ("done", "begun", "to do", "refused")}
-        listed = ", ".join(f"{count} {state}" for state, count in counts.items() if count)
-        say(f"suite {self.grid.name} on {self.dataset.title}: {len(cells)} cells ({listed})")
-        for number, planned in enumerate(cells, 1):
-            for outcome in self._outcomes(planned, yes=yes):
-                say(f"[{number}/{len(cells)}] {outcome.label}: {_told(outcome)}")
-                yield outcome
-
-    def _outcomes(self, planned: Planned, *, yes: bool) -> Iterator[Outcome]:
-        """One a protocol; a single one where there is no run to score."""
         if planned.spec is None or planned.folder is None:
             yield Outcome(planned.cell, problem=planned.problem)
             return
-        try:
-            with _failures_told(planned.spec, self.dataset):
-                self._distill(planned.spec, planned.folder, yes=yes)
-                group = with_companions([Entrant.of(planned.folder)], self.store, self.dataset)
-        except FredbenchError as error:
-            yield Outcome(planned.cell, problem=error)
+        names = plan.parts[plan.planned.index(planned)]
+        failed = [(plan.tasks[name], problems[name]) for name in names if name in problems]
+        ended = next((problem for task, problem in failed if task.kind in {"expert", "run"}), None)
+        if ended is not None:
+            yield Outcome(planned.cell, problem=ended)
             return
         for protocol in planned.cell.protocols:
-            yield self._outcome(planned.cell, planned.spec, group, protocol)
+            own = next((problem for task, problem in failed if task.protocol == protocol), None)
+            yield Outcome(planned.cell, problem=own, protocol=protocol) if own else self._outcome(planned, protocol)
 
-    def _outcome(self, cell: Cell, spec: Spec, group: Sequence[Entrant], protocol: Protocol) -> Outcome:
+    def _outcome(self, planned: Planned, protocol: Protocol) -> Outcome:
+        cell, spec, folder = planned.cell, planned.spec, planned.folder
+        if spec is None or folder is None:
+            raise ValueError(f"{cell.label} was refused")
         try:
-            with _failures_told(spec, self.dataset):
+            with self.failures_told(spec):
+                group = with_companions([Entrant.of(folder)], self.store, self.dataset)
                 scored = [self._scored(entrant, cell, protocol) for entrant in group]
         except FredbenchError as error:
             return Outcome(cell, problem=error, protocol=protocol)
@@ -233,28 +239,48 @@ class GridRun:
             protocol=protocol,
         )
 
-    def _distill(self, spec: Spec, folder: RunFolder, *, yes: bool) -> None:
-        begun = folder.finished or folder.checkpoint_file.is_file()
-        if not yes and not begun and worth_estimating(spec):
-            cost = estimate(spec, self.dataset, self.store.root)
-            if too_long(spec, cost):
-                raise UsageError(
-                    f"this run would take about {duration(cost.seconds)} on this CPU",
-                    hint="add --yes to go on, or --preset quick",
-                )
-        distillation.run(spec, self.dataset, folder)
+    def refuse_long(self, spec: Spec) -> None:
+        """Raise `UsageError` for a run that is not begun and would take more than six hours without an accelerator."""
+        folder = self.store.folder_for(spec)
+        if folder.finished or folder.checkpoint_file.is_file() or not worth_estimating(spec):
+            return
+        cost = estimate(spec, self.dataset, self.store.root)
+        if too_long(spec, cost):
+            raise UsageError(
+                f"this run would take about {duration(cost.seconds)} on this CPU",
+                hint="add --yes to go on, or --preset quick",
+            )
+
+    def failures_told(self, spec: Spec) -> contextlib.AbstractContextManager[None]:
+        """Let one cell's numerical, memory or disk failure be an error of ours, so that it does not end the others."""
+        return _failures_told(spec, self.dataset)
 
     def _scored(self, entrant: Entrant, cell: Cell, protocol: Protocol) -> Scored:
-        names, evaluation = self.evaluation.domains.names(), self._evaluation(cell, protocol)
-        before, key = evaluation.standing(entrant, names), self._key(cell, protocol)
-        with _timed(entrant.folder.seconds_file, key, before):
-            (row,) = evaluation.rows([entrant], names)
-        folder = entrant.folder
-        seconds = _kept(folder.seconds_file).get(key)
+        evaluation, folder = self.evaluation_of(cell, protocol), entrant.folder
+        (row,) = evaluation.rows([entrant], evaluation.domains.names())
+        count = evaluation.students or entrant.spec.students
+        networks = evaluation.networks or (entrant.spec.student_network,)
+        pieces = [SCORES, *(student_piece(network, number) for network in networks for number in range(count))]
+        seconds = _seconds(_kept(folder.seconds_file).get(self.key_of(cell, protocol)), pieces)
         made_in = _kept(folder.environment_file)
         return Scored(row, entrant.spec, float(folder.result()["seconds"]), seconds, made_in)
 
-    def _key(self, cell: Cell, protocol: Protocol) -> str:
+    @contextlib.contextmanager
+    def timed(self, entrant: Entrant, cell: Cell, protocol: Protocol, piece: str, *, known: bool) -> Iterator[None]:
+        """Keep the seconds spent inside beside the run, as those of a piece of its evaluation.
+
+        known: False where it was begun before and cut off, so that nobody knows how long all of it took.
+        """
+        began = time.monotonic()
+        yield
+        spent = round(time.monotonic() - began, 3)
+        file, key = entrant.folder.seconds_file, self.key_of(cell, protocol)
+        with held(file.with_name(f".{file.name}.lock"), f"another process is writing {file}", "wait for it"):
+            kept = dict(_kept(file))
+            pieces = kept.get(key) if isinstance(kept.get(key), dict) else {}
+            write_json(file, {**kept, key: {**pieces, piece: spent if known else None}})
+
+    def key_of(self, cell: Cell, protocol: Protocol) -> str:
         """Digest of what an evaluation is asked for, by which its seconds are kept."""
         domains, place = self.evaluation.domains, self.place
         suite = domains.suite
@@ -271,6 +297,9 @@ def _failures_told(spec: Spec, dataset: Dataset) -> Iterator[None]:
     """Let one cell's numerical or memory failure be an error of ours, so that it does not end the others."""
     try:
         yield
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        raise StorageError(f"{where}{error.strerror or error}", hint="check that path and the space left") from error
     except (RuntimeError, MemoryError) as error:
         first = next(iter(str(error).splitlines()), "")
         raise ResourceError(
@@ -278,16 +307,18 @@ def _failures_told(spec: Spec, dataset: Dataset) -> Iterator[None]:
         ) from error
 
 
-@contextlib.contextmanager
-def _timed(file: Path, key: str, before: Standing) -> Iterator[None]:
-    """Add the seconds spent inside to those kept under `key`, where all that was there before had been timed too."""
-    known = _kept(file)
-    began = time.monotonic()
-    try:
-        yield
-    finally:
-        if not before.whole and (before.untouched or key in known):
-            write_json(file, {**known, key: round(known.get(key, 0.0) + time.monotonic() - began, 3)})
+def student_piece(network: str, number: int) -> str:
+    """What the seconds of a student's training are kept under."""
+    return f"student {network} {number}"
+
+
+def _seconds(kept: Any, pieces: Sequence[str]) -> float | None:
+    """The sum over all pieces of an evaluation; None where one was made elsewhere, or cut off."""
+    if isinstance(kept, (int, float)):
+        return float(kept)  # of all of it, as earlier versions kept it
+    found = [kept.get(piece) for piece in pieces] if isinstance(kept, dict) else [None]
+    known = [seconds for seconds in found if seconds is not None]
+    return round(sum(known), 3) if len(known) == len(found) else None
 
 
 def _kept(file: Path) -> Mapping[str, Any]:
@@ -301,7 +332,7 @@ def _kept(file: Path) -> Mapping[str, Any]:
     return found
 
 
-def _told(outcome: Outcome) -> str:
+def told(outcome: Outcome) -> str:
     """The line of a cell."""
     if outcome.scored is None:
         return f"failed: {outcome.problem}"

@@ -35,6 +35,9 @@ def resolve_device(name: str) -> torch.device:
     if device.type == "cpu":
         keep_freed_memory()
     else:
+        if device.index is not None:
+            # Specs name the kind alone, so that equal runs have equal names on whichever device: this one is meant.
+            torch.cuda.set_device(device)
         _allow_tf32(matmul=False, convolutions=False)
     return device
 

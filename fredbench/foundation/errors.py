@@ -21,6 +21,8 @@ __all__ = [
     "StorageError",
     "UnknownNameError",
     "UsageError",
+    "described",
+    "restored",
 ]
 
 
@@ -45,6 +47,21 @@ def _restored(kind: type[FredbenchError], arguments: tuple[Any, ...], state: Map
     """An error as it was in the process that raised it: its class, message, hint, and what a subclass added."""
     error = kind.__new__(kind, *arguments)
     error.__dict__.update(state)
+    return error
+
+
+def described(error: FredbenchError) -> dict[str, str]:
+    """Class, message and hint of an error, as it travels between processes and stands in files."""
+    return {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+
+
+def restored(values: Mapping[str, str]) -> FredbenchError:
+    """The error that `described` told of; of a class that is not this module's, as a plain one."""
+    kind = globals().get(values["error"])
+    error_kind = kind if isinstance(kind, type) and issubclass(kind, FredbenchError) else FredbenchError
+    # Not by calling the class: some make their message of other arguments.
+    error = error_kind.__new__(error_kind)
+    FredbenchError.__init__(error, values["message"], hint=values["hint"])
     return error
 
 

@@ -7,25 +7,18 @@ import errno
 import fcntl
 import hashlib
 import json
-import math
 import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from fredbench.foundation.errors import StorageError, UsageError
-from fredbench.foundation.progress import say
-
-if TYPE_CHECKING:
-    import filelock
+from fredbench.foundation.errors import StorageError
 
 __all__ = [
     "atomic_path",
     "canonical_json",
     "checksum_of",
-    "claimed",
-    "held",
     "remove_abandoned",
     "sha256_of",
     "storage_errors",
@@ -40,9 +33,6 @@ _REFUSED = {
     errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG,
 }  # fmt: skip
 
-LOCK_VARIABLE = "FREDBENCH_LOCK_SECONDS"
-# Two grids on one store meet at controls and starts, which take seconds to minutes.
-_LOCK_SECONDS = 600.0
 _PART = ".part"
 
 
@@ -124,62 +114,6 @@ def remove_abandoned(folder: Path) -> None:
                 left.unlink(missing_ok=True)
         finally:
             os.close(handle)
-
-
-@contextlib.contextmanager
-def claimed(folder: Path, doing: str, hint: str) -> Iterator[None]:
-    """Make `folder` and hold it for writing, cleared of what killed processes left half-written there.
-
-    Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `StorageError`,
-    which says what the other is `doing`. What the other finished meanwhile must be looked for once it is held.
-    """
-    lock_seconds()  # a mistake in it is told before anything is made
-    with storage_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    with held(folder / ".lock", f"another process is {doing} {folder}", hint):
-        with storage_errors(folder):
-            remove_abandoned(folder)
-        yield
-
-
-@contextlib.contextmanager
-def held(file: Path, what: str, hint: str) -> Iterator[None]:
-    """Hold the lock `file`, whose folder is there; waits as `claimed` does, saying `what` the other process does."""
-    import filelock  # a tenth of a second, which listing things need not wait for
-
-    lock = filelock.FileLock(file)
-    with storage_errors(file):
-        _acquire(lock, lock_seconds(), what, hint)
-    try:
-        yield
-    finally:
-        lock.release()
-
-
-def _acquire(lock: filelock.BaseFileLock, seconds: float, what: str, hint: str) -> None:
-    import filelock
-
-    try:
-        lock.acquire(timeout=0)
-        return
-    except filelock.Timeout:
-        say(f"{what}; waiting for it, {seconds:g} s at most ({LOCK_VARIABLE})")
-    try:
-        lock.acquire(timeout=seconds, poll_interval=min(0.25, max(seconds / 10, 0.01)))
-    except filelock.Timeout as error:
-        raise StorageError(f"{what}, {seconds:g} s after it was asked for", hint=hint) from error
-
-
-def lock_seconds() -> float:
-    """Seconds to wait for a folder that another process holds: FREDBENCH_LOCK_SECONDS, or 600."""
-    text = os.environ.get(LOCK_VARIABLE) or str(_LOCK_SECONDS)
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = math.nan
-    if not seconds >= 0:
-        raise UsageError(f"{LOCK_VARIABLE} = {text!r} is no time", hint="give seconds, 0 or more")
-    return seconds
 
 
 def write_bytes(path: Path, data: bytes) -> None:

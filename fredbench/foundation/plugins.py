@@ -12,9 +12,15 @@ from pathlib import Path
 
 from fredbench.foundation.errors import UsageError
 
-__all__ = ["load_entry_points", "load_file"]
+__all__ = ["load_entry_points", "load_file", "loaded_files"]
 
 GROUP = "fredbench.plugins"
+_files: list[str] = []
+
+
+def loaded_files() -> list[str]:
+    """Absolute paths of the plug-in files that this process has loaded, for processes that it starts."""
+    return list(_files)
 
 
 def load_entry_points() -> list[str]:
@@ -47,3 +53,4 @@ def load_file(file: str | Path) -> None:
         spec.loader.exec_module(module)
     except (ImportError, SyntaxError) as error:
         raise UsageError(f"plug-in {path} cannot be imported: {error}", hint="mend the line it names") from error
+    _files.append(str(path.resolve()))

@@ -130,7 +130,8 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
         seed=request.seed,
         iterations=case.iterations,
         network=network,
-        device=device,
+        # Which of several devices of a kind computes is no part of what is asked.
+        device=device.partition(":")[0],
         threads=threads,
         objective_settings=matching,
         parameterization_settings=to_mapping(config),

@@ -25,6 +25,7 @@ from fredbench.datasets.known.cifar import CIFAR10
 from fredbench.foundation.config import from_mapping
 from fredbench.foundation.errors import ArtefactError, CompatibilityError, DataError
 from fredbench.foundation.files import canonical_json, write_bytes
+from fredbench.foundation.locks import claimed
 from fredbench.training.preprocessing import fit_pixels
 from fredbench.training.whitening import EPS, Whitening
 
@@ -130,14 +131,19 @@ def fit_of(normalization: Mapping[str, Any], dataset: Dataset, cache: Path | Non
             hint="point --data at the data of the run, or distill it again",
         )
     file = None if cache is None else _file(cache, normalization, str(torch.get_num_threads()))
-    if file is not None and file.is_file():
-        return _read(file, normalization)
+    if file is None:
+        return _fitted(normalization, dataset)
+    if not file.is_file():
+        with claimed(file.parent, "fitting a whitening in", "wait for it"):
+            if not file.is_file():  # else another process made it, while this one waited
+                _write(file, normalization, _fitted(normalization, dataset))
+    return _read(file, normalization)
+
+
+def _fitted(normalization: Mapping[str, Any], dataset: Dataset) -> Whitening:
     pixels = training_split(dataset, normalization["split"]).images
     mean, std, recipe = (normalization[name] for name in ("mean", "std", "recipe"))
-    fit = fit_pixels(pixels, mean, std, recipe, eps=normalization["eps"])
-    if file is not None:
-        _write(file, normalization, fit)
-    return fit
+    return fit_pixels(pixels, mean, std, recipe, eps=normalization["eps"])
 
 
 def stored_fit(normalization: Mapping[str, Any], cache: Path) -> Whitening | None:

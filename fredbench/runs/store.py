@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.foundation.errors import ArtefactError, UsageError
-from fredbench.foundation.files import claimed, write_json, write_text
+from fredbench.foundation.files import write_json, write_text
+from fredbench.foundation.locks import claimed
 from fredbench.foundation.progress import say
 from fredbench.runs.spec import Spec
 from fredbench.runs.synset import FILE_NAME
@@ -119,7 +120,7 @@ class RunFolder:
         write_json(self.result_file, result)
 
     def clear(self) -> None:
-        """Forget all that was made; the folder itself and its lock stay."""
+        """Forget all that was made; the folder itself and the lock on it stay."""
         # The mark of a finished run goes first and the spec last: killed between, the folder is an unfinished
         # run of its own spec, never a finished one of another.
         order = {self.result_file.name: 0, self.spec_file.name: 2}

@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from fredbench.foundation.config import built
@@ -17,7 +17,7 @@ from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.suites.corruption import suite_named
 from fredbench.suites.reading import names_of, tables_of
 
-__all__ = ["Cell", "Change", "Grid", "Place", "grid_named", "grid_names"]
+__all__ = ["Cell", "Change", "Grid", "Place", "Resources", "grid_named", "grid_names"]
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,20 @@ class Place:
     set: tuple[str, ...] = ()
     corrupted_limit: int | None = None
     protocols: tuple[Literal["own", "fred-literal"], ...] = ("own",)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What one task of a grid may take; what is left out is not limited.
+
+    cores: CPU threads, which are part of every spec, unless others are asked for on the command line. num_gpus: of an
+    engine, a fraction where several tasks share one. memory: GB, seconds: both ends of a task that passes them.
+    """
+
+    cores: int | None = None
+    num_gpus: float = 0.0
+    memory: float | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)
@@ -113,6 +127,7 @@ class Grid:
     note: str = ""
     places: tuple[Place, ...] = ()
     changes: tuple[Change, ...] = ()
+    resources: Resources = field(default_factory=Resources)
 
     def place(self, dataset: str | None = None) -> Place:
         """Where `dataset` stands in the grid; by default the first."""
@@ -178,9 +193,20 @@ def grid_named(name: str) -> Grid:
     where = f"suite {where}"
     places = _tables(values.pop("datasets", []), Place, where=f"{where}, datasets")
     changes = _tables(values.pop("changes", []), Change, where=f"{where}, changes")
-    grid = dataclasses.replace(built(Grid, values, where=where), places=places, changes=changes)
+    resources = _resources(values.pop("resources", {}), where=f"{where}, resources")
+    grid = dataclasses.replace(built(Grid, values, where=where), places=places, changes=changes, resources=resources)
     _check(grid, where)
     return grid
+
+
+def _resources(values: Any, *, where: str) -> Resources:
+    if not isinstance(values, dict):
+        raise UsageError(f"{where} is no table", hint="write [resources] above it")
+    found: Resources = built(Resources, values, where=where)
+    for name, value in vars(found).items():
+        if value is not None and (value < 0 or (value == 0 and name != "num_gpus")):
+            raise UsageError(f"{where}: {name} = {value:g} is nothing", hint="give a positive number, or leave it out")
+    return found
 
 
 def _tables(values: Any, kind: type[Any], *, where: str) -> tuple[Any, ...]:

@@ -24,17 +24,19 @@ from torch import Tensor
 
 from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import ResourceError, UsageError
-from fredbench.foundation.files import claimed
+from fredbench.foundation.locks import claimed, held
 from fredbench.foundation.progress import Progress
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
 from fredbench.training.batches import Pictures, RealPictures
 from fredbench.training.loop import TrainingRecipe, train
 from fredbench.training.trajectories import (
+    MANIFEST,
     ExpertSpec,
     StoredTrajectories,
     check_manifest,
     check_shard,
+    listed_epochs,
     read_rows,
     shard,
     write_manifest,
@@ -63,18 +65,46 @@ class ExpertStore:
     def __call__(self, count: int, recipe: TrainingRecipe, seed: int) -> StoredTrajectories:
         """The first `count` experts, trained for `recipe.epochs` epochs."""
         spec, folder = self._meant(recipe, seed), self.folder(recipe, seed)
-        missing = self.missing_epochs(count, recipe, seed)
-        if missing:
-            check_threads(spec.threads)
-            with (
-                claimed(folder, "training experts in", "wait for it"),
-                Progress("training experts", missing, unit="epochs") as progress,
-            ):
-                write_manifest(folder, spec)
-                for expert in range(count):
-                    self._train(folder, spec, expert, progress)
-                write_manifest(folder, spec)
+        short = {expert: epochs for expert in range(count) if (epochs := self.lacks(expert, recipe, seed))}
+        if short:
+            with Progress("training experts", sum(short.values()), unit="epochs") as progress:
+                for expert in short:
+                    self._make(folder, spec, expert, progress)
         return StoredTrajectories(folder, spec, count, recipe.epochs)
+
+    def one(self, expert: int, recipe: TrainingRecipe, seed: int) -> None:
+        """Train one expert as far as `recipe.epochs` where it is missing or shorter: experts can be made apart."""
+        missing = self.lacks(expert, recipe, seed)
+        if missing:
+            with Progress(f"training expert {expert}", missing, unit="epochs") as progress:
+                self._make(self.folder(recipe, seed), self._meant(recipe, seed), expert, progress)
+
+    def listed(self, expert: int, recipe: TrainingRecipe, seed: int) -> bool:
+        """Whether the manifest has an expert as far as `recipe.epochs`; the file itself is not read."""
+        folder = self.folder(recipe, seed)
+        return (folder / MANIFEST).is_file() and listed_epochs(folder, expert) >= recipe.epochs
+
+    def lacks(self, expert: int, recipe: TrainingRecipe, seed: int) -> int:
+        """Epochs that an expert is short of `recipe.epochs`; damaged and foreign files are refused.
+
+        One that is trained and not listed, since a kill came between, counts as short of its last epoch.
+        """
+        spec, folder = self._meant(recipe, seed), self.folder(recipe, seed)
+        _check(folder, spec)
+        done = _done(folder, spec, expert)
+        return max(0, recipe.epochs - done) or int(listed_epochs(folder, expert) != done)
+
+    def _make(self, folder: Path, spec: ExpertSpec, expert: int, progress: Progress) -> None:
+        """One expert, held so that no two processes train it; others of its folder may be trained meanwhile."""
+        check_threads(spec.threads)
+        if not (folder / MANIFEST).is_file():
+            with claimed(folder, "writing the manifest of", "wait for it"):
+                write_manifest(folder, spec)
+        lock = folder / f".{shard(folder, expert).stem}.lock"
+        with held(lock, f"another process is training expert {expert} in {folder}", "wait for it"):
+            self._train(folder, spec, expert, progress)
+        with claimed(folder, "writing the manifest of", "wait for it"):
+            write_manifest(folder, spec)
 
     def folder(self, recipe: TrainingRecipe, seed: int) -> Path:
         """Where the experts of that recipe and seed lie."""
@@ -83,8 +113,7 @@ class ExpertStore:
     def missing_epochs(self, count: int, recipe: TrainingRecipe, seed: int) -> int:
         """Epochs that are still to be trained; damaged and foreign files are refused."""
         spec, folder = self._meant(recipe, seed), self.folder(recipe, seed)
-        if folder.is_dir() and any(folder.glob("*.*")):
-            check_manifest(folder, spec)
+        _check(folder, spec)
         return sum(max(0, recipe.epochs - _done(folder, spec, expert)) for expert in range(count))
 
     def seconds_an_epoch(self, recipe: TrainingRecipe, seed: int) -> float:
@@ -128,6 +157,12 @@ class ExpertStore:
                 raise ResourceError(f"expert {expert} diverged in epoch {epoch + 1}", hint="lower objective.expert_lr")
             write_shard(file, spec, expert, rows)
             progress.advance()
+
+
+def _check(folder: Path, spec: ExpertSpec) -> None:
+    """Refuse a folder of other experts; locks and what is half-written are no content."""
+    if folder.is_dir() and any(not file.name.startswith(".") for file in folder.glob("*.*")):
+        check_manifest(folder, spec)
 
 
 def _done(folder: Path, spec: ExpertSpec, expert: int) -> int:

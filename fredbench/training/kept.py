@@ -13,7 +13,8 @@ from torch import Tensor, nn
 
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.errors import ArtefactError
-from fredbench.foundation.files import canonical_json, held, write_bytes
+from fredbench.foundation.files import canonical_json, write_bytes
+from fredbench.foundation.locks import held
 from fredbench.foundation.progress import say
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network

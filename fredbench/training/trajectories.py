@@ -30,10 +30,12 @@ from fredbench.networks import Network
 from fredbench.training.loop import TrainingRecipe
 
 __all__ = [
+    "MANIFEST",
     "ExpertSpec",
     "StoredTrajectories",
     "check_manifest",
     "check_shard",
+    "listed_epochs",
     "read_rows",
     "shard",
     "write_manifest",
@@ -41,7 +43,8 @@ __all__ = [
 ]
 
 _FORMAT, _VERSION, _KEY = "fredbench-experts", 1, "fredbench"
-_MANIFEST = "manifest.json"
+MANIFEST = "manifest.json"
+"""Of the experts in a folder: spec, files, checksums."""
 
 
 @dataclass(frozen=True)
@@ -214,12 +217,21 @@ def write_manifest(folder: Path, spec: ExpertSpec) -> None:
         "versions": library_versions(("torch", "numpy", "safetensors")),
         "shards": shards,
     }
-    write_json(folder / _MANIFEST, manifest)
+    write_json(folder / MANIFEST, manifest)
+
+
+def listed_epochs(folder: Path, expert: int) -> int:
+    """Epochs of an expert as the manifest has them; -1 where it is not listed."""
+    try:
+        listed = json.loads((folder / MANIFEST).read_text())["shards"]
+        return int(listed.get(shard(folder, expert).name, {}).get("epochs", -1))
+    except (OSError, ValueError, KeyError, AttributeError):
+        return -1
 
 
 def check_manifest(folder: Path, spec: ExpertSpec) -> None:
     """`ArtefactError` where the folder is not one of `spec`."""
-    file = folder / _MANIFEST
+    file = folder / MANIFEST
     try:
         manifest = json.loads(file.read_text())
     except (OSError, ValueError) as error:

@@ -28,7 +28,8 @@ from fredbench.evaluation.students import StudentPlan
 from fredbench.foundation import errors
 from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import FredbenchError, StorageError, UnknownNameError, UsageError
-from fredbench.foundation.files import atomic_path, claimed, remove_abandoned, write_json
+from fredbench.foundation.files import atomic_path, remove_abandoned, write_json
+from fredbench.foundation.locks import claimed
 from fredbench.foundation.rng import Stream
 from fredbench.runs import distillation
 from fredbench.runs.store import Store

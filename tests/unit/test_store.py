@@ -33,7 +33,7 @@ def copied(made: RunFolder, tmp_path: Path) -> Store:
 
 def test_a_finished_run_holds_what_the_contract_lists(made: RunFolder) -> None:
     names = {file.name for file in made.path.iterdir()}
-    assert names == {".lock", "spec.toml", "synset.safetensors", "progress.jsonl", "result.json", "environment.json"}
+    assert names == {"spec.toml", "synset.safetensors", "progress.jsonl", "result.json", "environment.json"}
     assert made.finished and made.spec().folder_name() == made.path.name
     result = made.result()
     assert result["ledger"]["params"] == 30_720 and result["iterations"] == 0
@@ -108,13 +108,14 @@ def test_unreadable_specs_and_results_say_so(copied: Store) -> None:
         run.spec()
 
 
-def test_clearing_forgets_all_but_the_lock(copied: Store) -> None:
+def test_clearing_forgets_all_but_the_lock_that_is_held(copied: Store) -> None:
     (run,) = copied.runs()
     run.students.mkdir()
     (run.students / "student-x.safetensors").write_text("x")
     with run.lock():
         run.clear()
-    assert [file.name for file in run.path.iterdir()] == [".lock"]
+        assert [file.name for file in run.path.iterdir()] == [".lock"]
+    assert list(run.path.iterdir()) == []
     RunFolder(copied.root / "absent").clear()
 
 
@@ -131,7 +132,7 @@ def test_a_clearing_that_is_cut_short_never_leaves_a_finished_run_of_another_spe
         assert not run.finished
         assert not run.spec_file.is_file() or run.spec() == spec
         if not run.spec_file.is_file():
-            assert [file.name for file in run.path.iterdir()] == [".lock"]
+            assert [file.name for file in run.path.iterdir()] == []
 
     monkeypatch.setattr(store.Path, "unlink", noted)
     run.clear()

@@ -21,12 +21,14 @@ class CorruptionScore:
     """One corruption: the sample over students of the mean over severities, and the mean at each severity.
 
     ce, relative_ce: corruption errors in percent of the baseline's, means over students; None without a baseline.
+    by_student: of each student the accuracy at each severity; empty where only the means are known.
     """
 
     sample: Sample
     by_severity: tuple[float, ...]
     ce: float | None = None
     relative_ce: float | None = None
+    by_student: tuple[tuple[float, ...], ...] = field(default=(), compare=False, repr=False)
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
@@ -35,6 +37,7 @@ class CorruptionScore:
             "by_severity": [round(value, 4) for value in self.by_severity],
             "ce": _rounded(self.ce),
             "relative_ce": _rounded(self.relative_ce),
+            **({"by_student": [[round(v, 4) for v in each] for each in self.by_student]} if self.by_student else {}),
         }
 
 

@@ -222,6 +222,7 @@ class GridRun:
         try:
             with _failures_told(spec, self.dataset):
                 scored = [self._scored(entrant, cell, protocol) for entrant in group]
+                scored = self._compared(scored, group, cell, protocol)
         except FredbenchError as error:
             return Outcome(cell, problem=error, protocol=protocol)
         own, others = scored[0], scored[1:]
@@ -232,6 +233,17 @@ class GridRun:
             control=own if own.spec.is_control else next((o for o in others if o.spec.is_control), None),
             protocol=protocol,
         )
+
+    def _compared(
+        self, scored: Sequence[Scored], group: Sequence[Entrant], cell: Cell, protocol: Protocol
+    ) -> list[Scored]:
+        """The same, each row against its start and control on the same test pictures."""
+        evaluation = self._evaluation(cell, protocol)
+        found = evaluation.compared(group, self.evaluation.domains.names())
+        return [
+            dataclasses.replace(each, row=dataclasses.replace(each.row, compared=found.get(each.row.run, ())))
+            for each in scored
+        ]
 
     def _distill(self, spec: Spec, folder: RunFolder, *, yes: bool) -> None:
         begun = folder.finished or folder.checkpoint_file.is_file()

@@ -68,7 +68,7 @@ def test_an_unknown_spread_never_counts_as_ahead() -> None:
     assert not ahead_by_more_than_spread(one, many)
 
 
-def test_the_spread_covers_the_t_test_it_stands_for() -> None:
+def test_the_spread_is_where_t_of_welchs_test_is_2() -> None:
     """Beyond the spread is |t| > 2 of Welch's test, which scipy computes by itself."""
     from scipy.stats import ttest_ind
 

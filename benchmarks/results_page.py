@@ -35,25 +35,44 @@ def lines_of(document: Mapping[str, Any]) -> list[str]:
 
 
 def _record(document: Mapping[str, Any]) -> list[str]:
-    cells = [HEAD, ("---",) * len(HEAD), *_record_cells(document["rows"], document["runs"])]
-    return ["| " + " | ".join(line) + " |" for line in cells]
+    rows = document["rows"]
+    pairs = _pairs(rows, document["runs"])
+    found = tables.leads(pairs)
+    cells = [HEAD, ("---",) * len(HEAD), *_record_cells(rows, document["runs"], found)]
+    return [
+        *("| " + " | ".join(line) + " |" for line in cells),
+        "",
+        *tables.footnotes(found.values(), star=tables.STAR),
+    ]
 
 
-def _record_cells(rows: list[dict[str, Any]], runs: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    """A line a row; starts and controls are found by what they share with a row, not by where they stand."""
+def _pairs(rows: list[dict[str, Any]], runs: Mapping[str, Any]) -> dict[tuple[str, str], tuple[Any, Any]]:
+    """Rows with their start and control, which are found by what they share with a row, not by where they stand."""
+    pairs = {}
     trained = {row["run"]: runs[row["run"]]["spec"]["student"] for row in rows}
     for row in rows:
         others = [other for other in rows if trained[other["run"]] == trained[row["run"]]]
         control = next((other for other in others if other["control"]), None)
         start = next((other for other in others if other["start"] and _system(other) == _system(row)), None)
-        alone = row["control"] or row["start"]
+        if control is not None and not row["control"]:
+            pairs[row["run"], "control"] = row, control
+        if start is not None and not row["control"] and not row["start"]:
+            pairs[row["run"], "start"] = row, start
+    return pairs
+
+
+def _record_cells(
+    rows: list[dict[str, Any]], runs: Mapping[str, Any], found: tables.Leads
+) -> Iterator[tuple[str, ...]]:
+    """A line a row."""
+    for row in rows:
         clean = tables.sample(row["clean"])
         yield (
             _label(row),
-            _students(row, trained[row["run"]]),
+            _students(row, runs[row["run"]]["spec"]["student"]),
             str(clean),
-            "–" if row["control"] else tables.lead(clean, control),
-            "–" if alone else tables.lead(clean, start),
+            tables.lead(found.get((row["run"], "control"))),
+            tables.lead(found.get((row["run"], "start"))),
             f"{row['params']:,}",
             f"{row['params_strict']:,}",
             f"{row['decoded']:,}",

@@ -5,6 +5,7 @@ Everything here is a function of predictions and labels, so any of it can be com
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -69,7 +70,7 @@ def row_scores(
 
 def _score(values: Values) -> CorruptionScore:
     by_severity = tuple(sum(column) / len(column) for column in zip(*values, strict=True))
-    return CorruptionScore(summarise(_means([values])), by_severity)
+    return CorruptionScore(summarise(_means([values])), by_severity, by_student=tuple(map(tuple, values)))
 
 
 def _means(domains: Sequence[Values]) -> list[float]:
@@ -95,10 +96,10 @@ def _against(
         relative.append(relative_corruption_errors(ours, 100 - accuracy, theirs, baseline.clean))
     return {
         "corruptions": {
-            name: CorruptionScore(
-                score.sample, score.by_severity, _mean([ce[name] for ce in plain]), _mean([ce[name] for ce in relative])
+            name: dataclasses.replace(
+                _score(values), ce=_mean([ce[name] for ce in plain]), relative_ce=_mean([ce[name] for ce in relative])
             )
-            for name, score in ((name, _score(values)) for name, values in by_corruption.items())
+            for name, values in by_corruption.items()
         },
         "mce": _sample([mean_over(errors) for errors in plain]),
         "relative_mce": _sample([mean_over(errors) for errors in relative]),

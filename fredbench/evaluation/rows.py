@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from fredbench.evaluation.comparison import Comparison
 from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
 
-__all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "CorruptionScore", "Row"]
+__all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "Compared", "CorruptionScore", "Row"]
 
 CLEAN = "clean"
 CLEAN_CROP = "clean-crop"
@@ -21,12 +22,14 @@ class CorruptionScore:
     """One corruption: the sample over students of the mean over severities, and the mean at each severity.
 
     ce, relative_ce: corruption errors in percent of the baseline's, means over students; None without a baseline.
+    by_student: of each student the accuracy at each severity; empty where only the means are known.
     """
 
     sample: Sample
     by_severity: tuple[float, ...]
     ce: float | None = None
     relative_ce: float | None = None
+    by_student: tuple[tuple[float, ...], ...] = field(default=(), compare=False, repr=False)
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
@@ -35,6 +38,7 @@ class CorruptionScore:
             "by_severity": [round(value, 4) for value in self.by_severity],
             "ce": _rounded(self.ce),
             "relative_ce": _rounded(self.relative_ce),
+            **({"by_student": [[round(v, 4) for v in each] for each in self.by_student]} if self.by_student else {}),
         }
 
 
@@ -51,6 +55,23 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class Compared:
+    """A row against another of its table, by predictions on the same test pictures.
+
+    to: name of the other's run. domain: `clean`, or `average` over corruptions and severities.
+    """
+
+    to: str
+    network: str
+    domain: str
+    found: Comparison
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        return {"to": self.to, "network": self.network, "on": self.domain, **self.found.to_mapping()}
+
+
+@dataclass(frozen=True)
 class Row:
     """One run in a table. Accuracies in percent, spread over students; `corruptions` is empty in `evaluate`.
 
@@ -61,7 +82,7 @@ class Row:
     asked for. assumed: of a set that was made elsewhere, what was found out or said of it. selected: by network, what a
     choice among the run's checkpoints would give, where that was asked for; every other number is of the last iterate.
     limit: evenly spaced test pictures that were scored, None for all; corrupted_limit: of corruptions, where it is
-    another number.
+    another number. compared: against its start and its control, by predictions; the correction is each table's own.
     """
 
     run: str
@@ -101,6 +122,7 @@ class Row:
     assumed: tuple[str, ...] = ()
     selected: Mapping[str, Selected] = field(default_factory=dict)
     corrupted_limit: int | None = None
+    compared: tuple[Compared, ...] = ()
 
     @property
     def reference(self) -> Sample:
@@ -152,6 +174,8 @@ class Row:
             plain["assumed"] = list(self.assumed)
         if self.networks:
             plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
+        if self.compared:
+            plain["compared"] = [found.to_mapping() for found in self.compared]
         if self.selected:
             plain["selected"] = {name: found.to_mapping() for name, found in self.selected.items()}
         plain |= {

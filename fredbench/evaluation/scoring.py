@@ -10,6 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -22,8 +23,9 @@ from fredbench.datasets import Dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.pairing import compared
 from fredbench.evaluation.published import published_row
-from fredbench.evaluation.rows import CLEAN, Row
+from fredbench.evaluation.rows import CLEAN, Compared, Row
 from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import (
     StudentPlan,
@@ -189,7 +191,9 @@ class Evaluation:
         plans = {entrant.key: self._plans(entrant) for entrant in entrants}
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
         self._make(entrants, missing)
-        return [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
+        rows = [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
+        found = self.compared(entrants, names)
+        return [dataclasses.replace(row, compared=found.get(row.run, ())) for row in rows]
 
     def check(self, entrants: Sequence[Entrant]) -> None:
         """Refuse what cannot be scored as asked: whitened sets by a literal protocol, or of another whitening.
@@ -239,6 +243,25 @@ class Evaluation:
         if any(self._missing(name, [entrant], {entrant.key: plans}) for name in names):
             return None
         return self._row(entrant, plans, names)
+
+    def compared(self, entrants: Sequence[Entrant], names: Sequence[str]) -> dict[str, tuple[Compared, ...]]:
+        """By run folder, each distilled set against its start and control among `entrants`, by stored predictions."""
+        known = {entrant.spec.digest(): entrant for entrant in entrants}
+        beside = {
+            entrant.key: [known[digest] for digest in _companion_digests(entrant.spec) if digest in known]
+            for entrant in known.values()
+        }
+        chosen = [entrant for entrant in known.values() if beside[entrant.key]]
+        averaged = [name for name in names if name in self.domains.suite.corruptions] or self.domains.shifts
+        domains = {CLEAN: [CLEAN], **({"average": list(averaged)} if averaged and set(averaged) <= set(names) else {})}
+        return compared(
+            {e.folder.path: [other.folder.path for other in beside[e.key]] for e in chosen},
+            domains,
+            {
+                e.folder.path: {network: partial(self._outcomes, e, group) for network, group in self._plans(e).items()}
+                for e in known.values()
+            },
+        )
 
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
@@ -449,6 +472,14 @@ class Evaluation:
             ipc=spec.ipc,
             counted=bool(spec.parameterization_settings.get("count_hallucinators", False)),
         )
+
+
+def _companion_digests(spec: Spec) -> list[str]:
+    """Digests of the runs that a distilled one is compared with; none for a start or a control."""
+    if spec.is_control or spec.is_start:
+        return []
+    starts = [] if spec.is_choice or spec.is_imported else [spec.start()]
+    return [other.digest() for other in (*starts, spec.control())]
 
 
 def _describe(spec: Spec, recipe: TrainingRecipe) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from scipy.special import stdtrit
 
@@ -17,11 +17,15 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Sample:
-    """Accuracies in percent over n students: mean and sample standard deviation (None for one student)."""
+    """Accuracies in percent over n students: mean and sample standard deviation (None for one student).
+
+    values: those that it was made of, in the students' order; empty where only the summary is known.
+    """
 
     mean: float
     std: float | None
     n: int
+    values: tuple[float, ...] = field(default=(), compare=False, repr=False)
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -38,6 +42,7 @@ class Sample:
             "std": None if self.std is None else round(self.std, 4),
             "n": self.n,
             "ci95": None if self.interval is None else [round(bound, 4) for bound in self.interval],
+            **({"values": [round(value, 4) for value in self.values]} if self.values else {}),
         }
 
     def __str__(self) -> str:
@@ -50,8 +55,9 @@ def summarise(values: Sequence[float]) -> Sample:
         raise ValueError("a sample needs at least one value")
     mean = math.fsum(values) / len(values)
     if len(values) == 1:
-        return Sample(mean, None, 1)
-    return Sample(mean, math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1)), len(values))
+        return Sample(mean, None, 1, tuple(map(float, values)))
+    deviation = math.sqrt(math.fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
+    return Sample(mean, deviation, len(values), tuple(map(float, values)))
 
 
 def over_sets(samples: Sequence[Sample]) -> Sample:

@@ -228,6 +228,7 @@ class GridRun:
             with self.failures_told(spec):
                 group = with_companions([Entrant.of(folder)], self.store, self.dataset)
                 scored = [self._scored(entrant, cell, protocol) for entrant in group]
+                scored = self._compared(scored, group, cell, protocol)
         except FredbenchError as error:
             return Outcome(cell, problem=error, protocol=protocol)
         own, others = scored[0], scored[1:]
@@ -238,6 +239,17 @@ class GridRun:
             control=own if own.spec.is_control else next((o for o in others if o.spec.is_control), None),
             protocol=protocol,
         )
+
+    def _compared(
+        self, scored: Sequence[Scored], group: Sequence[Entrant], cell: Cell, protocol: Protocol
+    ) -> list[Scored]:
+        """The same, each row against its start and control on the same test pictures."""
+        evaluation = self.evaluation_of(cell, protocol)
+        found = evaluation.compared(group, self.evaluation.domains.names())
+        return [
+            dataclasses.replace(each, row=dataclasses.replace(each.row, compared=found.get(each.row.run, ())))
+            for each in scored
+        ]
 
     def refuse_long(self, spec: Spec) -> None:
         """Raise `UsageError` for a run that is not begun and would take more than six hours without an accelerator."""

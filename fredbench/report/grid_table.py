@@ -8,8 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fredbench.evaluation.significance import starred
-from fredbench.evaluation.statistics import Sample
+from fredbench.evaluation.significance import Claim, between, claims, footnotes
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
 from fredbench.recipes.reproducing import distill_command
 from fredbench.report.simple import simple_table
@@ -52,8 +51,10 @@ def results_table(grid_run: GridRun, outcomes: Sequence[Outcome], form: str, env
         "set", "ipc", "clean", "average", "clean over random", "clean over start", "#Params", "strict", "decoded",
         "n", "distilled s", "scored s", "preset", "published clean",
     )  # fmt: skip
-    body = simple_table(head, list(_lines(outcomes)), form)
-    return body if form == "latex" else "\n".join([body, "", *_notes(grid_run, outcomes)])
+    leads = _leads(outcomes)
+    body = simple_table(head, list(_lines(outcomes, leads)), form)
+    said = [*_notes(grid_run, outcomes), *footnotes(leads.values())]
+    return body if form == "latex" else "\n".join([body, "", *said])
 
 
 def _each_once(outcomes: Sequence[Outcome]) -> Iterator[tuple[Outcome, Scored | None]]:
@@ -78,25 +79,41 @@ def _csv(outcomes: Sequence[Outcome]) -> str:
     return str(frame([scored.row for scored in found]).assign(**seconds).to_csv(index=False)).removesuffix("\n")
 
 
-def _lines(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Any]]:
+_Leads = Mapping[tuple[str, str, str], Claim]
+
+
+def _leads(outcomes: Sequence[Outcome]) -> _Leads:
+    """Clean accuracy over the control and the start, by run, protocol and role, corrected over all of the table."""
+    found = {}
+    for outcome in outcomes:
+        own = outcome.scored
+        for role, other in (("control", outcome.control), ("start", outcome.start)):
+            if own is None or other is None or own is other or own.row.control:
+                continue
+            comparison = between(own.row, other.row)
+            if comparison is not None:
+                found[own.row.run, own.row.protocol, role] = comparison
+    return dict(zip(found, claims(list(found.values())), strict=True))
+
+
+def _lines(outcomes: Sequence[Outcome], leads: _Leads) -> Iterator[Sequence[Any]]:
     for outcome, scored in _each_once(outcomes):
         if scored is None:
             cell = outcome.cell
             yield cell.system, cell.ipc, "failed", *[_ABSENT] * 9, cell.preset, _ABSENT
         else:
-            yield _line(scored, outcome)
+            yield _line(scored, leads)
 
 
-def _line(scored: Scored, outcome: Outcome) -> Sequence[Any]:
-    row, distilled = scored.row, scored is outcome.scored and not scored.row.control
+def _line(scored: Scored, leads: _Leads) -> Sequence[Any]:
+    row = scored.row
     published = (row.published or {}).get("clean")
     return (
         row.label,
         row.ipc,
         str(row.clean),
         _ABSENT if row.average is None else str(row.average),
-        _lead(row.clean, outcome.control) if distilled else _ABSENT,
-        _lead(row.clean, outcome.start) if distilled else _ABSENT,
+        *(str(leads.get((row.run, row.protocol, role), _ABSENT)) for role in ("control", "start")),
         f"{row.params:,}",
         f"{row.params_strict:,}",
         row.decoded,
@@ -108,11 +125,6 @@ def _line(scored: Scored, outcome: Outcome) -> Sequence[Any]:
     )
 
 
-def _lead(clean: Sample, other: Scored | None) -> str:
-    """The difference of clean accuracies, with a star where it is beyond the spread."""
-    return _ABSENT if other is None else starred(clean, other.row.clean)
-
-
 def _notes(grid_run: GridRun, outcomes: Sequence[Outcome]) -> list[str]:
     place, domains = grid_run.place, grid_run.evaluation.domains
     severities = ", ".join(map(str, domains.severities))
@@ -121,7 +133,7 @@ def _notes(grid_run: GridRun, outcomes: Sequence[Outcome]) -> list[str]:
     said = [
         f"Suite {grid_run.grid.name} on {title}, scored on {place.scored_on} (severities {severities}, "
         f"{len(domains.indices)} test pictures{fewer}, {domains.source}).",
-        "Accuracy in %, mean ± std over n students. * more apart than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂).",
+        "Accuracy in %, mean ± std over n students.",
         f"Seconds on {grid_run.threads} thread(s) of {grid_run.device}: of the run, and of its students with their "
         f"scores ({_ABSENT} where not all of it was timed).",
     ]

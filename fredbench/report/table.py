@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
+from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, CorruptionScore, Row
 from fredbench.evaluation.scoring import literal
 from fredbench.evaluation.selection import explained
-from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
+from fredbench.evaluation.significance import between, claims, footnotes
 from fredbench.evaluation.statistics import Sample
 from fredbench.recipes.methods import METHODS
 from fredbench.report.columns import Column, further_columns
@@ -201,8 +201,20 @@ def _baseline_note(baseline: Mapping[str, Any]) -> str:
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
-    """Each distilled row against its start and its control, a sentence a pair."""
-    return [_verdict(row, other) for row, other in _pairs(rows)]
+    """Each distilled row against its start and its control, a sentence a pair, and how that was judged."""
+    pairs = _pairs(rows)
+    asked = [(pair, domain) for pair in range(len(pairs)) for domain in (CLEAN, "average")]
+    found = {key: comparison for key in asked if (comparison := between(*pairs[key[0]], key[1])) is not None}
+    judged = dict(zip(found, claims(list(found.values())), strict=True))
+    said = [
+        f"{row.label} against {other.label}: "
+        + ", ".join(
+            f"{domain} {judged[number, domain].told()}" for domain in (CLEAN, "average") if (number, domain) in judged
+        )
+        + "."
+        for number, (row, other) in enumerate(pairs)
+    ]
+    return said + footnotes(judged.values())
 
 
 def _severity_note(severities: Sequence[int]) -> str:
@@ -230,20 +242,6 @@ def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
             if same and (other.control or own_start):
                 pairs.append((row, other))
     return pairs
-
-
-def _verdict(row: Row, other: Row) -> str:
-    def one(what: str, ours: Any, theirs: Any) -> str:
-        spread = spread_between(ours, theirs)
-        if spread is None:
-            return f"{what} {ours.mean - theirs.mean:+.1f} (spread unknown)"
-        word = "beyond" if ahead_by_more_than_spread(ours, theirs) else "not beyond"
-        return f"{what} {ours.mean - theirs.mean:+.1f} ({word} the spread of {spread:.1f})"
-
-    parts = [one("clean", row.clean, other.clean)]
-    if row.average is not None and other.average is not None:
-        parts.append(one("average", row.average, other.average))
-    return f"{row.label} against {other.label}: {', '.join(parts)}."
 
 
 def _cells(row: Row, names: Sequence[str], further: Sequence[Column], intervals: bool) -> list[Any]:

@@ -89,6 +89,9 @@ def test_imagenet_rows_say_their_framing(tmp_path: Path) -> None:
     (tmp_path / "originals").mkdir()
     row = rows_of(tree(tmp_path / "originals", 280, 300), suite, tmp_path / "originals")[0]
     assert row.suite == "woofs" and list(row.domains) == [CLEAN_CROP] and row.reference == row.domains[CLEAN_CROP]
+    assert {(len(s.by_student), len(s.by_student[0])) for s in row.corruptions.values()} == {(2, 2)}
+    for score in row.corruptions.values():
+        assert [sum(each) / 2 for each in score.by_student] == pytest.approx(list(score.sample.values))
     assert row.average is not None
     assert row.drop == pytest.approx(100 * (1 - row.average.mean / row.reference.mean)) or row.reference.mean == 0
     assert row.partial["test"] == "10 of 500 validation pictures of ILSVRC-2012" and row.published is None

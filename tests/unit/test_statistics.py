@@ -31,7 +31,13 @@ def test_a_summary_is_numpys_mean_and_sample_standard_deviation(values: list[flo
 def test_one_student_has_no_spread() -> None:
     assert summarise([42.0]) == Sample(42.0, None, 1)
     assert str(summarise([42.0])) == "42.0"
-    assert summarise([42.0]).to_mapping() == {"mean": 42.0, "std": None, "n": 1, "ci95": None}
+    assert summarise([42.0]).to_mapping() == {"mean": 42.0, "std": None, "n": 1, "ci95": None, "values": [42.0]}
+
+
+def test_a_sample_keeps_what_it_was_made_of_and_is_none_the_other_for_it() -> None:
+    sample = summarise([40.0, 42.5, 41.00004])
+    assert sample.to_mapping()["values"] == [40.0, 42.5, 41.0] and sample.values[2] == 41.00004
+    assert sample == Sample(sample.mean, sample.std, 3) and "values" not in Sample(1.0, None, 1).to_mapping()
 
 
 def test_nothing_is_no_sample() -> None:
@@ -62,7 +68,7 @@ def test_an_unknown_spread_never_counts_as_ahead() -> None:
     assert not ahead_by_more_than_spread(one, many)
 
 
-def test_the_spread_covers_the_t_test_it_stands_for() -> None:
+def test_the_spread_is_where_t_of_welchs_test_is_2() -> None:
     """Beyond the spread is |t| > 2 of Welch's test, which scipy computes by itself."""
     from scipy.stats import ttest_ind
 

@@ -83,15 +83,22 @@ def test_notes_say_limit_partial_data_severities_and_scale() -> None:
         assert needle in said
 
 
-def test_verdicts_compare_with_start_and_control_by_the_spread() -> None:
+def test_verdicts_compare_with_start_and_control_after_correction() -> None:
     ours, start, control = made_trio(corruptions=())
     ours = dataclasses.replace(ours, clean=Sample(60.0, 1.0, 4))
-    start = dataclasses.replace(start, clean=Sample(59.0, 1.0, 4))  # 2 sqrt(1/4 + 1/4) = 1.41
+    # t = 1.8 / sqrt(1/4 + 1/4) = 2.546 at 5.5 degrees of freedom: p = .047, and .094 where it must be doubled.
+    start = dataclasses.replace(start, clean=Sample(58.2, 1.0, 4))
     control = dataclasses.replace(control, clean=Sample(40.0, 1.0, 4))
-    against_start, against_control = verdicts([ours, start, control])
-    assert "clean +1.0 (not beyond the spread of 1.4)" in against_start and "start" in against_start
-    assert "clean +20.0 (beyond the spread of 1.4)" in against_control and "control" in against_control
-    assert verdicts([start, control]) == []
+    against_start, against_control, *said = verdicts([ours, start, control])
+    assert "clean +1.8* (95 % 0.0 to 3.6, p = 0.047, g = 1.6)" in against_start and "start" in against_start
+    assert "clean +20.0* (" in against_control and "control" in against_control
+    assert "2 comparisons" in said[0] and "Welch" in said[0] and "docs/statistics.md" not in said[0]
+    assert "several seeds" in said[1] and verdicts([start, control]) == []
+    level = dataclasses.replace(control, clean=Sample(59.5, 1.0, 4))
+    assert "clean +1.8 (" in verdicts([ours, start, level])[0], "two comparisons: .047 is doubled"
+    few = [dataclasses.replace(row, clean=Sample(row.clean.mean, 1.0, 2)) for row in (ours, start, control)]
+    assert "clean +20.0 (n too small for a claim)" in verdicts(few)[1]
+    assert verdicts(few)[2:] == ["No claim for 2 of 2 comparisons: n too small (fewer than 3 students)."]
 
 
 def test_rows_of_another_budget_or_seed_are_not_compared() -> None:

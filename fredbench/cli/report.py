@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import load
-from fredbench.suites.corruption import CorruptionSuite, corruptions_of, suite_named
+from fredbench.suites.corruption import CorruptionSuite, suite_named, usual_suite
 from fredbench.suites.grids import grid_named
 from fredbench.suites.reading import kind_of, names_of
 
@@ -206,7 +205,7 @@ def _named(asked: _Asked, name: str) -> Iterator[_Part]:
 
 
 def _part_of(run: RunFolder, *, named: bool = False) -> _Part:
-    return _Part(_suite_of(run.spec().dataset), [run], named=named)
+    return _Part(usual_suite(run.spec().dataset), [run], named=named)
 
 
 def _grid_parts(asked: _Asked, name: str) -> Iterator[_Part]:
@@ -254,12 +253,6 @@ def _readable(run: RunFolder) -> bool:
         say(f"note: left out {run.path.name}: {error.message}")
         return False
     return True
-
-
-def _suite_of(dataset: str) -> CorruptionSuite:
-    """The shipped suite of a dataset's corruptions; one without any where there is none."""
-    plain = dataclasses.replace(CorruptionSuite.clean_only(dataset), title=f"{dataset}, clean test pictures")
-    return corruptions_of(dataset) or plain
 
 
 def _own_command(what: Sequence[str], out: Path, scoring: Mapping[str, Any]) -> str:

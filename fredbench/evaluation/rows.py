@@ -38,7 +38,7 @@ class CorruptionScore:
             "by_severity": [round(value, 4) for value in self.by_severity],
             "ce": _rounded(self.ce),
             "relative_ce": _rounded(self.relative_ce),
-            **({"by_student": [[round(v, 4) for v in each] for each in self.by_student]} if self.by_student else {}),
+            **({"by_student": [[round(v, 8) for v in each] for each in self.by_student]} if self.by_student else {}),
         }
 
 

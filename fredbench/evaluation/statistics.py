@@ -36,13 +36,13 @@ class Sample:
         return self.mean - half, self.mean + half
 
     def to_mapping(self) -> dict[str, float | int | list[float] | None]:
-        """As the JSON tables hold it, rounded to 1e-4 percent."""
+        """As the JSON tables hold it, rounded to 1e-4 percent; `values` to 1e-8, so that all else follows from them."""
         return {
             "mean": round(self.mean, 4),
             "std": None if self.std is None else round(self.std, 4),
             "n": self.n,
             "ci95": None if self.interval is None else [round(bound, 4) for bound in self.interval],
-            **({"values": [round(value, 4) for value in self.values]} if self.values else {}),
+            **({"values": [round(value, 8) for value in self.values]} if self.values else {}),
         }
 
     def __str__(self) -> str:

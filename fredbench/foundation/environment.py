@@ -7,13 +7,17 @@ import platform
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import fredbench
 
-__all__ = ["FLOORS", "PACKAGES", "below_floor", "commit", "environment", "instruction_sets", "library_versions"]
+__all__ = [
+    "DATASET_PATH", "FLOORS", "PACKAGES", "below_floor", "commit", "environment", "instruction_sets",
+    "library_versions", "without_places",
+]  # fmt: skip
 
 PACKAGES = (
     "torch",
@@ -30,6 +34,9 @@ PACKAGES = (
     "pandas",
     "click",
 )
+
+DATASET_PATH = "dataset_path"
+"""Key of environment.json: where the pictures of a run lay, as an absolute path."""
 
 FLOORS = {
     "click": "8.1", "imagecorruptions-imaug": "1.1.5", "numba": "0.61", "numpy": "1.26", "opencv-python": "4.7",
@@ -119,6 +126,19 @@ def environment(device: str, threads: int) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "threads": threads,
     }
+
+
+def without_places(environment: Mapping[str, Any]) -> dict[str, Any]:
+    """An environment fit to be published: neither paths nor the system's kernel, which may tell whose machine it was.
+
+    Of `data`, fingerprints by the name of a dataset, a name that holds a path is cut to its prefix.
+    """
+    kept = {key: value for key, value in environment.items() if key not in {"platform", DATASET_PATH}}
+    if isinstance(kept.get("data"), Mapping):
+        kept["data"] = {
+            name.partition(":")[0] if ":" in name else name: fingerprint for name, fingerprint in kept["data"].items()
+        }
+    return kept
 
 
 def _processor() -> str:

@@ -19,6 +19,7 @@ __all__ = [
     "atomic_path",
     "canonical_json",
     "checksum_of",
+    "digest_of",
     "remove_abandoned",
     "sha256_of",
     "storage_errors",
@@ -135,6 +136,11 @@ def write_json(path: Path, value: Any) -> None:
 def canonical_json(value: Any) -> str:
     """JSON with sorted keys and no blanks: equal values give equal text, fit for hashing."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+
+
+def digest_of(value: Any) -> str:
+    """Hex SHA-256 of the canonical JSON of `value`."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def checksum_of(path: Path, algorithm: str) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from fredbench.evaluation.significance import Claim, between, claims, footnotes
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
+from fredbench.foundation.environment import without_places
 from fredbench.recipes.reproducing import distill_command
 from fredbench.report.simple import simple_table
 from fredbench.report.table import frame
@@ -172,21 +173,16 @@ def results_document(grid_run: GridRun, outcomes: Sequence[Outcome], environment
         "rows": list(rows.values()),
         "failed": [_failure(grid_run, outcome) for outcome in outcomes if outcome.problem is not None],
         "asked": {**asdict(grid_run.place), "changes": [asdict(change) for change in grid_run.grid.changes]},
-        "environment": _anonymous(environment),
+        "environment": without_places(environment),
         "made_in": _environments(found),
     }
-
-
-def _anonymous(environment: Mapping[str, Any]) -> dict[str, Any]:
-    """Without the name of the system's kernel, which may tell whose machine it was."""
-    return {key: value for key, value in environment.items() if key != "platform"}
 
 
 def _environments(found: Sequence[Scored]) -> list[dict[str, Any]]:
     """Every environment once, with the names of the runs that were made in it."""
     distinct: dict[str, dict[str, Any]] = {}
     for scored in found:
-        made_in = _anonymous(scored.made_in)
+        made_in = without_places(scored.made_in)
         entry = distinct.setdefault(json.dumps(made_in, sort_keys=True), {**made_in, "runs": []})
         entry["runs"].append(Path(scored.row.run).name)
     return list(distinct.values())

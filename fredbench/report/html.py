@@ -12,27 +12,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
-import fredbench
 from fredbench.evaluation.rows import Row
 from fredbench.foundation.files import write_text
 from fredbench.report.figures import corruption_figure, distinct_labels, panel_figure, severity_figure
-from fredbench.report.page_table import accuracy_lines, heads
+from fredbench.report.page_table import TABLE_NOTE, accuracy_lines, heads
 from fredbench.report.pictures import class_pictures, frequency_masks, mask_png, pictures_per_class, strip_png
 from fredbench.report.table import notes, verdicts
+from fredbench.report.templates import filled, flat
 from fredbench.runs.synset import Synset
 from fredbench.suites.corruption import CorruptionSuite
 
 __all__ = ["Section", "render", "write_page", "write_sections"]
 
 _SHOWN_PIXELS = 64
-_TABLE_NOTE = (
-    "Accuracy in %: mean, and below it the std over students. Shaded: the best of its column among sets of one "
-    "dataset and IPC, with all that it does not beat by more than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂); a column in "
-    "which no set falls behind has no shade. Avg. is the mean over all corruptions and severities; drop is the share "
-    "of the clean accuracy that is lost."
-)
 
 
 @dataclass(frozen=True)
@@ -79,18 +71,12 @@ def write_sections(
 
 def render(*, title: str, sections: Sequence[Section], environment: Mapping[str, Any], commands: Sequence[str]) -> str:
     """The page as text."""
-    template = jinja2.Environment(
-        loader=jinja2.PackageLoader("fredbench", "report"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-    ).get_template("page.html.j2")
-    return template.render(
+    return filled(
+        "page.html.j2",
         title=title,
-        version=fredbench.__version__,
         environment={"commit": None, **environment},
         sections=[_section(section) for section in sections],
-        keys=_flat(environment),
+        keys=flat(environment),
         commands=list(commands),
         data=[_data(section) for section in sections],
     )
@@ -108,7 +94,7 @@ def _section(section: Section) -> dict[str, Any]:
         "notes": [note for note in notes(section.rows, section.severities) if note not in said],
         "heads": heads(names, section.rows),
         "lines": accuracy_lines(section.rows, labels, names),
-        "table_note": _TABLE_NOTE,
+        "table_note": TABLE_NOTE,
         "charts": _charts(section) if names else None,
         "sets": sets,
         "any_masks": any(item["mask"] for shown in sets for item in shown["classes"]),
@@ -223,25 +209,12 @@ def _budget(section: Section, labels: Sequence[str]) -> dict[str, Any]:
             cells: list[Any] = ["–", row.params, row.params_strict, "–", "–", "–", "–", row.decoded, "–"]
         else:
             ledger = synset.ledger
-            stored = sum(tensor.numel() * tensor.element_size() for tensor in synset.tensors.values())
             cells = [
                 synset.header["budget"], ledger.params, ledger.params_strict, ledger.mask_bits, ledger.label_scalars,
-                ledger.step_size_scalars, ledger.decoder_scalars, ledger.decoded, stored,
+                ledger.step_size_scalars, ledger.decoder_scalars, ledger.decoded, synset.stored_bytes,
             ]  # fmt: skip
         lines.append((label, [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]))
     return {"heads": head, "lines": lines}
-
-
-def _flat(environment: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Key and value pairs; a mapping inside becomes one line."""
-    pairs = []
-    for key, value in environment.items():
-        if isinstance(value, Mapping):
-            text = ", ".join(f"{name} {inner}" for name, inner in value.items())
-        else:
-            text = "unknown" if value is None else str(value)
-        pairs.append((key.replace("_", " "), text))
-    return pairs
 
 
 def _uri(data: bytes, kind: str) -> str:

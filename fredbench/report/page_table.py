@@ -11,9 +11,15 @@ from fredbench.evaluation.statistics import Sample
 from fredbench.report.columns import Column, further_columns
 from fredbench.report.table import SHORT
 
-__all__ = ["accuracy_lines", "heads", "leaders"]
+__all__ = ["TABLE_NOTE", "accuracy_lines", "best_columns", "cell", "heads", "leaders", "sample_cell"]
 
 _ABSENT = "–"
+TABLE_NOTE = (
+    "Accuracy in %: mean, and below it the std over students. Shaded: the best of its column among sets of one "
+    "dataset and IPC, with all that it does not beat by more than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂); a column in "
+    "which no set falls behind has no shade. Avg. is the mean over all corruptions and severities; drop is the share "
+    "of the clean accuracy that is lost."
+)
 
 
 def leaders(samples: Sequence[Sample]) -> frozenset[int]:
@@ -48,19 +54,21 @@ def heads(names: Sequence[str], rows: Sequence[Row] = ()) -> list[dict[str, Any]
         ("n", "students", False),
         ("preset", "how much of the published effort was spent", False),
     ]
-    return [{"text": text, "title": title, "rule": rule} for text, title, rule in titled]
+    return [{"text": text, "title": title, "rule": rule, "kind": ""} for text, title, rule in titled]
 
 
 def accuracy_lines(rows: Sequence[Row], labels: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
     """A line a row, each followed by the published row where there is one."""
-    best = _best(rows, names)
+    best = best_columns(rows, names)
     further = further_columns(rows) if _averaged(names, rows) else []
     lines = []
     for number, (row, label) in enumerate(zip(rows, labels, strict=True)):
         lines.append(
             {
                 "label": label,
-                "chip": "partial data" if row.partial else "",
+                "chips": ["partial data"] if row.partial else [],
+                "href": "",
+                "budgets": (),
                 "kind": "companion" if row.control or row.start else "",
                 "cells": _cells(row, names, best[number], further),
             }
@@ -69,7 +77,9 @@ def accuracy_lines(rows: Sequence[Row], labels: Sequence[str], names: Sequence[s
             lines.append(
                 {
                     "label": f"{row.method}, published in {row.published['source']}",
-                    "chip": "",
+                    "chips": [],
+                    "href": "",
+                    "budgets": (),
                     "kind": "published",
                     "cells": _published_cells(row.published, names, len(further)),
                 }
@@ -90,7 +100,7 @@ def _columns(row: Row, names: Sequence[str]) -> dict[str, Sample]:
     return {**columns, "clean": row.clean}
 
 
-def _best(rows: Sequence[Row], names: Sequence[str]) -> list[set[str]]:
+def best_columns(rows: Sequence[Row], names: Sequence[str]) -> list[set[str]]:
     """For each row, the columns in which it is among the best of its dataset, IPC and protocol."""
     found: list[set[str]] = [set() for _ in rows]
     groups: dict[tuple[Any, ...], list[int]] = {}
@@ -112,35 +122,39 @@ def _cells(row: Row, names: Sequence[str], best: set[str], further: Sequence[Col
         if name in row.corruptions:
             by_severity = ", ".join(f"{value:.1f}" for value in row.corruptions[name].by_severity)
             title = f"{name.replace('_', ' ')}, by severity: {by_severity}"
-        cells.append(_sample_cell(columns.get(name), best=name in best, title=title))
+        cells.append(sample_cell(columns.get(name), best=name in best, title=title))
     if further:
-        cells.append({**_sample_cell(columns.get("average"), best="average" in best), "rule": True})
-    cells.append({**_sample_cell(row.clean, best="clean" in best), "rule": not further})
+        cells.append({**sample_cell(columns.get("average"), best="average" in best), "rule": True})
+    cells.append({**sample_cell(row.clean, best="clean" in best), "rule": not further})
     for _, _, text in further:
         shown, mark, spread = (text(row) or _ABSENT).partition(" ± ")
-        cells.append(_cell(shown, small=f"± {spread}" if mark else ""))
-    cells.append(_cell(f"{row.params:,}", rule=True))
-    return [*cells, _cell(f"{row.params_strict:,}"), _cell(str(row.students)), _cell(row.preset)]
+        cells.append(cell(shown, small=f"± {spread}" if mark else ""))
+    cells.append(cell(f"{row.params:,}", rule=True))
+    return [*cells, cell(f"{row.params_strict:,}"), cell(str(row.students)), cell(row.preset)]
 
 
 def _published_cells(published: Mapping[str, Any], names: Sequence[str], further: int) -> list[dict[str, Any]]:
     values, clean, average = published["corruptions"], published["clean"], published["average"]
     inferred = "inferred: " + ", ".join(published["inferred"]) if published["inferred"] else ""
-    cells = [_cell(f"{values[name]:g}" if name in values else _ABSENT, title=inferred) for name in names]
+    cells = [cell(f"{values[name]:g}" if name in values else _ABSENT, title=inferred) for name in names]
     if further:
-        cells.append(_cell(_ABSENT if average is None else f"{average:g}", rule=True, title=inferred))
+        cells.append(cell(_ABSENT if average is None else f"{average:g}", rule=True, title=inferred))
     small = f"± {clean['std']:g}" if clean and clean["std"] is not None else ""
-    cells.append(_cell(f"{clean['mean']:g}" if clean else _ABSENT, small=small, rule=not further))
-    cells += [_cell(_ABSENT) for _ in range(further)]
-    return [*cells, _cell(_ABSENT, rule=True), _cell(_ABSENT), _cell(_ABSENT), _cell("paper")]
+    cells.append(cell(f"{clean['mean']:g}" if clean else _ABSENT, small=small, rule=not further))
+    cells += [cell(_ABSENT) for _ in range(further)]
+    return [*cells, cell(_ABSENT, rule=True), cell(_ABSENT), cell(_ABSENT), cell("paper")]
 
 
-def _sample_cell(sample: Sample | None, *, best: bool = False, title: str = "") -> dict[str, Any]:
+def sample_cell(sample: Sample | None, *, best: bool = False, title: str = "") -> dict[str, Any]:
+    """The cell of an accuracy: mean, and below it the deviation."""
     if sample is None:
-        return _cell(_ABSENT)
+        return cell(_ABSENT)
     small = "" if sample.std is None else f"± {sample.std:.1f}"
-    return _cell(f"{sample.mean:.1f}", small=small, best=best, title=title)
+    return cell(f"{sample.mean:.1f}", small=small, best=best, title=title, value=sample.mean)
 
 
-def _cell(text: str, *, small: str = "", best: bool = False, rule: bool = False, title: str = "") -> dict[str, Any]:
-    return {"text": text, "small": small, "best": best, "rule": rule, "title": title}
+def cell(
+    text: str, *, small: str = "", best: bool = False, rule: bool = False, title: str = "", value: float | None = None
+) -> dict[str, Any]:
+    """A cell as the templates take it; `value`: by which a column is sorted."""
+    return {"text": text, "small": small, "best": best, "rule": rule, "title": title, "value": value}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from fredbench.foundation.checks import Check, equal
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import sha256_of
 from fredbench.runs.store import RunFolder
 from fredbench.runs.synset import FILE_NAME, Synset, header_digest, load, tensors_digest
 
-__all__ = ["Check", "audit", "audit_run", "audit_synset"]
+__all__ = ["audit", "audit_run", "audit_synset"]
 
 _DECODING = "decoding"
 _LEDGER_ITEMS = (
@@ -25,16 +24,6 @@ _LEDGER_ITEMS = (
 )
 
 
-@dataclass(frozen=True)
-class Check:
-    """One claim: what was looked at, what is claimed, what was found."""
-
-    what: str
-    claimed: str
-    found: str
-    holds: bool
-
-
 def audit(path: Path) -> list[Check]:
     """All checks of a run's folder or of a synset file; raises `ArtefactError` for what cannot be read at all."""
     if (path / "spec.toml").is_file():
@@ -46,8 +35,8 @@ def audit_synset(synset: Synset) -> list[Check]:
     """Checksum, budget item by item, decoding, and all that `Synset.verify` holds against the header."""
     try:
         checks = [
-            _equal("header's checksum", synset.header["header_sha256"], header_digest(synset.header)),
-            _equal("tensors' checksum", synset.header["tensors_sha256"], tensors_digest(synset.tensors)),
+            equal("header's checksum", synset.header["header_sha256"], header_digest(synset.header)),
+            equal("tensors' checksum", synset.header["tensors_sha256"], tensors_digest(synset.tensors)),
             _decoded(synset),
         ]
         if checks[-1].holds:  # What does not decode has no budget to count.
@@ -64,21 +53,21 @@ def audit_run(run: RunFolder) -> list[Check]:
     spec = run.spec()
     synset = load(run.synset_file)
     checks = audit_synset(synset)
-    checks.append(_equal("spec.toml's digest", synset.header.get("spec_sha256", "none"), spec.digest()))
+    checks.append(equal("spec.toml's digest", synset.header.get("spec_sha256", "none"), spec.digest()))
     fingerprint = synset.header["dataset"].get("fingerprint", "none")
-    checks.append(_equal("dataset's fingerprint", fingerprint, spec.fingerprint))
+    checks.append(equal("dataset's fingerprint", fingerprint, spec.fingerprint))
     claimed, asked = _whitening(synset), spec.data_settings.get("whitening", "none")
     if {claimed, asked} != {"none"}:
-        checks.append(_equal("whitening", claimed, asked))
-    checks.append(_equal("iterations", synset.header["iterations"], spec.iterations))
+        checks.append(equal("whitening", claimed, asked))
+    checks.append(equal("iterations", synset.header["iterations"], spec.iterations))
     checks.append(Check("finished", "yes", "yes" if run.finished else "no result.json", run.finished))
     if run.finished:
         result = run.result()
         checks.append(
-            _equal(f"{FILE_NAME}'s checksum", result.get("synset_sha256", "none"), sha256_of(run.synset_file))
+            equal(f"{FILE_NAME}'s checksum", result.get("synset_sha256", "none"), sha256_of(run.synset_file))
         )
         if all(check.holds for check in checks if check.what == _DECODING):
-            checks.append(_equal("result.json's ledger", result.get("ledger", "none"), synset.ledger.to_mapping()))
+            checks.append(equal("result.json's ledger", result.get("ledger", "none"), synset.ledger.to_mapping()))
     return checks
 
 
@@ -86,22 +75,10 @@ def _whitening(synset: Synset) -> str:
     return str(synset.normalization["recipe"]) if synset.whitened else "none"
 
 
-def _equal(what: str, claimed: Any, found: Any) -> Check:
-    return Check(what, _brief(claimed), _brief(found), claimed == found)
-
-
-def _brief(value: Any) -> str:
-    if isinstance(value, dict):
-        return f"{value.get('params', '?'):,} scalars" if isinstance(value.get("params"), int) else str(value)
-    if isinstance(value, int):
-        return f"{value:,}"
-    return f"{value[:16]}…" if isinstance(value, str) and len(value) == 64 else str(value)
-
-
 def _ledger_checks(synset: Synset) -> list[Check]:
     claimed, counted = synset.header["ledger"], synset.ledger.to_mapping()
     items = [item for item in _LEDGER_ITEMS if claimed.get(item) or counted[item]]
-    return [_equal(f"ledger: {item.replace('_', ' ')}", claimed.get(item, 0), counted[item]) for item in items]
+    return [equal(f"ledger: {item.replace('_', ' ')}", claimed.get(item, 0), counted[item]) for item in items]
 
 
 def _within_budget(synset: Synset) -> Check:

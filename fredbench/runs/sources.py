@@ -13,20 +13,19 @@ from pathlib import Path
 
 from fredbench.datasets import PREFIXES, Dataset, load_dataset
 from fredbench.datasets.catalogue import split_name
+from fredbench.foundation.environment import DATASET_PATH
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.progress import say
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
 
-__all__ = ["PLACE", "dataset_of", "place_of"]
+__all__ = ["dataset_of", "place_of"]
 
-PLACE = "dataset_path"
-"""Key of environment.json: where the pictures of a run lay, as an absolute path."""
 
 
 def place_of(dataset: Dataset) -> dict[str, str]:
     """What environment.json says of where `dataset` lies; nothing for pictures in memory."""
-    return {} if dataset.source.path is None else {PLACE: str(dataset.source.path.resolve())}
+    return {} if dataset.source.path is None else {DATASET_PATH: str(dataset.source.path.resolve())}
 
 
 def dataset_of(run: RunFolder, *, data: Path | None = None, offline: bool = False) -> Dataset:
@@ -75,7 +74,7 @@ def _places(run: RunFolder, spec: Spec, data: Path | None) -> Iterator[Path]:
 
 def _recorded(run: RunFolder) -> list[Path]:
     try:
-        found = json.loads(run.environment_file.read_text()).get(PLACE)
+        found = json.loads(run.environment_file.read_text()).get(DATASET_PATH)
     except (OSError, ValueError, AttributeError):
         return []  # a run of an earlier version, or without its surroundings: only the name is known
     return [Path(found)] if isinstance(found, str) else []

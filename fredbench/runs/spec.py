@@ -93,6 +93,14 @@ class Spec:
         """The inverse of `to_toml`; `ArtefactError` when `text` is no spec."""
         try:
             sections = tomllib.loads(text)
+        except ValueError as error:  # TOML's own errors are ValueErrors
+            raise _no_spec(where, error) from error
+        return Spec.from_mapping(sections, where=where)
+
+    @staticmethod
+    def from_mapping(sections: Mapping[str, Any], *, where: str) -> Spec:
+        """The inverse of `to_mapping`; `ArtefactError` when `sections` are no spec."""
+        try:
             student = dict(sections["student"])
             return Spec(
                 **sections["run"],
@@ -104,8 +112,8 @@ class Spec:
                 students=student.pop("students"),
                 student=TrainingRecipe(**student),
             )
-        except (KeyError, TypeError, ValueError) as error:  # TOML's own errors are ValueErrors
-            raise ArtefactError(f"{where} is no spec of a run: {error}", hint="delete the folder") from error
+        except (KeyError, TypeError, ValueError) as error:
+            raise _no_spec(where, error) from error
 
     def digest(self) -> str:
         """Hex SHA-256 of the canonical spec."""
@@ -154,3 +162,7 @@ class Spec:
     def is_imported(self) -> bool:
         """Whether this is a set that was made elsewhere."""
         return self.objective == self.IMPORTED
+
+
+def _no_spec(where: str, error: Exception) -> ArtefactError:
+    return ArtefactError(f"{where} is no spec of a run: {error}", hint="delete the folder")

@@ -180,6 +180,11 @@ class Synset:
             decoder_scalars=counts["decoder"],
         )
 
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes of all stored tensors, in the types in which they lie in the file."""
+        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+
     def as_dataset(self) -> TensorDataset:
         """(image, label) pairs, for `torch.utils.data.DataLoader`."""
         return TensorDataset(self.images, self.labels)

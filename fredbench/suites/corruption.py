@@ -10,14 +10,16 @@ from typing import Any, Literal
 
 from fredbench.corruptions import ALL, PROFILES
 from fredbench.datasets.shifted_set import ShiftedSet
-from fredbench.foundation.config import built
+from fredbench.foundation.config import built, to_mapping
 from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.suites.parts import Baseline, baseline_from, shift_from
 from fredbench.suites.reading import names_of, tables_of
 
-__all__ = ["CorruptionSuite", "corruptions_of", "suite_named", "suite_names"]
+__all__ = ["CorruptionSuite", "corruptions_of", "suite_named", "suite_names", "usual_suite"]
 
 _SEVERITIES = (1, 2, 3, 4, 5)
+# What makes the pictures of a suite those that its name promises, beside which of them there are.
+_PICTURES = ("dataset", "profile", "framing")
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,18 @@ class CorruptionSuite:
             return self
         return dataclasses.replace(self, name=self.name + suffix, title=self.title + suffix, published="")
 
+    def constants(self) -> dict[str, Any]:
+        """What makes its pictures those that they are, as plain values: neither its names nor its baseline."""
+        shift = None if self.shift is None else to_mapping(self.shift)
+        lists = {"corruptions": list(self.corruptions), "severities": list(self.severities)}
+        return {name: getattr(self, name) for name in (*_PICTURES, "seed")} | lists | {"shift": shift}
+
+    @staticmethod
+    def of_constants(constants: Mapping[str, Any], *, name: str, title: str, where: str) -> CorruptionSuite:
+        """The suite of `constants`; `UsageError` naming `where` for what is none."""
+        known = {key: value for key, value in constants.items() if value is not None}
+        return _suite({**known, "name": name, "title": title}, where)
+
 
 def suite_names() -> list[str]:
     """Names of the corruption suites that come with fredbench."""
@@ -77,6 +91,12 @@ def corruptions_of(dataset: str) -> CorruptionSuite | None:
         if suite.dataset == dataset and suite.corruptions:
             return suite
     return None
+
+
+def usual_suite(dataset: str) -> CorruptionSuite:
+    """The shipped suite of a dataset's corruptions; one of clean test pictures alone where there is none."""
+    plain = dataclasses.replace(CorruptionSuite.clean_only(dataset), title=f"{dataset}, clean test pictures")
+    return corruptions_of(dataset) or plain
 
 
 @cache
@@ -103,9 +123,8 @@ def _suite(values: Mapping[str, Any], where: str) -> CorruptionSuite:
 
 
 def _constants(suite: CorruptionSuite) -> dict[str, Any]:
-    """What makes the pictures of a suite those that its name promises."""
-    names = ("dataset", "profile", "framing", "corruptions", "severities", "shift")
-    return {name: getattr(suite, name) for name in names}
+    """What makes the pictures of a suite those that its name promises; the seed may be another."""
+    return {name: getattr(suite, name) for name in (*_PICTURES, "corruptions", "severities", "shift")}
 
 
 def _check_names(suite: CorruptionSuite, *, where: str) -> None:

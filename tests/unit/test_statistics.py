@@ -36,7 +36,7 @@ def test_one_student_has_no_spread() -> None:
 
 def test_a_sample_keeps_what_it_was_made_of_and_is_none_the_other_for_it() -> None:
     sample = summarise([40.0, 42.5, 41.00004])
-    assert sample.to_mapping()["values"] == [40.0, 42.5, 41.0] and sample.values[2] == 41.00004
+    assert sample.to_mapping()["values"] == [40.0, 42.5, 41.00004]
     assert sample == Sample(sample.mean, sample.std, 3) and "values" not in Sample(1.0, None, 1).to_mapping()
 
 

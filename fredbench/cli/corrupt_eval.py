@@ -25,7 +25,7 @@ __all__ = ["command"]
     "corrupt-eval",
     epilog=examples(
         "fredbench corrupt-eval --suite digitsc",
-        "fredbench corrupt-eval --suite cifar10c --limit 1000 --format markdown",
+        "fredbench corrupt-eval --suite cifar10c --limit 1000 --network convnet-d3-w128-in --network resnet18",
     ),
 )
 @click.option("--suite", "suite_name", required=True, help="A suite's name or TOML file (see `fredbench suite list`).")
@@ -34,7 +34,10 @@ __all__ = ["command"]
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
 @click.option("--corrupted-limit", type=int, help="The same for the corrupted pictures alone, in place of --limit.")
 @click.option("--students", type=int, help="Students a set.  [default: the run's own number]")
-@click.option("--network", help="Test network.  [default: the run's own]")
+@click.option(
+    "--network", "networks", multiple=True,
+    help="Test network (repeatable: a row each, and their mean).  [default: the run's own]",
+)  # fmt: skip
 @click.option(
     "--protocol",
     type=click.Choice(PROTOCOLS),
@@ -57,7 +60,7 @@ def command(
     limit: int | None,
     corrupted_limit: int | None,
     students: int | None,
-    network: str | None,
+    networks: tuple[str, ...],
     protocol: str,
     calibration: bool,
     intervals: bool,
@@ -85,7 +88,7 @@ def command(
     rows = evaluate(
         given or finished_runs(folders, suite),
         suite=suite,
-        networks=(network,) if network else None,
+        networks=networks,
         students=students,
         severities=chosen,
         limit=limit,

@@ -8,9 +8,7 @@ from pathlib import Path
 
 import click
 
-from fredbench import networks
 from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
-from fredbench.datasets import Dataset
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.selection import SELECTIONS, Selection
 from fredbench.execution.api import evaluate
@@ -62,13 +60,12 @@ def command(
     data: Path | None,
     offline: bool,
 ) -> None:
-    """Train students on RUNs and score the clean test split, a column a network.
+    """Train students on RUNs and score the clean test split, a column a network and one for their mean.
 
     A RUN is a folder, a name in the store, or a distilled set made elsewhere (see `fredbench import`).
     Each distilled row comes with its control and its start; they are made when missing.
     """
     folders = Store(store)
-    test_networks = tuple(dict.fromkeys(asked))
     rows: list[Row] = []
     given = found_runs(
         runs, folders, dataset=dataset_name, data=data, offline=offline,
@@ -76,10 +73,9 @@ def command(
     )  # fmt: skip
     for group in _by_dataset(given).values():
         dataset = dataset_of(group[0], data=data, offline=offline)
-        _check_networks(test_networks, dataset)
         rows += evaluate(
             group,
-            networks=test_networks,
+            networks=asked,
             students=students,
             limit=limit,
             selection=selection,
@@ -97,12 +93,6 @@ def _by_dataset(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:
     for run in runs:
         groups.setdefault(run.spec().dataset, []).append(run)
     return groups
-
-
-def _check_networks(names: Sequence[str], dataset: Dataset) -> None:
-    """An unknown or unfit network is refused before anything is trained."""
-    for name in names:
-        networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
 
 
 def _with_networks(row: Row) -> Row:

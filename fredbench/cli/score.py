@@ -30,6 +30,10 @@ __all__ = ["command"]
 @click.option("--severity", "severities", type=int, multiple=True, help="Severity 1 to 5 (repeatable).")
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
 @click.option("--students", type=int, help="Students a set.  [default: the preset's]")
+@click.option(
+    "--network", "networks", multiple=True,
+    help="Test network (repeatable: a row each, and their mean).  [default: the set's own]",
+)  # fmt: skip
 @set_options
 @format_option
 @device_option
@@ -42,6 +46,7 @@ def command(
     severities: tuple[int, ...],
     limit: int | None,
     students: int | None,
+    networks: tuple[str, ...],
     form: str,
     device: str,
     threads: int | None,
@@ -60,7 +65,7 @@ def command(
     run = imported(path, store, said, dataset=dataset, data=data, offline=offline, device=device, threads=threads)
     chosen = tuple(sorted(set(severities))) or suite.severities
     rows = evaluate(
-        [run], suite=suite, severities=chosen, limit=limit, students=students, store=store, data=data,
-        offline=offline, device=device, threads=threads,
+        [run], suite=suite, networks=networks, severities=chosen, limit=limit, students=students, store=store,
+        data=data, offline=offline, device=device, threads=threads,
     )  # fmt: skip
     click.echo(corruption_table(next((row.suite for row in rows), suite.name), chosen, rows, form))

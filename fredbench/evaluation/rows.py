@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from fredbench.evaluation.comparison import Comparison
 from fredbench.evaluation.selection import Selected
@@ -83,6 +83,8 @@ class Row:
     choice among the run's checkpoints would give, where that was asked for; every other number is of the last iterate.
     limit: evenly spaced test pictures that were scored, None for all; corrupted_limit: of corruptions, where it is
     another number. compared: against its start and its control, by predictions; the correction is each table's own.
+    by_network, over_networks: where several test networks were asked for, the row of each (`apart`: labels name the
+    network) and their mean, whose `unit` is the network (see `across`); all else is the first's.
     """
 
     run: str
@@ -123,6 +125,10 @@ class Row:
     selected: Mapping[str, Selected] = field(default_factory=dict)
     corrupted_limit: int | None = None
     compared: tuple[Compared, ...] = ()
+    by_network: Mapping[str, Row] = field(default_factory=dict)
+    over_networks: Row | None = None
+    apart: bool = False
+    unit: Literal["student", "network"] = "student"
 
     @property
     def reference(self) -> Sample:
@@ -142,7 +148,8 @@ class Row:
         name = self.method if self.control else f"{self.method} ({self.objective} × {self.parameterization})"
         role = " start" if self.start else " control" if self.control else ""
         protocol = "" if self.protocol == "own" else f" [{self.protocol}]"
-        return f"{name}{role}{protocol}"
+        where = f" on {self.network}" if self.apart else ""
+        return f"{name}{role}{protocol}{where}"
 
     def to_mapping(self) -> dict[str, Any]:
         """As the contract's JSON has it."""
@@ -156,7 +163,30 @@ class Row:
         }  # fmt: skip
         plain["scale"] = self.preset  # the name of this key is fixed: scripts read it
         plain |= {name: value for name, value in (("suite", self.suite), ("framing", self.framing)) if value}
-        plain["clean"] = self.clean.to_mapping()
+        plain |= self.scores()
+        if self.assumed:
+            plain["assumed"] = list(self.assumed)
+        if self.networks:
+            plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
+        if self.compared:
+            plain["compared"] = [found.to_mapping() for found in self.compared]
+        if self.over_networks is not None:
+            plain["by_network"] = {name: row.scores() for name, row in self.by_network.items()}
+            plain["over_networks"] = {"unit": "network", "n": len(self.by_network), **self.over_networks.scores()}
+        if self.selected:
+            plain["selected"] = {name: found.to_mapping() for name, found in self.selected.items()}
+        plain |= {
+            "source": self.source,
+            "limit": self.limit,
+            **({} if self.corrupted_limit is None else {"corrupted_limit": self.corrupted_limit}),
+            "partial": dict(self.partial),
+            "published": None if self.published is None else dict(self.published),
+        }
+        return plain
+
+    def scores(self) -> dict[str, Any]:
+        """What follows from predictions, as the JSON tables hold it of a row, of each network and of their mean."""
+        plain: dict[str, Any] = {"clean": self.clean.to_mapping()}
         if self.average is not None:
             plain["average"] = self.average.to_mapping()
             plain["drop"] = _rounded(self.drop)
@@ -170,21 +200,6 @@ class Row:
             plain["domains"] = {name: sample.to_mapping() for name, sample in self.domains.items()}
         if self.calibration:
             plain["calibration"] = {name: found.to_mapping() for name, found in self.calibration.items()}
-        if self.assumed:
-            plain["assumed"] = list(self.assumed)
-        if self.networks:
-            plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
-        if self.compared:
-            plain["compared"] = [found.to_mapping() for found in self.compared]
-        if self.selected:
-            plain["selected"] = {name: found.to_mapping() for name, found in self.selected.items()}
-        plain |= {
-            "source": self.source,
-            "limit": self.limit,
-            **({} if self.corrupted_limit is None else {"corrupted_limit": self.corrupted_limit}),
-            "partial": dict(self.partial),
-            "published": None if self.published is None else dict(self.published),
-        }
         return plain
 
 

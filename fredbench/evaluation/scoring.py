@@ -21,6 +21,7 @@ from torch import Tensor
 
 from fredbench.datasets import Dataset
 from fredbench.datasets.catalogue import plain_name
+from fredbench.evaluation.across import in_networks
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.pairing import compared
@@ -418,13 +419,13 @@ class Evaluation:
             network: summarise([values[0] for values in self._outcomes(entrant, group, CLEAN).accuracies()])
             for network, group in plans.items()
         }
-        scores = row_scores(
-            self.domains,
-            names,
-            lambda name: self._outcomes(entrant, plans[first], name),
-            calibration=self.calibration,
-        )
-        return Row(
+        scores = {
+            network: row_scores(
+                self.domains, names, partial(self._outcomes, entrant, group), calibration=self.calibration
+            )
+            for network, group in plans.items()
+        }
+        row = Row(
             run=str(entrant.folder.path),
             dataset=spec.dataset,
             method=spec.method,
@@ -453,8 +454,9 @@ class Evaluation:
             networks=clean if self.networks else {},
             published=self.published(spec),
             assumed=tuple(entrant.synset.header.get("imported", {}).get("assumed", ())),
-            **scores,
+            **scores[first],
         )
+        return in_networks(row, clean, scores)
 
     def published(self, spec: Spec) -> Mapping[str, Any] | None:
         """What the literature prints for a run on these domains; None where nothing may stand beside it."""

@@ -15,6 +15,7 @@ from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_com
 from fredbench.evaluation.selection import Selection
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.networks import canonical_name
 from fredbench.recipes.resolution import Request, resolve
 from fredbench.runs import distillation
 from fredbench.runs.sources import dataset_of
@@ -124,7 +125,8 @@ def evaluate(
     runs: finished runs of one dataset, as names in the store, paths or folders. Each distilled run's row is followed by
     those of its start (nothing distilled) and of its control (random pictures of the same budget), made where missing.
     suite: the suite that is scored, by name, TOML file or as such; its dataset must be the runs'. Without one, clean.
-    networks: test networks by name, by default each run's own; the first is scored on the corruptions.
+    networks: test networks by name, by default each run's own. A row's numbers are the first one's; with several,
+    `Row.by_network` has those of each and `Row.over_networks` their mean, whose n and spread are of networks.
     students: how many are trained a set and network, by default the run's own number; `Sample.n` is that number.
     severities: 1 to 5, by default the suite's. limit: that many evenly spaced test pictures, in place of all;
     corrupted_limit: the same for corruptions alone, in place of `limit`.
@@ -163,6 +165,9 @@ def evaluate(
             )
     place = None if data is None else Path(data)
     pictures = dataset or dataset_of(entrants[0].folder, data=place, offline=offline)
+    asked = tuple(dict.fromkeys(networks or ()))
+    for name in asked:  # an unknown or unfit network is refused before anything is trained
+        canonical_name(name, channels=pictures.channels, classes=len(pictures.classes), size=pictures.size)
     root = data_root(place)
     evaluation = Evaluation(
         dataset=pictures,
@@ -176,7 +181,7 @@ def evaluate(
             limit=limit,
             corrupted_limit=corrupted_limit,
         ),
-        networks=tuple(networks) if networks else None,
+        networks=asked or None,
         students=students,
         protocol=protocol,
         calibration=calibration,

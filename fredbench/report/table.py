@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fredbench.evaluation.across import expanded
 from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, CorruptionScore, Row
 from fredbench.evaluation.scoring import literal
 from fredbench.evaluation.selection import explained
@@ -41,11 +42,13 @@ def corruption_table(
 ) -> str:
     """The cross-domain table: a row a run, every corruption in order, average, clean, drop, errors, budget, students.
 
-    `intervals` adds 95 % confidence intervals to average and clean (JSON always holds them).
+    Of several test networks each has a row, and their mean stands below. `intervals` adds 95 % confidence intervals to
+    average and clean (JSON always holds them).
     """
     if form == "json":
         document = {"suite": suite, "severities": list(severities), "rows": [row.to_mapping() for row in rows]}
         return json.dumps(document, indent=1, allow_nan=False)
+    rows = expanded(rows)
     names = list(rows[0].corruptions) if rows else []
     if form == "csv":
         return comma_separated([_flat(row, list(row.corruptions)) for row in rows])
@@ -75,6 +78,7 @@ def network_table(rows: Sequence[Row], form: str) -> str:
                     **_identity(row),
                     **_sample_columns(name, (row.networks or {row.network: row.clean})[name]),
                     **_selected_columns(name, row),
+                    **({} if row.over_networks is None else _sample_columns("over_networks", row.over_networks.clean)),
                 }
                 for row in rows
                 for name in names
@@ -82,15 +86,19 @@ def network_table(rows: Sequence[Row], form: str) -> str:
             ]
         )
     ways = list(dict.fromkeys(found.by for row in rows for found in row.selected.values()))
+    means = ["over networks"] if any(row.over_networks for row in rows) else []
     # Where a selection stands beside it, what is the last iterate's says so too.
     heads = [
-        *(f"{name} last" if ways else name for name in names), *(f"{name} {way}" for way in ways for name in names),
-    ]  # fmt: skip
+        *(f"{name} last" if ways else name for name in names),
+        *(f"{name} {way}" for way in ways for name in names),
+        *means,
+    ]
     lines = [
         [
             row.label,
             *(str((row.networks or {row.network: row.clean}).get(name, _ABSENT)) for name in names),
             *(_selected_cell(row, name, way) for way in ways for name in names),
+            *(_ABSENT if row.over_networks is None else str(row.over_networks.clean) for _ in means),
             f"{row.params:,}",
             f"{row.params_strict:,}",
             row.students,
@@ -132,6 +140,8 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
     said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite]
     said += [f"Preset {recipe}, network {network}." for recipe, network in _presets(rows)]
+    if any(row.unit == "network" or row.over_networks for row in rows):
+        said.append("Over networks: each counts once, by the mean of its students; ± and n are of networks.")
     limits = sorted({row.limit for row in rows if row.limit is not None and row.corrupted_limit is None})
     said += [f"Scored on {limit} evenly spaced test pictures, not on all." for limit in limits]
     said += [
@@ -150,7 +160,7 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     if unharmed:
         said.append(f"No relative mCE: the baseline does not suffer from {', '.join(unharmed)}.")
     said += [explained(way) for way in dict.fromkeys(f.by for row in rows for f in row.selected.values())]
-    said += verdicts(rows)
+    said += verdicts(expanded(rows))
     inferred = {tuple(row.published["inferred"]) for row in rows if row.published}
     said += [text for words, text in _INFERRED.items() if words in inferred]
     return said + [
@@ -224,24 +234,30 @@ def _severity_note(severities: Sequence[int]) -> str:
 
 
 def _presets(rows: Sequence[Row]) -> list[tuple[str, str]]:
-    longest = max(rows, key=lambda row: row.iterations, default=None)
-    return list(dict.fromkeys((row.recipe, row.network) for row in rows if row.iterations or row is longest))
+    each = [row for row in rows if row.unit == "student"]
+    longest = max(each, key=lambda row: row.iterations, default=None)
+    shown = [row for row in each if row.iterations or (longest is not None and row.run == longest.run)]
+    return list(dict.fromkeys((row.recipe, name) for row in shown for name in row.networks or (row.network,)))
 
 
 def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
     """Each distilled row with the start and the control that belong to it."""
     pairs = []
     for row in rows:
-        if row.control or row.start:
+        # Two means over the same networks are compared network by network, above.
+        if row.control or row.start or row.unit == "network":
             continue
         for other in rows:
-            same = (other.dataset, other.ipc, other.seed, other.preset, other.protocol) == (
-                row.dataset, row.ipc, row.seed, row.preset, row.protocol,
-            )  # fmt: skip
+            same = _setting(other) == _setting(row)
             own_start = other.start and other.parameterization == row.parameterization and other.method == row.method
             if same and (other.control or own_start):
                 pairs.append((row, other))
     return pairs
+
+
+def _setting(row: Row) -> tuple[Any, ...]:
+    """What two rows have in common that are compared."""
+    return row.dataset, row.ipc, row.seed, row.preset, row.protocol, row.network
 
 
 def _cells(row: Row, names: Sequence[str], further: Sequence[Column], intervals: bool) -> list[Any]:
@@ -284,7 +300,9 @@ def _published_cells(row: Row, names: Sequence[str], further: int) -> list[Any]:
 
 def _identity(row: Row) -> dict[str, Any]:
     plain = row.to_mapping()
-    return {k: v for k, v in plain.items() if not isinstance(v, (dict, list))}
+    return {k: v for k, v in plain.items() if not isinstance(v, (dict, list))} | (
+        {"unit": row.unit} if row.apart else {}
+    )
 
 
 def _sample_columns(prefix: str, sample: Any) -> dict[str, Any]:

@@ -38,7 +38,8 @@ def expanded(rows: Sequence[Row]) -> list[Row]:
     """What a table shows: rows of one network as they are, of several one for each and then their mean."""
     shown: list[Row] = []
     for row in rows:
-        shown += [*row.by_network.values(), row.over_networks] if row.over_networks is not None else [row]
+        each = [dataclasses.replace(found, compared=row.compared) for found in row.by_network.values()]
+        shown += [*each, row.over_networks] if row.over_networks is not None else [row]
     return shown
 
 

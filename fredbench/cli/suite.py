@@ -40,7 +40,8 @@ def _corruption_line(name: str) -> Sequence[Any]:
 
 def _grid_line(name: str) -> Sequence[Any]:
     grid = grid_named(name)
-    datasets, cells = joined([p.name for p in grid.places]), joined([len(grid.cells(p)) for p in grid.places])
+    datasets = joined([p.name + (f" ({p.scale})" if p.scale else "") for p in grid.places])
+    cells = joined([len(grid.cells(p)) for p in grid.places])
     return name, "runs", datasets, grid.title, "", "", "", cells
 
 
@@ -71,7 +72,7 @@ def show_command(name: str, form: str, definition: bool, **asked: Any) -> None:
 
         click.echo(stored_table(asked_grid_runs(name=name, **asked), form))
         return
-    if given := [f"--{key.removesuffix('s')}" for key in ("dataset", "ipcs", "preset", "limit") if asked[key]]:
+    if given := [f"--{key.removesuffix('s')}" for key in ("dataset", "scale", "ipcs", "preset", "limit") if asked[key]]:
         raise UsageError(
             f"{joined(given)} choose cells of a grid's table, and {'a definition' if grid else name} has none",
             hint="leave them out",

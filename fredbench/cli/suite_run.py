@@ -34,6 +34,7 @@ def run_options(command: Any) -> Any:
             help="Score that many evenly spaced test pictures.  [default: the suite's]",
         ),
         click.option("--preset", type=click.Choice(list(PRESETS)), help="Effort.  [default: the suite's]"),
+        click.option("--scale", help="Which of the suite's scales, such as `paper` or `ci`.  [default: its first]"),
         click.option("--ipc", "ipcs", type=int, multiple=True, help="This budget only (repeatable)."),
         click.option("--dataset", help="Which of the suite's datasets.  [default: its first]"),
         click.argument("name", metavar="NAME-or-FILE"),
@@ -111,16 +112,19 @@ def grid_request(
     store: Path,
     data: Path | None,
     offline: bool,
+    scale: str | None = None,
     yes: bool = False,
 ) -> GridRequest:
     """What the options of `run_options` ask for."""
     from fredbench.execution.request import GridRequest
 
     folder = None if data is None else str(data)
-    return GridRequest(name, str(store), dataset, ipcs, preset, limit, device, threads, folder, offline, yes)
+    return GridRequest(
+        name, str(store), dataset, ipcs, preset, limit, device, threads, folder, offline, yes, scale=scale
+    )
 
 
-def asked_grid_runs(*, name: str, dataset: str | None, **asked: Any) -> list[GridRun]:
+def asked_grid_runs(*, name: str, dataset: str | None, scale: str | None, **asked: Any) -> list[GridRun]:
     """The same for each of the grid's datasets, unless one is named.
 
     One whose data are not here, or that has not the budget that is asked for, is left out with a word on stderr; where
@@ -128,11 +132,12 @@ def asked_grid_runs(*, name: str, dataset: str | None, **asked: Any) -> list[Gri
     """
     from fredbench.foundation.progress import say
 
-    names = [place.name for place in grid_named(name).places] if dataset is None else [dataset]
+    places = grid_named(name).of_scale(scale)
+    names = [place.name for place in places] if dataset is None else [dataset]
     found, problems = [], []
     for each in names:
         try:
-            found.append(asked_grid_run(name=name, dataset=each, **asked))
+            found.append(asked_grid_run(name=name, dataset=each, scale=scale, **asked))
         except (DataError, UsageError) as error:
             problems.append((each, error))
     if not found:

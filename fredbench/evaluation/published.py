@@ -17,7 +17,7 @@ from typing import Any
 from fredbench.recipes.methods import METHODS
 from fredbench.suites.corruption import CorruptionSuite
 
-__all__ = ["published_clean", "published_row"]
+__all__ = ["published_clean", "published_increment", "published_row"]
 
 SOURCE = "FreD, NeurIPS 2023"
 _DATASETS = {
@@ -36,8 +36,8 @@ _PAIRS, _SUBSETS_C = "T2_objective_x_parameterization", "T4_imagenet_subset_c"
 
 
 @cache
-def _entries() -> tuple[Mapping[str, str], ...]:
-    text = (files("fredbench.evaluation") / "published.csv").read_text()
+def _entries(file: str = "published.csv") -> tuple[Mapping[str, str], ...]:
+    text = (files("fredbench.evaluation") / file).read_text()
     return tuple(csv.DictReader(text.splitlines()))
 
 
@@ -81,6 +81,18 @@ def published_clean(
         title = _DATASETS.get(dataset, dataset)
         for entry in _select(table, title, method, objective, parameterization, ipc, counted):
             return {"mean": float(entry["mean"]), "std": float(entry["std"]) if entry["std"] else None}
+    return None
+
+
+def published_increment(dataset: str, method: str, objective: str, parameterization: str, ipc: int) -> float | None:
+    """How many decoded pictures table 1 prints for each that the budget would buy whole (its "increment of decoded
+    instances"); None where it prints none.
+    """
+    names = _names("T1_main_accuracy", method, objective, parameterization)
+    for entry in _entries("increments.csv"):
+        printed = (entry["dataset"], (entry["objective"], entry["parameterization_or_method"]), entry["ipc"])
+        if printed == (_DATASETS.get(dataset, dataset), names, str(ipc)):
+            return float(entry["increment"])
     return None
 
 

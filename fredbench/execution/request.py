@@ -40,11 +40,12 @@ class GridRequest:
     yes: bool = False
     plugins: tuple[str, ...] = ()
     folder: str = ""
+    scale: str | None = None
 
     def open(self) -> GridRun:
         """The grid with its dataset loaded, the device found, and torch set to the number of threads."""
         grid = grid_named(self.name)
-        place = _part(grid, grid.place(self.dataset), self.ipcs, self.preset, self.limit)
+        place = _part(grid, grid.place(self.dataset, self.scale), self.ipcs, self.preset, self.limit)
         root = None if self.data is None else Path(self.data)
         return GridRun(
             grid,

@@ -3,142 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+import shlex
+from collections.abc import Sequence
+from typing import Any
 
-from fredbench.evaluation.statistics import Sample, over_sets
-from fredbench.execution.inline import GridRun, Stored
+from fredbench.evaluation.statistics import Sample
+from fredbench.execution.inline import GridRun
+from fredbench.report.laid_out import laid_out
+from fredbench.report.pooled import ABSENT, Pooled, pooled, shown
 from fredbench.report.simple import comma_separated, rendered
 
-__all__ = ["Pooled", "pooled", "stored_table"]
-
-_ABSENT = "–"
-Verdict = Literal["inside", "reaches ±", "outside"]
-
-
-@dataclass(frozen=True)
-class Pooled:
-    """The seeds of one system at one budget under one protocol, as far as they are scored."""
-
-    cells: tuple[Stored, ...]
-
-    @property
-    def sets(self) -> list[Stored]:
-        """Those with a row."""
-        return [cell for cell in self.cells if cell.row is not None]
-
-    @property
-    def clean(self) -> Sample | None:
-        """Clean accuracy, the unit being the set where there are several (see `over_sets`)."""
-        found = [cell.row.clean for cell in self.cells if cell.row is not None]
-        return over_sets(found) if found else None
-
-    @property
-    def average(self) -> Sample | None:
-        """The same of the average over corruptions; None while a set that has a row lacks it."""
-        found = [cell.row.average for cell in self.cells if cell.row is not None]
-        known = [sample for sample in found if sample is not None]
-        return over_sets(known) if known and len(known) == len(found) else None
-
-    @property
-    def published(self) -> Mapping[str, Any]:
-        """What the literature prints for it; empty where nothing."""
-        return next((cell.published for cell in self.cells if cell.published is not None), {})
-
-    @property
-    def published_clean(self) -> Mapping[str, Any] | None:
-        """Mean and, where printed, deviation of the clean accuracy."""
-        found: Mapping[str, Any] | None = self.published.get("clean")
-        return found
-
-    @property
-    def difference(self) -> float | None:
-        """Our clean accuracy above the published one, in points."""
-        ours, theirs = self.clean, self.published_clean
-        return None if ours is None or theirs is None else ours.mean - theirs["mean"]
-
-    @property
-    def verdict(self) -> Verdict | None:
-        """Where the published clean accuracy lies: inside our 95 % interval, or outside.
-
-        `reaches ±`: outside, and yet our interval meets the published mean ± its printed deviation. Over how many
-        networks or sets that deviation was taken is not printed, so it is no interval of a mean. None without an
-        interval of ours.
-        """
-        ours, theirs = self.clean, self.published_clean
-        if ours is None or theirs is None or ours.interval is None:
-            return None
-        low, high = ours.interval
-        if low <= theirs["mean"] <= high:
-            return "inside"
-        spread = theirs["std"] or 0.0
-        met = low <= theirs["mean"] + spread and theirs["mean"] - spread <= high
-        return "reaches ±" if met else "outside"
-
-    @property
-    def counted(self) -> str:
-        """Sets and students of each, such as `3 of 5 sets × 4`; `10 draws` of random pictures, one a student."""
-        found, students = self.sets, sorted({cell.row.students for cell in self.sets if cell.row is not None})
-        if not found:
-            return f"0 of {len(self.cells)}"
-        if self.unit == "draw" and len(self.cells) == 1:
-            return f"{students[0]} draws"
-        whole = "" if len(found) == len(self.cells) else f" of {len(self.cells)}"
-        return f"{len(found)}{whole} set{'' if len(self.cells) == 1 else 's'} × {', '.join(map(str, students))}"
-
-    @property
-    def unit(self) -> Literal["set", "student", "draw"] | None:
-        """What an interval is over; students of one random run see a draw of pictures each, which are sets as well."""
-        if not self.sets:
-            return None
-        if len(self.sets) > 1:
-            return "set"
-        row = self.sets[0].row
-        return "draw" if row is not None and row.control else "student"
-
-    def to_mapping(self) -> dict[str, Any]:
-        """As the JSON tables hold it."""
-        cell, ours = self.cells[0].planned.cell, {"clean": self.clean, "average": self.average}
-        return {
-            "dataset": cell.dataset,
-            "system": cell.system,
-            "ipc": cell.ipc,
-            "preset": cell.preset,
-            "protocol": self.cells[0].protocol,
-            "seeds": [each.planned.cell.seed for each in self.cells],
-            "scored_seeds": [each.planned.cell.seed for each in self.sets],
-            "students": [each.row.students for each in self.cells if each.row is not None],
-            "unit": self.unit,
-            **{name: None if sample is None else sample.to_mapping() for name, sample in ours.items()},
-            "published": dict(self.published) or None,
-            "difference": None if self.difference is None else round(self.difference, 4),
-            "published_is": self.verdict,
-            "runs": [each.planned.folder.path.name for each in self.sets if each.planned.folder is not None],
-            "missing": [
-                {"cell": each.planned.cell.label, "commands": list(each.commands), **_refusal(each)}
-                for each in self.cells
-                if not each.whole
-            ],
-        }
-
-
-def _refusal(cell: Stored) -> dict[str, str]:
-    problem = cell.planned.problem
-    return {} if problem is None else {"refused": str(problem)}
-
-
-def pooled(cells: Sequence[Stored]) -> list[Pooled]:
-    """`cells` by system, budget and protocol, in the order in which a grid first names these."""
-    groups: dict[tuple[str, int, str], list[Stored]] = {}
-    for cell in cells:
-        groups.setdefault((cell.planned.cell.system, cell.planned.cell.ipc, cell.protocol), []).append(cell)
-    return [Pooled(tuple(group)) for group in groups.values()]
+__all__ = ["stored_table"]
 
 
 def stored_table(grid_runs: Sequence[GridRun], form: str) -> str:
     """The tables of what is stored of one grid, a dataset after the other, in a format; nothing is computed for it."""
-    found = [(grid_run, pooled(grid_run.stored())) for grid_run in grid_runs]
+    found = [(grid_run, pooled(grid_run.stored(), len(grid_run.dataset.classes))) for grid_run in grid_runs]
     every = [line for _, lines in found for line in lines]
     if form == "json":
         titles = ", ".join(grid_run.dataset.title for grid_run, _ in found)
@@ -146,7 +26,11 @@ def stored_table(grid_runs: Sequence[GridRun], form: str) -> str:
         return json.dumps({**said, "rows": [line.to_mapping() for line in every]}, indent=1, allow_nan=False)
     if form == "csv":
         return comma_separated([_record(line) for line in every])
-    return "\n\n".join(_table(grid_run, lines, form) for grid_run, lines in found)
+    if grid_runs[0].grid.layout == "lines":
+        return "\n\n".join(_table(grid_run, lines, form) for grid_run, lines in found)
+    body = laid_out(found, form)
+    said = [note for grid_run, lines in found for note in _short_notes(grid_run, lines)]
+    return body if form == "latex" else "\n".join([body, "", *dict.fromkeys([*said, *_LAID_OUT])])
 
 
 def _table(grid_run: GridRun, lines: Sequence[Pooled], form: str) -> str:
@@ -165,25 +49,21 @@ def _line(line: Pooled) -> Sequence[Any]:
         cell.ipc,
         line.cells[0].protocol,
         line.counted,
-        _shown(line.clean),
+        shown(line.clean),
         _interval(line.clean),
-        _ABSENT if theirs is None else f"{theirs['mean']:g}" + (f" ± {theirs['std']:g}" if theirs["std"] else ""),
-        _ABSENT if line.difference is None else f"{line.difference:+.1f}",
-        line.verdict or _ABSENT,
-        _shown(line.average),
+        ABSENT if theirs is None else f"{theirs['mean']:g}" + (f" ± {theirs['std']:g}" if theirs["std"] else ""),
+        ABSENT if line.difference is None else f"{line.difference:+.1f}",
+        line.verdict or ABSENT,
+        shown(line.average),
         _interval(line.average),
-        _ABSENT if average is None else f"{average:g}",
+        ABSENT if average is None else f"{average:g}",
         cell.preset,
     )
 
 
-def _shown(sample: Sample | None) -> str:
-    return _ABSENT if sample is None else str(sample)
-
-
 def _interval(sample: Sample | None) -> str:
     if sample is None or sample.interval is None:
-        return _ABSENT
+        return ABSENT
     return f"{sample.interval[0]:.1f} to {sample.interval[1]:.1f}"
 
 
@@ -204,14 +84,46 @@ def _record(line: Pooled) -> dict[str, Any]:
     return record
 
 
-def _notes(grid_run: GridRun, lines: Sequence[Pooled]) -> list[str]:
+_LAID_OUT = (
+    "Accuracy in %, mean ± std. The difference is ours less the published; = where the published mean lies in our 95 % "
+    "interval (Student's t; over sets where there are several seeds, else over students). decoded: pictures for each "
+    "that the budget would buy whole. --format json has every cell with its interval and what makes it.",
+)
+
+
+def _told(grid_run: GridRun) -> str:
     place, domains = grid_run.place, grid_run.evaluation.domains
     severities = ", ".join(map(str, domains.severities))
     fewer = "" if place.corrupted_limit is None else f", corruptions on {place.corrupted_limit} of them"
-    said = [
-        f"Suite {grid_run.grid.name} on {grid_run.dataset.title}, scored on {place.scored_on} (severities "
+    scale = f", scale {place.scale}" if place.scale else ""
+    return (
+        f"Suite {grid_run.grid.name} on {grid_run.dataset.title}{scale}, scored on {place.scored_on} (severities "
         f"{severities}, {len(domains.indices)} test pictures{fewer}, {domains.source}), {grid_run.threads} thread(s) "
-        f"of {grid_run.device}; from the store alone, nothing was trained.",
+        f"of {grid_run.device}; from the store alone, nothing was trained."
+    )
+
+
+def _short_notes(grid_run: GridRun, lines: Sequence[Pooled]) -> list[str]:
+    """What stands below a table in a printed one's shape: what is missing by number, with the command that makes it."""
+    place, cells = grid_run.place, [cell for line in lines for cell in line.cells]
+    missing = sum(not cell.whole for cell in cells)
+    said = [_told(grid_run)]
+    if place.preset != "paper":
+        said.append(f"Preset {place.preset} on {grid_run.dataset.title}: not the published experiment.")
+    if any("severity" in line.published.get("inferred", ()) for line in lines):
+        said.append("Published averages over corruptions do not say their severity.")
+    said += [f"Partial dataset ({split}: {what})." for split, what in grid_run.dataset.partial.items()]
+    said += [f"Refused: {label}: {problem}" for label, problem in _refused(lines).items()]
+    if missing:
+        words = ["fredbench", "suite", "run", grid_run.grid.name, "--dataset", place.name]
+        words += ["--scale", place.scale] if place.scale else []
+        said.append(f"Missing on {grid_run.dataset.title}: {missing} of {len(cells)} cells; {shlex.join(words)}")
+    return said + ([grid_run.grid.note] if grid_run.grid.note else [])
+
+
+def _notes(grid_run: GridRun, lines: Sequence[Pooled]) -> list[str]:
+    said = [
+        _told(grid_run),
         "Accuracy in %, mean ± std, with the 95 % interval of Student's t. With several sets (seeds of the "
         "distillation) the unit is the set: mean, deviation and interval are over the means of the sets. With one set "
         "they are over its students, which say nothing of another distillation; students of random pictures draw "

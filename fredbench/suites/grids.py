@@ -28,7 +28,8 @@ class Place:
     corruptions where those are to be fewer, severities: of the corruptions, students: a set; each left out means all,
     the suite's and the run's own. protocols: how sets are scored (see `corrupt-eval --protocol`), each in rows of its
     own. iterations, network and set (`SECTION.KEY=VALUE`, or a table of tables) are asked of every run, as on the
-    command line of `distill`.
+    command line of `distill`. scale: which of the grid's scales this is part of, where it has several: a dataset
+    stands once in each.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Place:
     set: tuple[str, ...] = ()
     corrupted_limit: int | None = None
     protocols: tuple[Literal["own", "fred-literal"], ...] = ("own",)
+    scale: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,13 +64,14 @@ class Resources:
 
 @dataclass(frozen=True)
 class Change:
-    """What is asked differently of the cells that agree with all of dataset, method, objective, parameterization, ipc.
+    """What is asked differently of the cells that agree with all that is named, from scale to ipc.
 
     why: the reason, which every change must give. seeds: in place of the dataset's; none leaves the cells out.
     protocols: in place of the dataset's, where some are given.
     """
 
     why: str
+    scale: str | None = None
     dataset: str | None = None
     method: str | None = None
     objective: str | None = None
@@ -80,6 +83,10 @@ class Change:
     students: int | None = None
     seeds: tuple[int, ...] | None = None
     protocols: tuple[Literal["own", "fred-literal"], ...] = ()
+
+
+Layout = Literal["lines", "budgets", "corruptions", "datasets"]
+_NOT_OF_A_RUN = {"dataset", "students", "protocols", "scale"}
 
 
 @dataclass(frozen=True)
@@ -98,6 +105,7 @@ class Cell:
     overrides: tuple[str, ...] = ()
     students: int | None = None
     protocols: tuple[Literal["own", "fred-literal"], ...] = ("own",)
+    scale: str = ""
 
     @property
     def system(self) -> str:
@@ -111,15 +119,20 @@ class Cell:
 
     def request(self) -> dict[str, Any]:
         """As the fields of `resolution.Request`."""
-        return {key: value for key, value in vars(self).items() if key not in {"dataset", "students", "protocols"}}
+        return {key: value for key, value in vars(self).items() if key not in _NOT_OF_A_RUN}
 
 
 @dataclass(frozen=True)
 class Grid:
-    """Systems × datasets × budgets × seeds. Systems: `methods` by name, or all pairs of the other two, not both."""
+    """Systems × datasets × budgets × seeds. Systems: `methods` by name, or all pairs of the other two, not both.
+
+    layout: of its table beside what is published: a line a cell, or systems in rows against budgets, corruptions or
+    datasets. The first scale that a dataset names is the one that is meant where none is asked for.
+    """
 
     name: str
     title: str
+    layout: Layout = "lines"
     methods: tuple[str, ...] = ()
     objectives: tuple[str, ...] = ()
     parameterizations: tuple[str, ...] = ()
@@ -129,12 +142,28 @@ class Grid:
     changes: tuple[Change, ...] = ()
     resources: Resources = field(default_factory=Resources)
 
-    def place(self, dataset: str | None = None) -> Place:
-        """Where `dataset` stands in the grid; by default the first."""
-        known = {place.name: place for place in self.places}
+    @property
+    def scales(self) -> tuple[str, ...]:
+        """How large its experiments may be, by name, in the file's order; empty where there is one kind."""
+        return tuple(dict.fromkeys(place.scale for place in self.places if place.scale))
+
+    def of_scale(self, scale: str | None = None) -> tuple[Place, ...]:
+        """The datasets of a scale, by default of the first; `UnknownNameError` for one that the grid has not."""
+        if scale is not None and scale not in self.scales:
+            if not self.scales:
+                raise UsageError(f"suite {self.name} has one scale, not {scale!r}", hint="leave --scale out")
+            raise UnknownNameError(f"scale of suite {self.name}:", scale, self.scales)
+        meant = scale or (self.places[0].scale if self.places else "")
+        return tuple(place for place in self.places if place.scale == meant)
+
+    def place(self, dataset: str | None = None, scale: str | None = None) -> Place:
+        """Where `dataset` stands in a scale of the grid, or in the first that has it; by default the first dataset."""
+        places = self.of_scale(scale)
+        meant = self.places if dataset is not None and scale is None else places
+        known = {place.name: place for place in reversed(meant)}
         if dataset is not None and dataset not in known:
             raise UnknownNameError(f"dataset of suite {self.name}:", dataset, known)
-        return self.places[0] if dataset is None else known[dataset]
+        return places[0] if dataset is None else known[dataset]
 
     def cells(self, place: Place) -> tuple[Cell, ...]:
         """The runs on one dataset: by seed, then budget, then system, so that what belongs together ends together."""
@@ -161,7 +190,7 @@ class Grid:
         cell = Cell(
             place.name, ipc, place.preset, seed,
             **system, iterations=place.iterations, network=place.network, overrides=place.set, students=place.students,
-            protocols=place.protocols,
+            protocols=place.protocols, scale=place.scale,
         )  # fmt: skip
         for change in self.changes:
             if _applies(change, cell):
@@ -178,7 +207,7 @@ class Grid:
 
 
 def _applies(change: Change, cell: Cell) -> bool:
-    names = ("dataset", "method", "objective", "parameterization", "ipc")
+    names = ("scale", "dataset", "method", "objective", "parameterization", "ipc")
     return all(getattr(change, name) in {None, getattr(cell, name)} for name in names)
 
 
@@ -189,7 +218,7 @@ def grid_names() -> list[str]:
 
 def grid_named(name: str) -> Grid:
     """The grid called `name`, or the one in the TOML file at that path; `UsageError` when it cannot be meant."""
-    values, where = tables_of(name, "grid")
+    values, where = _with_model(name)
     where = f"suite {where}"
     places = _tables(values.pop("datasets", []), Place, where=f"{where}, datasets")
     changes = _tables(values.pop("changes", []), Change, where=f"{where}, changes")
@@ -197,6 +226,18 @@ def grid_named(name: str) -> Grid:
     grid = dataclasses.replace(built(Grid, values, where=where), places=places, changes=changes, resources=resources)
     _check(grid, where)
     return grid
+
+
+def _with_model(name: str) -> tuple[dict[str, Any], str]:
+    """What a file says, with what it leaves out as in the grid that it says it is `like`."""
+    values, where = tables_of(name, "grid")
+    model = values.pop("like", None)
+    if model is None:
+        return values, where
+    taken, _ = tables_of(str(model), "grid")
+    if "like" in taken:
+        raise UsageError(f"suite {where} is like {model}, which is like another", hint=f"name {taken['like']} instead")
+    return {**taken, **values}, where
 
 
 def _resources(values: Any, *, where: str) -> Resources:
@@ -244,7 +285,7 @@ def _check(grid: Grid, where: str) -> None:
         )
     if not grid.places:
         raise UsageError(f"{where} names no dataset", hint="add [[datasets]] with name, scored_on and ipcs")
-    if len({place.name for place in grid.places}) != len(grid.places):
+    if len({(place.scale, place.name) for place in grid.places}) != len(grid.places):
         raise UsageError(f"{where} names a dataset twice", hint="put its ipcs into one [[datasets]]")
     for place in grid.places:
         if not place.ipcs or not place.seeds:

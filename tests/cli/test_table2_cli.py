@@ -30,7 +30,7 @@ def smaller(suite: Path) -> dict[str, Any]:
     (place,) = (place for place in grid["datasets"] if place["name"] == "digits")
     place |= {
         "scored_on": str(suite), "iterations": 1, "network": "convnet-d3-w4-in", "limit": 20, "severities": [5],
-        "students": 2, "set": [*place["set"], "student.epochs=1"],
+        "students": 2, "set": {"student": {"epochs": 1}},
     }  # fmt: skip
     changes = [{"objective": name, "why": "to be quick", "set": list(less)} for name, less in SMALLER.items()]
     changes.append({"parameterization": "haba", "why": "as above", "set": ["parameterization.extractor_width=4"]})

@@ -75,6 +75,60 @@ def test_the_grid_of_table_2_is_whole_on_both_datasets() -> None:
         assert {cell.parameterization for cell in counted} == {"haba"} and len(counted) == count // 4
 
 
+TABLES = {
+    "table1_svhn": ("svhn", 13, (1, 10, 50)), "table1_cifar10": ("cifar10", 13, (1, 10, 50)),
+    "table1_cifar100": ("cifar100", 13, (1, 10, 50)), "table2": ("cifar10", 12, (2, 11, 51)),
+    "table3_cifar10c": ("cifar10", 5, (1,)), "table4_imagenet_subset_c": ("imagenette", 3, (1, 10)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_a_printed_table_has_the_scales_paper_and_ci(name: str) -> None:
+    dataset, systems, ipcs = TABLES[name]
+    grid = grid_named(name)
+    assert grid.scales == ("paper", "ci") and grid.layout != "lines"
+    paper, ci = grid.place(), grid.place(scale="ci")
+    assert (paper.name, paper.ipcs, paper.preset, paper.limit) == (dataset, ipcs, "paper", None)
+    assert ci.name == "digits" and ci.limit is not None and ci.preset == "quick"
+    for place in (paper, ci):
+        cells = grid.cells(place)
+        assert len(cells) == systems * len(place.ipcs) and len({(cell.system, cell.ipc) for cell in cells}) == len(
+            cells
+        )
+    # What makes a cell small is asked at that scale only.
+    small = [cell for cell in grid.cells(paper) if any("count_hallucinators" not in asked for asked in cell.overrides)]
+    assert not small
+
+
+def test_the_tables_of_subsets_name_all_six() -> None:
+    grid = grid_named("table4_imagenet_subset_c")
+    assert len(grid.of_scale("paper")) == 6 and len(grid.of_scale("ci")) == 1
+
+
+def test_scales_are_chosen_by_name(tmp_path: Path) -> None:
+    grid = grid_named("table1_svhn")
+    # A dataset is found in whatever scale has it, unless one is named.
+    assert grid.place("digits").scale == "ci" and grid.place().scale == "paper"
+    with pytest.raises(FredbenchError, match="digits"):
+        grid.place("digits", "paper")
+    with pytest.raises(FredbenchError, match="huge"):
+        grid.of_scale("huge")
+    with pytest.raises(UsageError, match="one scale"):
+        grid_named("twelve").of_scale("ci")
+
+
+def test_a_grid_like_another_has_what_it_does_not_say_itself(tmp_path: Path) -> None:
+    file, again = tmp_path / "mine.toml", tmp_path / "again.toml"
+    file.write_text(
+        'kind = "grid"\nlike = "smoke"\nname = "mine"\ntitle = "mine"\nmethods = ["random", "dc", "fred"]\n'
+    )
+    mine, smoke = grid_named(str(file)), grid_named("smoke")
+    assert mine.name == "mine" and mine.places == smoke.places and mine.changes == smoke.changes
+    again.write_text(f'kind = "grid"\nlike = "{file}"\nname = "again"\ntitle = "again"\n')
+    with pytest.raises(UsageError, match="like another"):
+        grid_named(str(again))
+
+
 def test_cells_are_what_the_file_asks_for(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(MINE)

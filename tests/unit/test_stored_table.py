@@ -10,7 +10,7 @@ from made_rows import made_row
 
 from fredbench.evaluation.statistics import summarise
 from fredbench.execution.inline import Planned, Stored
-from fredbench.report.stored_table import Pooled, pooled
+from fredbench.report.pooled import Pooled, pooled
 from fredbench.suites.grids import Cell
 
 

@@ -30,18 +30,18 @@ class Workshop:
         grid_run = request.opened_elsewhere()
         # Whatever set the number of threads of this process, what is made says that of the request.
         check_threads(grid_run.threads)
-        self._maker = Maker(grid_run, plan_of(grid_run))
+        self.maker = Maker(grid_run, plan_of(grid_run))
 
     def make(self, name: str) -> Report:
         """Make a task by its name; an error of ours comes back in the report."""
-        task = self._maker.plan.tasks.get(name)
+        task = self.maker.plan.tasks.get(name)
         if task is None:
             problem = UsageError(
                 f"this process plans no task {name}: it reads another suite, other data or another version",
                 hint="give all machines the same checkout, suite file and data",
             )
             return Report(name, "failed", problem)
-        return self._maker.make(task)
+        return self.maker.make(task)
 
 
 def _orders() -> queue.SimpleQueue[str]:

@@ -7,6 +7,7 @@ is refused before anything starts, since Ray would wait for ever without a word.
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import secrets
 from collections.abc import Mapping, Sequence
@@ -26,6 +27,7 @@ from fredbench.suites.grids import Resources
 __all__ = ["OnRay"]
 
 _CLOSE_SECONDS = 5.0
+_SMALL_TASKS = 20
 _GB = 10**9
 
 
@@ -35,11 +37,11 @@ def _make(request: Mapping[str, Any], name: str, seen: Mapping[str, str]) -> dic
 
     # Ray changes the variables that say how many threads there are, and a process that has computed keeps its number.
     torch.set_num_threads(request["threads"])
-    from fredbench.execution.worker import Workshop
+    from fredbench.execution.worker import workshop
 
     try:
         _check_place(seen)
-        return Workshop(GridRequest.from_mapping(request)).make(name).to_mapping()
+        return workshop(json.dumps(request)).make(name).to_mapping()
     except FredbenchError as problem:
         return Report(name, "failed", problem).to_mapping()
 
@@ -86,7 +88,8 @@ class OnRay:
         _connect(self._ray, address)
         try:
             self.slots = min(self._fitting(), workers or 10**6)
-            self._task = self._ray.remote(**self._options(threads))(_make)
+            self._large = self._ray.remote(**self._options(threads, most=1))(_make)
+            self._small = self._ray.remote(**self._options(threads, most=_SMALL_TASKS))(_make)
             self._show_store()
         except BaseException:
             self._ray.shutdown()
@@ -107,7 +110,7 @@ class OnRay:
             )
         return fit
 
-    def _options(self, threads: int) -> dict[str, Any]:
+    def _options(self, threads: int, *, most: int) -> dict[str, Any]:
         fredbench_variables = {name: value for name, value in os.environ.items() if name.startswith("FREDBENCH_")}
         # The package may be a checkout that only this process's path knows of.
         root = str(Path(fredbench.__file__).resolve().parent.parent)
@@ -115,8 +118,9 @@ class OnRay:
         variables = {**thread_variables(threads), **fredbench_variables, "PYTHONPATH": paths}
         return {
             **{key: value for key, value in self._asked.items() if value},
-            # A process a task: one that is kept has the threads of its first, and the memory of its largest.
-            "max_calls": 1,
+            # A process that is kept has the memory of its largest task (see `allocator`): what is large gets one of
+            # its own, and what is a matter of moments need not wait for an interpreter and torch.
+            "max_calls": most,
             # Deaths are counted in one place for all executors, which gives a task up after a few.
             "max_retries": 0,
             "runtime_env": {"env_vars": variables},
@@ -129,9 +133,9 @@ class OnRay:
 
     def submit(self, task: Task) -> None:
         """Queue it."""
-        self._begun[self._task.options(name=task.label).remote(self._request.to_mapping(), task.name, self._seen)] = (
-            task.name
-        )
+        remote = self._large if task.kind in {"expert", "run"} else self._small
+        reference = remote.options(name=task.label).remote(self._request.to_mapping(), task.name, self._seen)
+        self._begun[reference] = task.name
 
     def wait(self, seconds: float) -> Sequence[Report]:
         """What ended, within `seconds`."""
@@ -185,7 +189,7 @@ def _connect(ray: Any, address: str | None) -> None:
             log_to_driver=True,
             **({"include_dashboard": False} if own else {}),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:  # noqa: BLE001 - Ray raises a bare one where its processes do not start in time
         first = next(iter(str(error).splitlines()), "")
         raise UsageError(
             f"cannot join the Ray cluster at {address or 'this machine'}: {first}",

@@ -39,7 +39,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "show": ("show", "Say what a run holds, or draw its pictures."),
     "export": ("export", "Take a synset elsewhere: image folder, npz, safetensors."),
     "list": ("list_things", "What there is: datasets, methods, networks, corruptions, runs, ..."),
-    "suite": ("suite", "Corruption suites and grids of runs: list, show, plan, run."),
+    "suite": ("suite", "Corruption suites and grids of runs: list, show, plan, run, status."),
     "data": ("data", "Bring, check, pack a dataset."),
     "doctor": ("doctor", "Versions, devices, data found, disk and memory, with the fix for what is missing."),
 }

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from fredbench.execution.inline import GridRun
     from fredbench.execution.request import GridRequest
 
-__all__ = ["asked_grid_run", "asked_grid_runs", "grid_request", "plan_command", "run_command", "run_options"]
+__all__ = [
+    "asked_grid_run", "asked_grid_runs", "grid_request", "plan_command", "run_command", "run_options", "status_command",
+]  # fmt: skip
 
 
 def run_options(command: Any) -> Any:
@@ -93,6 +95,23 @@ def run_command(form: str, out: Path | None, yes: bool, executor: str | None, **
             f"{len(failed)} of {len(made)} cells failed: {'; '.join(o.label for o in failed)}",
             hint="each says above why; the others are kept, so the same command makes only what is missing",
         )
+
+
+@click.command("status", epilog=examples("fredbench suite status smoke", "fredbench suite status smoke --format json"))
+@run_options
+def status_command(form: str, **asked: Any) -> None:
+    """Say from the store what of a grid is done, what runs (where, since when), and what failed and why.
+
+    Nothing is made, and who is at work is not disturbed. Give the options that `suite run` was given, --threads too:
+    they say which tasks are meant.
+    """
+    from fredbench.execution.making import Maker
+    from fredbench.execution.plan import plan_of
+    from fredbench.execution.status import standings
+    from fredbench.report.status_table import status_table
+
+    grid_run = asked_grid_run(**asked)
+    click.echo(status_table(standings(Maker(grid_run, plan_of(grid_run))), form))
 
 
 def asked_grid_run(**asked: Any) -> GridRun:

@@ -6,6 +6,7 @@ a report. It ends when its input does, in the middle of a task too: nothing outl
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import queue
@@ -20,7 +21,7 @@ from fredbench.execution.request import GridRequest
 from fredbench.foundation.device import check_threads
 from fredbench.foundation.errors import FredbenchError, UsageError
 
-__all__ = ["Workshop", "main"]
+__all__ = ["Workshop", "main", "workshop"]
 
 
 class Workshop:
@@ -30,18 +31,24 @@ class Workshop:
         grid_run = request.opened_elsewhere()
         # Whatever set the number of threads of this process, what is made says that of the request.
         check_threads(grid_run.threads)
-        self._maker = Maker(grid_run, plan_of(grid_run))
+        self.maker = Maker(grid_run, plan_of(grid_run))
 
     def make(self, name: str) -> Report:
         """Make a task by its name; an error of ours comes back in the report."""
-        task = self._maker.plan.tasks.get(name)
+        task = self.maker.plan.tasks.get(name)
         if task is None:
             problem = UsageError(
                 f"this process plans no task {name}: it reads another suite, other data or another version",
                 hint="give all machines the same checkout, suite file and data",
             )
             return Report(name, "failed", problem)
-        return self._maker.make(task)
+        return self.maker.make(task)
+
+
+@functools.lru_cache(maxsize=1)
+def workshop(request: str) -> Workshop:
+    """The grid of a request as JSON, opened once in a process."""
+    return Workshop(GridRequest.from_mapping(json.loads(request)))
 
 
 def _orders() -> queue.SimpleQueue[str]:
@@ -64,13 +71,11 @@ def serve(orders: queue.SimpleQueue[str], answers: TextIO) -> None:
         answers.write(json.dumps(report) + "\n")
         answers.flush()
 
-    request = GridRequest.from_mapping(json.loads(orders.get()))
-    workshop: Workshop | None = None
+    request = orders.get()
     while True:
         name = json.loads(orders.get())
         try:
-            workshop = workshop or Workshop(request)
-            answer(workshop.make(name).to_mapping())
+            answer(workshop(request).make(name).to_mapping())
         except FredbenchError as problem:
             answer(Report(name, "failed", problem).to_mapping())
 

@@ -89,7 +89,7 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
         seconds = time.monotonic() - began + spent
         if distillation.iteration:
             # Before the set is brought into its feasible set: a run that goes on has not been, at this iteration.
-            _store_state(distillation, seconds, folder.state_file)
+            _store_state(distillation, None, folder.state_file)
         distillation.synset(dataset).save(folder.synset_file)
         ledger, iterations = distillation.ledger, distillation.iteration
         folder.write_result(record(spec, folder, ledger, iterations=iterations, seconds=seconds))
@@ -126,12 +126,15 @@ def _go_on(distillation: Distillation, folder: RunFolder) -> float:
     # The last iteration of a run is logged whatever its number, and is here one of many.
     lines = [line for line in _lines(begun, iterations) if json.loads(line)["iteration"] % _LOG_EVERY == 0]
     write_bytes(folder.progress_file, "".join(f"{line}\n" for line in lines).encode())
-    return _resume(distillation, begun.state_file)
+    _resume(distillation, begun.state_file)
+    return float(begun.result()["seconds"])
 
 
-def _store_state(distillation: Distillation, seconds: float, file: Path) -> None:
+def _store_state(distillation: Distillation, seconds: float | None, file: Path) -> None:
+    """Write a checkpoint with the seconds spent; without them, so that equal runs leave equal bytes, a final state."""
     tensors = distillation.to_tensors()
-    tensors["seconds"] = torch.tensor(seconds, dtype=torch.float64)
+    if seconds is not None:
+        tensors["seconds"] = torch.tensor(seconds, dtype=torch.float64)
     write_bytes(file, safetensors.torch.save(tensors))
 
 
@@ -141,7 +144,7 @@ def _resume(distillation: Distillation, file: Path) -> float:
         return 0.0
     try:
         tensors = safetensors.torch.load(file.read_bytes())
-        seconds = float(tensors.pop("seconds"))
+        seconds = float(tensors.pop("seconds", torch.zeros(())))
         distillation.from_tensors(tensors)
     except (safetensors.SafetensorError, KeyError, RuntimeError, ValueError) as error:
         raise ArtefactError(

@@ -174,7 +174,9 @@ def test_what_a_grid_does_not_have_is_refused(grid: Path, tmp_path: Path) -> Non
         (("--dataset", "cifar10"), "cifar10"),
         (("--ipc", "2"), "no IPC 2"),
         (("--limit", "0"), "--limit"),
-        (("--executor", "ray"), "--executor"),
+        (("--executor", "mpi"), "--executor"),
+        (("--executor", "inline", "--workers", "2"), "no workers"),
+        (("--partition", "short"), "--partition is of --executor slurm"),
     ):
         error, hint = run(grid, tmp_path / "runs", *more).problem()
         assert say in error and hint

@@ -1,0 +1,113 @@
+"""A grid of moments with every kind of task, and what a store must hold when it is done, whoever did it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+from commands import ROOT, environment, waiting
+
+GRID = {
+    "kind": "grid",
+    "name": "moments",
+    "title": "Moments",
+    "methods": ["random", "dm", "fred"],
+    "datasets": [
+        {
+            "name": "digits",
+            "ipcs": [1],
+            "preset": "quick",
+            "limit": 10,
+            "severities": [3],
+            "students": 2,
+            "iterations": 2,
+            "network": "convnet-d2-w4-in",
+            "set": {"student": {"epochs": 1}},
+        }
+    ],
+    "changes": [
+        {"method": "random", "why": "it has none", "iterations": 0},
+        {"method": "dm", "why": "quick", "set": {"objective": {"batch_real": 8}}},
+        {
+            "method": "fred",
+            "why": "two experts of two epochs",
+            "set": {"objective": {"experts": 2, "steps": 2, "expert_epochs": 1, "start_epochs": 1}},
+        },
+    ],
+}
+# Experts 2, runs 5 (random; dm and its start; fred and its start, which share the control), students 10, scores 5.
+TASKS = 2 + 5 + 10 + 5
+
+
+def write_grid(folder: Path, suite: Path, **more: Any) -> Path:
+    """The grid as a file, scored on the corruption suite `suite`."""
+    (place,) = GRID["datasets"]  # type: ignore[misc]
+    file = folder / "moments.toml"
+    file.write_text(tomli_w.dumps({**GRID, **more, "datasets": [{**place, "scored_on": str(suite)}]}))  # type: ignore[dict-item]
+    return file
+
+
+def command(grid: Path, store: Path, *more: object) -> list[str]:
+    asked = ["suite", "run", str(grid), "--store", str(store), "--threads", "1", "--format", "json", "--offline"]
+    return [sys.executable, "-m", "fredbench", *asked, *map(str, more)]
+
+
+class Group:
+    """`suite run` as the leader of a process group, which can be killed as a whole."""
+
+    def __init__(self, grid: Path, store: Path, log: Path, *more: object) -> None:
+        self._log = log
+        with open(log, "w") as file:
+            self.process = subprocess.Popen(
+                command(grid, store, *more), stdout=subprocess.PIPE, stderr=file, text=True, cwd=ROOT,
+                env=environment({"FREDBENCH_CHECKPOINT_SECONDS": "0"}), start_new_session=True,
+            )  # fmt: skip
+
+    def said(self) -> str:
+        return self._log.read_text()
+
+    def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
+        os.killpg(self.process.pid, number)
+        self.process.communicate(timeout=60)
+        for _ in waiting():
+            try:
+                os.killpg(self.process.pid, 0)
+            except ProcessLookupError:
+                return
+
+    def rows(self) -> list[dict[str, Any]]:
+        """To its end: the rows that it printed."""
+        out, _ = self.process.communicate(timeout=240)
+        assert self.process.returncode == 0, self.said()
+        rows: list[dict[str, Any]] = json.loads(out)["rows"]
+        return rows
+
+
+def contents(store: Path) -> dict[str, Any]:
+    """All that a store holds, by path, without times and surroundings."""
+    found: dict[str, Any] = {}
+    for file in sorted(store.rglob("*")):
+        name = str(file.relative_to(store))
+        if not file.is_file() or file.name in {"environment.json", "seconds.json"}:
+            continue
+        if file.name == "result.json":
+            found[name] = {key: value for key, value in json.loads(file.read_text()).items() if key != "seconds"}
+        else:
+            found[name] = file.read_bytes()
+    return found
+
+
+def made(store: Path) -> dict[str, int]:
+    """What is made and must never be made again, by path, with the number that the disk gave the file."""
+    ends = [*store.glob("*/result.json"), *store.glob("*/cells/*.safetensors")]
+    return {str(file.relative_to(store)): file.stat().st_ino for file in ends if not file.name.startswith(".")}
+
+
+def of_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]

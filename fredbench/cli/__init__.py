@@ -33,6 +33,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "corrupt": ("corrupt", "Write a corrupted test set, or draw the 15 x 5 grid of one picture."),
     "corrupt-eval": ("corrupt_eval", "Cross-domain accuracy table: clean and 15 corruptions."),
     "report": ("report", "One self-contained HTML page of finished runs."),
+    "check": ("check", "Regression gate: hold runs against a reference file, or record one."),
     "verify": ("verify", "Re-derive what an artefact claims: header, checksum, budget, decode."),
     "show": ("show", "Say what a run holds, or draw its pictures."),
     "export": ("export", "Take a synset elsewhere: image folder, npz, safetensors."),

@@ -52,7 +52,8 @@ class Counts:
     def __str__(self) -> str:
         return (
             f"{self.tables:,} tables, {self.comparisons:,} comparisons: a star in "
-            f"{self.starred / self.tables:.1%} of the tables; p < .05 before correction in {self.uncorrected / self.comparisons:.1%} of the comparisons; "
+            f"{self.starred / self.tables:.1%} of the tables; "
+            f"p < .05 before correction in {self.uncorrected / self.comparisons:.1%} of the comparisons; "
             f"by the spread alone a star in {self.by_spread / self.tables:.1%} of the tables; "
             f"95 % intervals hold the difference in {self.covered / self.comparisons:.1%}"
         )

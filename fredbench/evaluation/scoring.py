@@ -54,7 +54,9 @@ from fredbench.training.batches import Pictures, TensorPictures
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = ["PROTOCOLS", "Entrant", "Evaluation", "Standing", "companions", "literal", "with_companions"]
+__all__ = [
+    "PROTOCOLS", "Entrant", "Evaluation", "Standing", "companion_specs", "companions", "literal", "with_companions",
+]  # fmt: skip
 
 Protocol = Literal["own", "fred-literal"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
@@ -106,13 +108,12 @@ def companions(spec: Spec, dataset: Dataset, *, told: bool = False) -> list[Spec
     if spec.is_control or spec.is_start:
         return []
     budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
-    # A choice of real pictures has no start, nor has a set made elsewhere: nothing is distilled here.
-    found = [] if spec.is_choice or spec.is_imported else [spec.start()]
+    *starts, control = companion_specs(spec)
     if not (why := _no_control(spec, dataset, budget.whole_pictures)):
-        return [*found, spec.control()]
+        return [*starts, control]
     if told:
         say(f"note: {why}, so {spec.folder_name()} has no control")
-    return found
+    return starts
 
 
 def _no_control(spec: Spec, dataset: Dataset, pictures: int) -> str:
@@ -249,7 +250,7 @@ class Evaluation:
         """By run folder, each distilled set against its start and control among `entrants`, by stored predictions."""
         known = {entrant.spec.digest(): entrant for entrant in entrants}
         beside = {
-            entrant.key: [known[digest] for digest in _companion_digests(entrant.spec) if digest in known]
+            entrant.key: [known[spec.digest()] for spec in companion_specs(entrant.spec) if spec.digest() in known]
             for entrant in known.values()
         }
         chosen = [entrant for entrant in known.values() if beside[entrant.key]]
@@ -263,6 +264,24 @@ class Evaluation:
                 for e in known.values()
             },
         )
+
+    def students_of(self, entrant: Entrant) -> list[StudentPlan]:
+        """The students of an entrant's first network, trained or not."""
+        return next(iter(self._plans(entrant).values()))
+
+    def seen(self, entrant: Entrant, name: str) -> list[Float[Tensor, "n c h w"]]:
+        """The pictures of domain `name` as the entrant's students are given them, one tensor a severity."""
+        return list(self._prepared(entrant, name, list(self.domains.pictures(name))))
+
+    def source_pictures(self, entrant: Entrant) -> Float[Tensor, "n c h w"]:
+        """Where an entrant's students must have their pictures from: its set or, if real, the training pictures."""
+        if not entrant.spec.is_choice:
+            return entrant.synset.images
+        return self.given(entrant, self.dataset.train.images)
+
+    def given(self, entrant: Entrant, pixels: UInt8[np.ndarray, "n h w c"]) -> Float[Tensor, "n c h w"]:
+        """Pictures of 0..255 as an entrant's students are given test pictures."""
+        return self._preprocessing(entrant)(pixels, self.device)
 
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         """How students of a run are trained: its own recipe, with the learned step size where there is one."""
@@ -476,12 +495,12 @@ class Evaluation:
         )
 
 
-def _companion_digests(spec: Spec) -> list[str]:
-    """Digests of the runs that a distilled one is compared with; none for a start or a control."""
+def companion_specs(spec: Spec) -> list[Spec]:
+    """The runs that a distilled one is compared with, start before control; none for a start or a control."""
     if spec.is_control or spec.is_start:
         return []
-    starts = [] if spec.is_choice or spec.is_imported else [spec.start()]
-    return [other.digest() for other in (*starts, spec.control())]
+    # A choice of real pictures has no start, nor has a set made elsewhere: nothing is distilled here.
+    return [*([] if spec.is_choice or spec.is_imported else [spec.start()]), spec.control()]
 
 
 def _describe(spec: Spec, recipe: TrainingRecipe) -> str:

@@ -1,0 +1,202 @@
+"""The regression gate: what a grid gives now, recorded as a reference or held against one.
+
+Everything is read from the store, by the same path whether it was made a moment ago or last year; `make` makes what is
+missing first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fredbench.evaluation import fingerprints
+from fredbench.evaluation.fingerprints import Quantity
+from fredbench.evaluation.references import FALSE_ALARM, Finding, Found, Line, Reference, Tier, judged
+from fredbench.evaluation.rows import Row
+from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, companion_specs
+from fredbench.evaluation.statistics import Sample, summarise
+from fredbench.execution.inline import GridRun, Planned
+from fredbench.foundation.errors import UsageError
+
+__all__ = ["Gathered", "checked", "gathered", "recorded"]
+
+_SUITE = "suite"
+_ACCURACY_RULE = {"smoke": "statistical", "stored": "students", "published": "published"}
+
+
+@dataclass
+class Gathered:
+    """What a grid gives: by (row, quantity), a value for each seed, or the sample of the only set.
+
+    problems: cells that could not be made, with the reason.
+    """
+
+    values: dict[tuple[str, str], list[float | str]] = field(default_factory=dict)
+    kinds: dict[tuple[str, str], Quantity] = field(default_factory=dict)
+    samples: dict[tuple[str, str], list[Sample]] = field(default_factory=dict)
+    protocols: dict[str, str] = field(default_factory=dict)
+    published: dict[tuple[str, str], tuple[float, float | None, str]] = field(default_factory=dict)
+    problems: dict[str, str] = field(default_factory=dict)
+    pictures: int = 0
+
+    def add(self, row: str, quantity: Quantity) -> None:
+        """One seed's value of a quantity."""
+        self.values.setdefault((row, quantity.name), []).append(quantity.value)
+        self.kinds[row, quantity.name] = quantity
+
+    def found(self, tier: Tier) -> dict[tuple[str, str], Found]:
+        """As `references.judged` takes it."""
+        found: dict[tuple[str, str], Found] = {}
+        for key, values in self.values.items():
+            numbers = [value for value in values if not isinstance(value, str)]
+            texts = dict.fromkeys(value for value in values if isinstance(value, str))
+            found[key] = " and ".join(texts) if texts else summarise([float(value) for value in numbers])
+        for key, samples in self.samples.items():
+            found[key] = _pooled(samples) if tier != "smoke" else summarise([sample.mean for sample in samples])
+        return found
+
+
+def _pooled(samples: Sequence[Sample]) -> Sample:
+    """Of several sets the unit is the set; of one, its students."""
+    return samples[0] if len(samples) == 1 else summarise([sample.mean for sample in samples])
+
+
+def gathered(grid_run: GridRun, tier: Tier, *, make: bool) -> Gathered:
+    """What the store has of a grid; with `make` what is missing is made first."""
+    found = Gathered(pictures=len(grid_run.evaluation.domains.indices))
+    if make:
+        found.problems = {o.label: str(o.problem) for o in grid_run.run(yes=True) if o.problem is not None}
+    if tier == "smoke":
+        for quantity in fingerprints.of_suite(grid_run.evaluation):
+            found.add(_SUITE, quantity)
+    seen: set[tuple[str, str]] = set()
+    for planned in grid_run.planned():
+        for protocol in grid_run.place.protocols:
+            for label, entrant, evaluation in _entrants(grid_run, planned, protocol):
+                key = (str(entrant.folder.path), protocol)
+                if key not in seen:
+                    seen.add(key)
+                    _gather(found, label, entrant, evaluation, tier)
+    return found
+
+
+def _entrants(grid_run: GridRun, planned: Planned, protocol: Protocol) -> Iterator[tuple[str, Entrant, Evaluation]]:
+    """A cell's run with its start and control, as far as they are finished, each with the name of its row."""
+    if planned.spec is None or planned.folder is None or not planned.folder.finished:
+        return
+    cell = dataclasses.replace(planned.cell, seed=0)
+    evaluation = dataclasses.replace(grid_run.evaluation, students=cell.students, protocol=protocol)
+    scored = "" if protocol == "own" else f" [{protocol}]"
+    yield f"{cell.label}{scored}", Entrant.of(planned.folder), evaluation
+    for spec in companion_specs(planned.spec):
+        folder = grid_run.store.folder_for(spec)
+        if folder.finished:
+            role = "control" if spec.is_control else "start"
+            yield f"{cell.label} {role}{scored}", Entrant.of(folder), evaluation
+
+
+def _gather(found: Gathered, label: str, entrant: Entrant, evaluation: Evaluation, tier: Tier) -> None:
+    row = evaluation.stored_row(entrant, evaluation.domains.names())
+    row = row or evaluation.stored_row(entrant, evaluation.domains.clean_domains)
+    if row is None:
+        return
+    found.protocols[label] = row.protocol
+    for name, sample in _accuracies(row, tier):
+        found.samples.setdefault((label, name), []).append(sample)
+    if row.published is not None:
+        for name, printed in _printed(row.published):
+            found.published[label, name] = (*printed, str(row.published["source"]))
+    if tier == "smoke":
+        for quantity in fingerprints.of_row(evaluation, entrant):
+            found.add(label, quantity)
+
+
+def _accuracies(row: Row, tier: Tier) -> Iterator[tuple[str, Sample]]:
+    yield "clean", row.clean
+    if row.average is not None:
+        yield "average", row.average
+        if tier != "published":
+            yield from ((name, score.sample) for name, score in row.corruptions.items())
+
+
+def _printed(published: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float, float | None]]]:
+    """Printed clean accuracies only: printed averages over corruptions do not say their severity."""
+    if published.get("clean") is not None:
+        yield "clean", (published["clean"]["mean"], published["clean"]["std"])
+
+
+def recorded(
+    grid_run: GridRun,
+    tier: Tier,
+    suite: str,
+    made_in: Mapping[str, Any],
+    *,
+    false_alarm: float = FALSE_ALARM,
+    make: bool,
+) -> Reference:
+    """A reference of what the grid gives under its seeds; `UsageError` where that is too little to refer to."""
+    found = gathered(grid_run, tier, make=make)
+    if found.problems:
+        cell, problem = next(iter(found.problems.items()))
+        raise UsageError(
+            f"{len(found.problems)} cells could not be made, such as {cell}: {problem}", hint="mend them first"
+        )
+    lines = list(_published_lines(found) if tier == "published" else _lines(found, tier))
+    if not lines:
+        nothing = "with a published number " if tier == "published" else ""
+        raise UsageError(
+            f"the store has no scored cell {nothing}of {suite}", hint=f"make some: fredbench suite run {suite}"
+        )
+    seeds = tuple(dict.fromkeys(planned.cell.seed for planned in grid_run.planned()))
+    if tier == "smoke" and len(seeds) < 3:
+        raise UsageError(
+            f"a reference of the tier smoke needs the spread over seeds, and {len(seeds)} is asked for",
+            hint="give --seed several times, 10 or more for a narrow tolerance",
+        )
+    return Reference(tier, suite, grid_run.place.name, seeds, false_alarm, tuple(lines), dict(made_in))
+
+
+def _lines(found: Gathered, tier: Tier) -> Iterator[Line]:
+    rule: Any = _ACCURACY_RULE[tier]
+    for (row, name), kind in found.kinds.items():
+        values = found.values[row, name]
+        if isinstance(kind.value, str):
+            if len(set(values)) > 1:
+                raise UsageError(f"{row}: {name} is not the same under all seeds", hint="record cells of one recipe")
+            yield Line(row, name, "exact", kind.value)
+            continue
+        sample = summarise([float(value) for value in values])
+        by_chance = kind.rule == "statistical"
+        yield Line(
+            row, name, kind.rule, round(sample.mean, 6),
+            std=_rounded(sample.std) if by_chance else None, n=sample.n if by_chance else None,
+            floor=kind.floor, tolerance=kind.tolerance, protocol=found.protocols.get(row, "own"),
+        )  # fmt: skip
+    for (row, name), samples in found.samples.items():
+        sample = summarise([each.mean for each in samples]) if tier == "smoke" else _pooled(samples)
+        # One test picture is the least that two students can differ by.
+        floor = round(100 / found.pictures, 4)
+        yield Line(
+            row, name, rule, round(sample.mean, 4), std=_rounded(sample.std), n=sample.n, floor=floor,
+            protocol=found.protocols[row],
+        )  # fmt: skip
+
+
+def _published_lines(found: Gathered) -> Iterator[Line]:
+    for (row, name), (mean, std, source) in found.published.items():
+        floor = round(100 / found.pictures, 4)
+        yield Line(
+            row, name, "published", mean, std=std, floor=floor, protocol=found.protocols[row], source=source
+        )  # fmt: skip
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 6)
+
+
+def checked(reference: Reference, grid_run: GridRun, *, make: bool) -> tuple[list[Finding], Mapping[str, str]]:
+    """Every line of the reference beside what the grid gives, and the cells that could not be made."""
+    found = gathered(grid_run, reference.tier, make=make)
+    return judged(reference, found.found(reference.tier)), found.problems

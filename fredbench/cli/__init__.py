@@ -35,7 +35,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "report": ("report", "One self-contained HTML page of finished runs."),
     "verify": ("verify", "Re-derive what an artefact claims: header, checksum, budget, decode."),
     "show": ("show", "Say what a run holds, or draw its pictures."),
-    "export": ("export", "Take a synset elsewhere: image folder, npz, safetensors."),
+    "export": ("export", "Take a synset elsewhere: image folder, Parquet, npz, safetensors."),
     "list": ("list_things", "What there is: datasets, methods, networks, corruptions, runs, ..."),
     "suite": ("suite", "Corruption suites and grids of runs: list, show, plan, run."),
     "data": ("data", "Bring, check, pack a dataset."),

@@ -38,7 +38,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "check": ("check", "Regression gate: hold runs against a reference file, or record one."),
     "verify": ("verify", "Re-derive what an artefact or a result file claims."),
     "show": ("show", "Say what a run holds, or draw its pictures."),
-    "export": ("export", "Take a synset elsewhere: image folder, npz, safetensors."),
+    "export": ("export", "Take a synset elsewhere: image folder, Parquet, npz, safetensors."),
     "list": ("list_things", "What there is: datasets, methods, networks, corruptions, runs, ..."),
     "suite": ("suite", "Corruption suites and grids of runs: list, show, plan, run, status."),
     "data": ("data", "Bring, check, pack a dataset."),

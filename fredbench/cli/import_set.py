@@ -39,8 +39,11 @@ def set_options(command: Callable[..., Any]) -> Callable[..., Any]:
             default="auto", show_default=True, help="What labels are; as-given: whatever the pictures say.",
         ),
         click.option(
-            "--space", help="Which values pictures have: own, unit, levels, half, imagenet, cifar10, or MEAN/STD."
-            "  [default: found out]",
+            "--columns", help="PICTURE,LABEL: what a CSV or Parquet calls them.  [default: the usual names]",
+        ),
+        click.option(
+            "--space", help="Which values pictures have: own, unit, levels, half, imagenet, cifar10, zca-mtt, "
+            "zca-frepo, zca-kip, or MEAN/STD.  [default: found out]",
         ),
     ):  # fmt: skip
         command = option(command)
@@ -50,6 +53,7 @@ def set_options(command: Callable[..., Any]) -> Callable[..., Any]:
 def _asked_of(
     *,
     space: str | None,
+    columns: str | None,
     labels: Any,
     classes: Path | None,
     channels: Any,
@@ -70,6 +74,7 @@ def _asked_of(
     return Asked(
         space=space, labels=labels, classes=names, channels=channels, factor=factor, temperature=temperature,
         step_size=step_size, name=name, preset=preset,
+        columns=tuple(part.strip() for part in columns.split(",")) if columns else (),
     )  # fmt: skip
 
 
@@ -104,7 +109,7 @@ def _tell(run: RunFolder) -> None:
     "import",
     epilog=examples(
         "fredbench import images_best.pt --dataset cifar10",
-        "fredbench import my-run.npz --dataset digits --name mine",
+        "fredbench import my-pictures --dataset digits --columns file,digit",
     ),
 )
 @click.argument("path", type=click.Path(path_type=Path))
@@ -129,9 +134,10 @@ def command(
 ) -> None:
     """Take in the distilled set at PATH. The last line on stdout is the run's folder.
 
-    Reads what the public codes save (.pt by weights-only loading, .npy, .npz, .safetensors), folders of class folders,
-    and fredbench's own synsets and exports. Which values the pictures have and whether the labels are the dataset's is
-    found out and told; where it is not clear the command stops and says what was found.
+    Reads what the public codes save (.pt by weights-only loading, .npy, .npz, .safetensors), Parquet of the Hugging
+    Face Hub, folders of class folders, folders of pictures with a CSV of labels, and fredbench's own synsets and
+    exports. Which values the pictures have and whether the labels are the dataset's is found out and told; where it is
+    not clear the command stops and says what was found.
     """
     run = imported(
         path, out or store, said, dataset=dataset, data=data, offline=offline, device=device, threads=threads

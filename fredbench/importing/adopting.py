@@ -59,7 +59,7 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
     if adopted(path):
         _refuse_said(asked, path)
         return _taken(path, dataset, store, device=device, threads=threads)
-    found = read(path)
+    found = read(path, asked.columns)
     images = _channels_first(found, dataset, path)
     if asked.channels == "bgr":
         images = np.ascontiguousarray(images[:, ::-1])
@@ -164,7 +164,7 @@ def _data(synset: Synset, dataset: Dataset) -> dict[str, Any]:
 def _channels_first(found: Found, dataset: Dataset, path: Path) -> Float[np.ndarray, "n c h w"]:
     """The pictures as float32 (N, C, H, W) of the dataset's shape."""
     images, shape = found.images, (dataset.channels, *dataset.size)
-    if found.folders and dataset.channels == 1 and (images == images[..., :1]).all():
+    if found.pictures and dataset.channels == 1 and (images == images[..., :1]).all():
         images = images[..., :1]  # pictures are read as RGB, of grey ones thrice the same
     if images.shape[1:] == shape:
         turned = images

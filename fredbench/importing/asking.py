@@ -18,7 +18,8 @@ class Asked:
     stand where a network trained on real pictures contradicts them. classes: names in the set's label order. channels:
     order of colours. factor: IDC's and NCFM's, by which stored canvases are decoded. temperature: logits are divided by
     it. step_size: the students' rate, where a method releases its learned one apart. name: what to call the set.
-    preset: of the students; by default an export's own, else `paper`.
+    preset: of the students; by default an export's own, else `paper`. columns: names of the pictures' column and of the
+    labels', of tables (CSV, Parquet) that call them otherwise than usual.
     """
 
     space: str | None = None
@@ -30,3 +31,4 @@ class Asked:
     step_size: float | None = None
     name: str | None = None
     preset: str | None = None
+    columns: tuple[str, ...] = ()

@@ -51,7 +51,9 @@ class Found:
     of the pixels, where the file says so; normalization: all that an export of ours says of that. classes: names in
     label order, where the file lists them. step_size: a learned rate beside the pictures. student: how students of an
     export of ours are trained (network, students, recipe) and its preset. paired: stored as a bare list of two, as
-    IDC's undecoded canvases are. notes: what a user should know of the reading.
+    IDC's undecoded canvases are. whitened: files beside it show that its run was a whitened one. pictures: read from
+    picture files, as RGB whatever they are. label_form: what rows of numbers are, as an export of ours says
+    (`probability`, `centred`). notes: what a user should know of the reading.
     """
 
     images: Shaped[np.ndarray, ...]
@@ -66,6 +68,9 @@ class Found:
     student: Mapping[str, Any] = field(default_factory=dict)
     normalization: Mapping[str, Any] = field(default_factory=dict)
     paired: bool = False
+    whitened: bool = False
+    pictures: bool = False
+    label_form: str = ""
     notes: tuple[str, ...] = field(default=())
 
 
@@ -172,12 +177,14 @@ def described_by(found: Found, text: str, path: Path) -> Found:
     if statistics and not {"kind", "mean", "std"} <= statistics.keys():
         raise ArtefactError(f"{path} has a description whose normalization lacks a part", hint="export the set again")
     known = statistics.get("kind") == "mean-std"
-    dataset = said.get("dataset")
+    dataset, labels = said.get("dataset"), said.get("labels")
+    settings = labels.get("settings") if isinstance(labels, dict) else None
     return replace(
         found,
         mean=per_channel(statistics["mean"]) if known else () if statistics else found.mean,
         std=per_channel(statistics["std"]) if known else () if statistics else found.std,
         normalization=statistics,
+        label_form=str(settings.get("form", "")) if isinstance(settings, dict) else "",
         classes=tuple(dataset.get("classes", ())) if isinstance(dataset, dict) else found.classes,
         step_size=found.step_size if rate is None else rate_of(rate),
         student={"preset": said.get("preset"), **said["student"]} if isinstance(said.get("student"), dict) else {},

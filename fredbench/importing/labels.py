@@ -36,16 +36,14 @@ def labels_of(
         return _by_name([str(name) for name in labels.tolist()], dataset, path), None, "hard"
     if labels.dtype.kind not in "fiub":
         raise UsageError(f"{path} has labels of type {labels.dtype}", hint="labels are class numbers, names or rows")
-    if found.folders:
-        labels = _by_folder(found, dataset)[labels.astype(np.int64)]
     labels = labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+    places = _places(found, dataset, asked, path)
+    if places is not None:
+        assumed.append("classes reordered by their names")
     if labels.ndim == 2:
         rows = labels.astype(np.float64)
-        places = _places(found, dataset, asked, path)
-        if places is not None and rows.shape[1] == classes:
-            assumed.append("classes reordered by their names")
-            rows = rows[:, np.argsort(places)]
-        return _soft(rows, dataset, asked, path, assumed)
+        rows = rows[:, np.argsort(places)] if places is not None and rows.shape[1] == classes else rows
+        return _soft(rows, found, dataset, asked, path, assumed)
     if labels.ndim != 1 or not np.array_equal(labels, np.rint(labels)):
         raise UsageError(f"{path} has labels of shape {labels.shape} that are no class numbers", hint="(N,) or (N, C)")
     hard = labels.astype(np.int64)
@@ -55,7 +53,7 @@ def labels_of(
         raise UsageError(
             f"{path} has labels {low}..{high} for {classes} classes{off}", hint="labels are positions in 0..C-1"
         )
-    hard = _reordered(hard, found, dataset, asked, path, assumed)
+    hard = hard if places is None else places[hard]
     missing = [dataset.classes[label] for label in range(classes) if not (hard == label).any()]
     if missing:
         raise UsageError(
@@ -79,20 +77,11 @@ def _by_name(names: list[str], dataset: Dataset, path: Path) -> Int64[np.ndarray
     return np.asarray([places[name] for name in names], dtype=np.int64)
 
 
-def _reordered(
-    hard: Int64[np.ndarray, " n"], found: Found, dataset: Dataset, asked: Asked, path: Path, assumed: list[str]
-) -> Int64[np.ndarray, " n"]:
-    """Labels of a set that says its class names, or whose user does, as positions in the dataset's classes."""
-    places = _places(found, dataset, asked, path)
-    if places is None:
-        return hard
-    assumed.append("classes reordered by their names")
-    reordered: Int64[np.ndarray, " n"] = places[hard]
-    return reordered
-
-
 def _places(found: Found, dataset: Dataset, asked: Asked, path: Path) -> Int64[np.ndarray, " k"] | None:
     """For each class of the set its position in the dataset's classes; None where the orders are one."""
+    if found.folders and not asked.classes:
+        numbered = _by_folder(found, dataset)
+        return None if np.array_equal(numbered, np.arange(len(numbered))) else numbered
     names = asked.classes or found.classes
     if not names or tuple(names) == tuple(dataset.classes):
         return None
@@ -135,7 +124,7 @@ def _by_folder(found: Found, dataset: Dataset) -> Int64[np.ndarray, " k"]:
 
 
 def _soft(
-    rows: Float[np.ndarray, "n k"], dataset: Dataset, asked: Asked, path: Path, assumed: list[str]
+    rows: Float[np.ndarray, "n k"], found: Found, dataset: Dataset, asked: Asked, path: Path, assumed: list[str]
 ) -> tuple[Int64[np.ndarray, " n"], Float[np.ndarray, "n k"] | None, Literal["hard", "probability", "centred"]]:
     """Rows of numbers as what they are: one-hot, probabilities, logits or centred ones; what is not clear is asked."""
     classes = len(dataset.classes)
@@ -148,7 +137,9 @@ def _soft(
     hard = rows.argmax(1).astype(np.int64)
     sums = rows.sum(1)
     probable = bool((rows >= -1e-4).all()) and bool((np.abs(sums - 1) < 1e-2).all())
-    kind = asked.labels
+    kind: str = asked.labels
+    if kind in {"auto", "as-given"} and found.label_form == "centred":
+        kind = "centred"
     if kind in {"auto", "as-given"}:
         if not probable:
             raise UsageError(

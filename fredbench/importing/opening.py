@@ -51,7 +51,7 @@ def found_runs(
                 )
             runs.append(run)
             continue
-        known = [dataset] if dataset is not None else fitting(path, data)
+        known = [dataset] if dataset is not None else fitting(path, data, asked.columns if asked else ())
         problems: list[FredbenchError] = []
         made: list[RunFolder] = []
         for each in known:
@@ -85,11 +85,11 @@ def _refused(path: Path, known: Sequence[str], problems: Sequence[FredbenchError
     return UsageError(f"{path} fits none of the datasets at hand ({told})", hint="name one with --dataset")
 
 
-def fitting(path: Path, data: Path | None) -> list[str]:
+def fitting(path: Path, data: Path | None, columns: tuple[str, ...] = ()) -> list[str]:
     """Names of the known datasets at hand whose pictures have the set's shape and, where it names them, its classes."""
     if adopted(path):
         return [str(load(path).header["dataset"]["name"])]
-    found = read(path)
+    found = read(path, columns)
     names = []
     for name in DATASETS:
         family = DATASETS.get(name)

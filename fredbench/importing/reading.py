@@ -2,7 +2,8 @@
 
 Forms: synsets and exports of fredbench; tensors of `torch.save` in the containers of the public codes (a tensor with a
 labels file beside it: MTT, FreD-TM, DATM, TESLA; `data` of lists: DC, DSA, DM, CAFE, FreD-DC and -DM; a list of two:
-IDC, NCFM; a table of images and labels); NumPy's npy and npz (KIP, FRePo); safetensors; folders of class folders.
+IDC, NCFM; a table of images and labels); NumPy's npy and npz (KIP, FRePo); safetensors; Parquet of the Hugging Face Hub
+(`hub`); folders of class folders, or of pictures with a CSV (`picture_files`).
 Tensors are read with weights-only loading, arrays without pickle: no code runs from any file. What a file claims of
 its size is compared with the file, and bounded, before memory is taken.
 """
@@ -17,12 +18,12 @@ from pathlib import Path
 
 import numpy as np
 
-from fredbench.datasets.image_folder import read_pictures
-from fredbench.datasets.walking import pictures_below, walk
-from fredbench.foundation.errors import ArtefactError, DataError, UsageError
+from fredbench.foundation.errors import ArtefactError, UsageError
 from fredbench.foundation.files import sha256_of
 from fredbench.importing.arrays import read_npy, read_npz, read_safetensors
 from fredbench.importing.found import IMAGE_WORD, Found
+from fredbench.importing.hub import hub_files, read_hub
+from fredbench.importing.picture_files import read_folder
 from fredbench.importing.tensors import read_torch
 
 __all__ = ["read"]
@@ -36,17 +37,22 @@ _READERS = {
 }
 
 
-def read(path: Path) -> Found:
-    """What lies at `path`; `ArtefactError` for what cannot be read, `UsageError` for what is no set of pictures."""
+def read(path: Path, columns: tuple[str, ...] = ()) -> Found:
+    """What lies at `path`; `ArtefactError` for what cannot be read, `UsageError` for what is no set of pictures.
+
+    columns: names of the columns of pictures and of labels, of tables that do not call them as usual.
+    """
     if path.is_dir():
-        return _folder(path)
+        return _folder(path, columns)
     if not path.is_file():
         raise UsageError(f"there is no {path}", hint="give a file or a folder of a distilled set")
+    if path.suffix.lower() == ".parquet":
+        return replace(_checked(read_hub([path], path, columns), path), sha256=sha256_of(path))
     reader = _READERS.get(path.suffix.lower())
     if reader is None:
         raise UsageError(
             f"{path} ends in {path.suffix or 'nothing'}, which no form of a distilled set does",
-            hint=f"forms: {', '.join(_READERS)}, and folders of class folders",
+            hint=f"forms: {', '.join(_READERS)}, .parquet, folders of class folders or of pictures with a CSV",
         )
     found = _checked(reader(path), path)
     return replace(found, sha256=sha256_of(path))
@@ -79,7 +85,7 @@ def _checked(found: Found, path: Path) -> Found:
     return found
 
 
-def _folder(path: Path) -> Found:
+def _folder(path: Path, columns: tuple[str, ...]) -> Found:
     inside = [
         file
         for file in sorted(path.iterdir())
@@ -89,28 +95,15 @@ def _folder(path: Path) -> Found:
     best = [file for file in tensors if file.stem.endswith("best")]
     choice = best or tensors or inside
     if len(choice) == 1:
-        return read(choice[0])
+        return read(choice[0], columns)
     if choice:
         raise UsageError(
             f"{path} holds {len(choice)} files that may be the set: {', '.join(file.name for file in choice[:4])}",
             hint="name one of them",
         )
-    root = walk(path)
-    names = sorted(name for name, node in root.holders.items() if node.holds)
-    if not names:
-        raise UsageError(f"{path} holds neither tensors nor folders of pictures", hint="give the folder of the classes")
-    files: list[Path] = []
-    labels: list[int] = []
-    for label, name in enumerate(names):
-        pictures = pictures_below(path / name)
-        files += pictures
-        labels += [label] * len(pictures)
-    try:
-        split = read_pictures(files, labels, None, str(path))
-    except DataError as error:
-        raise UsageError(f"{path}: {error.message}", hint=error.hint) from error
-    digest = _sha256_of_all(files)
-    return Found(split.images, split.labels, "a folder of class folders", digest, folders=tuple(names))
+    if shards := hub_files(path):
+        return replace(_checked(read_hub(shards, path, columns), path), sha256=_sha256_of_all(shards))
+    return _checked(read_folder(path, columns), path)
 
 
 def _sha256_of_all(files: Sequence[Path]) -> str:

@@ -39,11 +39,13 @@ def read_torch(path: Path) -> Found:
         _refuse_companions(path)
         labels, rate = labels_beside(path, path.suffix), beside(path, "lr")
         notes = list(told_labels(labels))
-        if any(path.parent.glob("images_zca_*.pt")):
+        whitened = any(path.parent.glob("images_zca_*.pt"))
+        if whitened:
             notes.append("images_zca_*.pt beside it shows that the run was of whitened (ZCA) pictures")
         return Found(
             numbers_of(value, path), None if labels is None else numbers_of(_loaded(labels), labels), "a tensor", "",
-            step_size=None if rate is None else rate_of(numbers_of(_loaded(rate), rate)), notes=tuple(notes),
+            step_size=None if rate is None else rate_of(numbers_of(_loaded(rate), rate)), whitened=whitened,
+            notes=tuple(notes),
         )  # fmt: skip
     return _container(value, path, "")
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
 from fredbench.datasets import Dataset
-from fredbench.foundation.config import from_mapping, to_mapping
 from fredbench.foundation.errors import UsageError
 from fredbench.importing.asking import Asked
 from fredbench.importing.found import Found
 from fredbench.importing.spaces import WHITENED, Evidence, Space, found_space, neighbours
-from fredbench.runs.preprocessing import FOLDER as FITS
-from fredbench.runs.preprocessing import DataConfig, checked, described, fit_of
-from fredbench.training.preprocessing import Preprocessing
+from fredbench.importing.whitened import Split, candidates, preparation, settings_of, space_of
+from fredbench.runs.preprocessing import described
 
 __all__ = ["Values", "columns", "values_of"]
 
 _NOISY = 0.5
-
-Split = Literal["train", "train without validation"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,13 +51,8 @@ def values_of(
     """The values of `images` as asked for, as the file says, or as found out; raises `UsageError` where not clear."""
     data = _whitening(found, asked, dataset, factor, path)
     if data:
-        normalization = described(data, dataset, _split(found))
-        fit = fit_of(normalization, dataset, store / FITS)
-        prepared = Preprocessing(tuple(normalization["mean"]), tuple(normalization["std"]), fit)
-        what, who = f"ZCA-whitened ({data['whitening']})", "asked for" if asked.space else "the file says so"
-        space = Space(f"zca-{data['whitening']}", prepared.mean, prepared.std, 1.0, what)
-        pixels = prepared.undone(torch.from_numpy(images)).double().numpy()
-        return Values(space, [], pixels, data, _split(found), (f"values: {what} ({who})",))
+        who = "asked for" if asked.space else "the file says so"
+        return _whitened(images, data, dataset, _split(found), store, [], who)
     said = (found.mean, found.std) if found.mean and asked.space is None else None
     if said is not None and {len(part) for part in said} != {dataset.channels}:
         raise UsageError(
@@ -69,19 +60,41 @@ def values_of(
             f"has {dataset.channels} channel(s)",
             hint="say --space MEAN/STD, a number a channel each",
         )
-    space, evidence, who = found_space(images, dataset, asked=asked.space, said=said)
+    space, evidence, who = found_space(
+        images, dataset, asked=asked.space, said=said, suspect=found.whitened,
+        whitened=None if factor > 1 else lambda real: candidates(images, dataset, real, store, seen=found.whitened),
+    )  # fmt: skip
+    if space.name in WHITENED:
+        data = settings_of(WHITENED[space.name], dataset, storage="pixels", where=str(path))
+        return _whitened(images, data, dataset, "train", store, evidence, who)
     told = [f"values: {space.what} ({who})"]
     alike = neighbours(images)
     if asked.space is None and said is None and alike < _NOISY:
+        tried = any(each.space.name in WHITENED for each in evidence)
         told.append(
-            f"neighbouring pixels correlate by {alike:.2f}, real ones by {neighbours(_some(dataset)):.2f}: a noisy "
-            "set, or a ZCA-whitened one (--space zca-mtt, zca-frepo, zca-kip)"
+            f"neighbouring pixels correlate by {alike:.2f}, real ones by {neighbours(_some(dataset)):.2f}: a noisy set"
+            + (
+                ", which fits no whitening"
+                if tried
+                else ", or a ZCA-whitened one (--space zca-mtt, zca-frepo, zca-kip)"
+            )
         )
     pixels = images.astype(np.float64) * columns(space.std) + columns(space.mean)
     return Values(space, evidence, pixels, {}, "train", tuple(told))
 
 
-def _split(found: Found) -> Literal["train", "train without validation"]:
+def _whitened(
+    images: Float[np.ndarray, "n c h w"], data: dict[str, Any], dataset: Dataset, split: Split, store: Path,
+    evidence: list[Evidence], who: str,
+) -> Values:  # fmt: skip
+    """The values of a set that is whitened as the section `data` says."""
+    prepared = preparation(data, dataset, split, store)
+    space = space_of(data["whitening"], prepared)
+    pixels = prepared.undone(torch.from_numpy(images)).double().numpy()
+    return Values(space, evidence, pixels, data, split, (f"values: {space.what} ({who})",))
+
+
+def _split(found: Found) -> Split:
     """Of which pictures a whitening was fitted: what an export of ours says, else the whole training split."""
     return "train without validation" if found.normalization.get("split") == "train without validation" else "train"
 
@@ -100,9 +113,8 @@ def _whitening(found: Found, asked: Asked, dataset: Dataset, factor: int, path: 
     if asked.space is not None and asked.space not in WHITENED:
         return {}
     recipe = WHITENED[asked.space] if asked.space is not None else str(found.normalization.get("recipe"))
-    config = from_mapping(DataConfig, {"whitening": recipe}, where=f"{path}, normalization")
     storage = "idc" if factor > 1 else "pixels"
-    data = to_mapping(checked(config, dataset, storage=storage))
+    data = settings_of(recipe, dataset, storage=storage, where=f"{path}, normalization")
     if asked.space is None and found.normalization != described(data, dataset, _split(found)):
         raise UsageError(
             f"{path} was whitened by a fit to other pictures than those of {dataset.title} here",

@@ -1,4 +1,4 @@
-"""Synsets for other tools: folders of pictures, NumPy archives, plain safetensors; decoded, never pickled.
+"""Synsets for other tools: folders of pictures, NumPy archives, plain safetensors, Parquet; decoded, never pickled.
 
 An existing target is refused, and nothing half-written is left under a final name.
 """
@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 import safetensors.torch
-from PIL import Image
 
+from fredbench.foundation.arrow import parquet
 from fredbench.foundation.errors import CompatibilityError, UnknownNameError, UsageError
 from fredbench.foundation.files import canonical_json, storage_errors, write_bytes
+from fredbench.runs.hub_exporting import png, write_hub
 from fredbench.runs.synset import Synset
 
-__all__ = ["FORMS", "class_folders", "export", "rounding_loss", "split_words"]
+__all__ = ["FORMS", "OF_PICTURES", "class_folders", "export", "rounding_loss", "split_words"]
 
 _NOTE = "NOTE.md"
 _READERS = (
@@ -42,13 +43,14 @@ def rounding_loss(synset: Synset) -> tuple[float, float]:
 
 
 def export(synset: Synset, form: str, target: Path) -> None:
-    """Write `synset` to `target` as `imagefolder`, `npz` or `safetensors`.
+    """Write `synset` to `target` as `imagefolder`, `npz`, `safetensors` or `parquet`.
 
     imagefolder: 8-bit PNGs in a folder a class (lossy, see `rounding_loss`), with a note. npz: `images` float32
     (N, C, H, W) in the student's input space, `labels`, `mean`, `std`, `classes`, `card`, `description` (JSON: how it was
     made, and how its students are trained), and `normalization` as JSON where the set is whitened; opens without
-    pickle. safetensors: `images` and `labels`, the rest as JSON under the metadata key `fredbench`. Raises
-    `UsageError` for an existing target, `CompatibilityError` for a set that the form cannot hold, or a whitened one as
+    pickle. safetensors: `images` and `labels`, the rest as JSON under the metadata key `fredbench`. parquet: a
+    folder as the Hugging Face Hub has it, of 8-bit PNGs, with a card (see `hub_exporting`). Raises `UsageError` for an
+    existing target, `CompatibilityError` for a set that the form cannot hold, or a whitened one as
     pictures without its fit.
     """
     if form not in FORMS:
@@ -103,11 +105,22 @@ def _safetensors(synset: Synset, target: Path) -> None:
 
 
 def _image_folder(synset: Synset, target: Path) -> None:
+    if synset.labels.ndim != 1:
+        raise CompatibilityError("class folders cannot hold soft labels", hint="export it as npz, safetensors or parquet")
+    _built(synset, target, lambda folder: _write_pictures(synset, folder))
+
+
+def _parquet(synset: Synset, target: Path) -> None:
+    parquet()  # refused before anything is made where it is not installed
+    description = canonical_json(_description(synset))
+    _built(synset, target, lambda folder: write_hub(synset, folder, description, _undone(synset) + _lost(synset)))
+
+
+def _built(synset: Synset, target: Path, write: Callable[[Path], None]) -> None:
+    """A folder of pictures, which takes its name once `write` has filled it."""
     channels = synset.header["dataset"]["shape"][0]
     if channels not in (1, 3):
         raise CompatibilityError(f"PNG holds 1 or 3 channels, this set has {channels}", hint="export it as npz")
-    if synset.labels.ndim != 1:
-        raise CompatibilityError("class folders cannot hold soft labels", hint="export it as npz or safetensors")
     synset.levels(synset.images[:1])  # refused before anything is written where the whitening cannot be undone
     parent = target.parent
     with storage_errors(target):
@@ -115,7 +128,7 @@ def _image_folder(synset: Synset, target: Path) -> None:
         building = Path(tempfile.mkdtemp(prefix=f".{target.name}.", suffix=".part", dir=parent))
     try:
         with storage_errors(target):
-            _write_pictures(synset, building)
+            write(building)
             building.chmod(0o755)
             os.rename(building, target)
     finally:
@@ -128,19 +141,24 @@ def _write_pictures(synset: Synset, folder: Path) -> None:
     for name in names:
         (folder / name).mkdir()
     for number, (picture, label) in enumerate(zip(pixels, synset.labels.tolist(), strict=True)):
-        image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else np.ascontiguousarray(picture))
-        image.save(folder / names[label] / f"{number:05d}.png")
-    rms, clipped = rounding_loss(synset)
+        png(picture).save(folder / names[label] / f"{number:05d}.png")
     order = "\n".join(
         f"{label}. `{name}`: {given}" for label, (name, given) in enumerate(zip(names, synset.classes, strict=True))
     )
     (folder / _NOTE).write_text(
         f"# Pictures of a distilled set, rounded to 8 bits\n\n"
-        f"Rounding is lossy: here it moves values by {rms:.2f} of 255 grey levels (RMS), and {100 * clipped:.1f} % of "
-        f"the values lay outside 0..255 and were clipped. Accuracies of the original are those of the exact values; "
-        f"take the synset itself, npz or safetensors to reproduce them.\n\n{_undone(synset)}"
+        f"{_lost(synset)}\n\n{_undone(synset)}"
         f"Labels and folders:\n\n{order}\n\n{_READERS}\n\n{synset.card()}",
         encoding="utf-8",
+    )
+
+
+def _lost(synset: Synset) -> str:
+    rms, clipped = rounding_loss(synset)
+    return (
+        f"Rounding is lossy: here it moves values by {rms:.2f} of 255 grey levels (RMS), and {100 * clipped:.1f} % of "
+        "the values lay outside 0..255 and were clipped. Accuracies of the original are those of the exact values; "
+        "take the synset itself, npz or safetensors to reproduce them."
     )
 
 
@@ -199,4 +217,7 @@ FORMS: dict[str, Callable[[Synset, Path], None]] = {
     "imagefolder": _image_folder,
     "npz": _npz,
     "safetensors": _safetensors,
+    "parquet": _parquet,
 }
+OF_PICTURES = ("imagefolder", "parquet")
+"""Forms that hold 8-bit pictures, not the values that students are trained on."""

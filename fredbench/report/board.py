@@ -83,8 +83,8 @@ def _group(
     """One table: its setting in words, heads and lines, the best average (else clean accuracy) first."""
     ordered = sorted(entries, key=lambda entry: -_ranked(entry.row))
     rows, setting = [entry.row for entry in ordered], entries[0].setting
-    columns = _columns(rows, kinds)
-    best = best_columns(rows, ())
+    columns = _columns(ordered, kinds)
+    best, ranked_by = best_columns(rows, ()), next(text for text, *_ in columns if text in {"Avg.", "Clean"})
     return {
         "id": setting.digest()[:12],
         "setting": setting,
@@ -92,7 +92,10 @@ def _group(
             [setting.dataset, setting.suite, *([] if setting.protocol == "own" else [setting.protocol])]
         ),
         "said": _said(setting),
-        "heads": [{"text": t, "title": m, "rule": r, "kind": k} for t, m, r, k, _ in columns],
+        "heads": [
+            {"text": text, "title": meaning, "rule": rule, "kind": kind, "sorted": text == ranked_by}
+            for text, meaning, rule, kind, _ in columns
+        ],
         "lines": [
             {
                 "label": entry.name,
@@ -108,6 +111,12 @@ def _group(
             for number, entry in enumerate(ordered)
         ],
     }
+
+
+def _title(setting: Setting) -> str:
+    limit = [] if setting.limit is None else [f"{setting.limit:,} test pictures"]
+    protocol = [] if setting.protocol == "own" else [setting.protocol]
+    return ", ".join([setting.dataset, setting.suite, *limit, *protocol])
 
 
 def _marked(columns: set[str]) -> set[str]:
@@ -149,8 +158,9 @@ _Column = tuple[str, str, bool, str, Callable[[Entry, Mapping[str, Entry]], dict
 """Head, what it means, whether a rule stands before it, which budget it is, and the cell of an entry."""
 
 
-def _columns(rows: Sequence[Row], kinds: Sequence[str]) -> list[_Column]:
+def _columns(entries: Sequence[Entry], kinds: Sequence[str]) -> list[_Column]:
     """The columns of a table; those that none of its rows fills are left out."""
+    rows = [entry.row for entry in entries]
     found: list[_Column] = [
         ("IPC", "whole pictures a class that the budget buys", False, "", lambda e, _: _number(e.row.ipc)),
     ]
@@ -168,13 +178,15 @@ def _columns(rows: Sequence[Row], kinds: Sequence[str]) -> list[_Column]:
     for role, head in (("control", "over random"), ("start", "over start")):
         found.append((head, f"clean accuracy above its {role}'s; * beyond the spread", False, "", _lead(role)))
     for number, kind in enumerate(kinds):
-        head, meaning = _BUDGETS.get(kind, (kind, "as its file counts them"))
-        found.append((head, meaning, number == 0, str(number), _budget(kind)))
+        if any(kind in entry.budgets for entry in entries):
+            head, meaning = _BUDGETS.get(kind, (kind, "as its file counts them"))
+            found.append((head, meaning, number == 0, str(number), _budget(kind)))
     return [
         *found,
         ("pictures", "how many a student sees", True, "", lambda e, _: _number(e.row.decoded)),
         ("n", "students", False, "", lambda e, _: _number(e.row.students)),
         ("network", "test network", False, "", lambda e, _: cell(e.row.network)),
+        ("recipe", "how it was distilled, how students train", False, "", lambda e, _: cell(e.row.recipe)),
     ]
 
 
@@ -193,5 +205,5 @@ def _budget(kind: str) -> Callable[[Entry, Mapping[str, Entry]], dict[str, Any]]
     return lambda entry, _: _number(entry.budgets.get(kind))
 
 
-def _number(value: float | None, digits: int = 0) -> dict[str, Any]:
+def _number(value: int | float | None, digits: int = 0) -> dict[str, Any]:
     return cell(_ABSENT) if value is None else cell(f"{value:,.{digits}f}", value=value)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fredbench.evaluation.results.entries import Entry
 from fredbench.evaluation.rows import Row
+from fredbench.foundation.environment import without_places
 from fredbench.report.page_table import TABLE_NOTE, accuracy_lines, cell, heads, sample_cell
 from fredbench.report.table import notes, verdicts
 from fredbench.report.templates import filled, flat
@@ -42,11 +43,10 @@ def entry_page(entry: Entry, known: Mapping[str, Entry], *, disputed: bool) -> s
         severity_lines=[_severity_line(name, entry.row) for name in names],
         student_heads=_plain_heads([f"student {number + 1}" for number in range(len(entry.row.clean.values))]),
         student_lines=_student_lines(entry.row),
-        budgets=[(kind, f"{value:,}") for kind, value in entry.budgets.items()],
-        ledger=[(key.replace("_", " "), value) for key, value in flat(entry.made.get("ledger", {}))],
+        budget=_budget(entry),
         identity=_identity(entry),
         environments=[
-            (what, flat(found))
+            (what, flat(without_places(found)))
             for what, found in (("made in", entry.made.get("made_in")), ("scored in", entry.scored_in))
             if found
         ],
@@ -102,7 +102,15 @@ def _line(label: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _plain_heads(texts: Sequence[str]) -> list[dict[str, Any]]:
-    return [{"text": text, "title": "", "rule": False, "kind": ""} for text in texts]
+    return [{"text": text, "title": "", "rule": False, "kind": "", "sorted": False} for text in texts]
+
+
+def _budget(entry: Entry) -> list[tuple[str, str]]:
+    """All that is counted: the totals, and the ledger's items where the file has one."""
+    items = {"decoded": entry.row.decoded, **entry.made.get("ledger", {})}
+    items = {name: value for name, value in items.items() if name not in ("params", "params_strict")}
+    counted = {**entry.budgets, **items}
+    return [(name.replace("_", " "), f"{value:,}") for name, value in counted.items()]
 
 
 def _identity(entry: Entry) -> list[tuple[str, str]]:

@@ -54,7 +54,7 @@ def heads(names: Sequence[str], rows: Sequence[Row] = ()) -> list[dict[str, Any]
         ("n", "students", False),
         ("preset", "how much of the published effort was spent", False),
     ]
-    return [{"text": text, "title": title, "rule": rule, "kind": ""} for text, title, rule in titled]
+    return [{"text": text, "title": title, "rule": rule, "kind": "", "sorted": False} for text, title, rule in titled]
 
 
 def accuracy_lines(rows: Sequence[Row], labels: Sequence[str], names: Sequence[str]) -> list[dict[str, Any]]:
@@ -154,7 +154,13 @@ def sample_cell(sample: Sample | None, *, best: bool = False, title: str = "") -
 
 
 def cell(
-    text: str, *, small: str = "", best: bool = False, rule: bool = False, title: str = "", value: float | None = None
+    text: str,
+    *,
+    small: str = "",
+    best: bool = False,
+    rule: bool = False,
+    title: str = "",
+    value: int | float | None = None,
 ) -> dict[str, Any]:
     """A cell as the templates take it; `value`: by which a column is sorted."""
     return {"text": text, "small": small, "best": best, "rule": rule, "title": title, "value": value}

@@ -103,7 +103,7 @@ def collected(places: Sequence[Path]) -> tuple[list[Entry], list[ArtefactError]]
     for file, asked in _files(places):
         try:
             document = read_document(file)
-            reader = _reader(document)
+            reader = _reader(document, file)
             if reader is None:
                 if asked:
                     raise ArtefactError(
@@ -140,14 +140,14 @@ def _files(places: Sequence[Path]) -> Iterator[tuple[Path, bool]]:
 _Reader = Callable[[Mapping[str, Any], Path], Iterator[Entry]]
 
 
-def _reader(document: Any) -> _Reader | None:
+def _reader(document: Any, file: Path) -> _Reader | None:
     """What reads a document of its form; None for JSON of other things."""
     if not isinstance(document, dict):
         return None
     if document.get("schema") == VERSION:
         return _submitted
     if str(document.get("schema", "")).startswith("fredbench-result/"):
-        raise ArtefactError(f"this is {document['schema']!r:.60}, not {VERSION}", hint="update fredbench")
+        raise ArtefactError(f"{file} is {document['schema']!r:.60}, not {VERSION}", hint="update fredbench")
     return {_RECORD: _recorded, _GRID: _gridded}.get(str(document.get("format")))
 
 
@@ -258,13 +258,20 @@ def _older_setting(row: Mapping[str, Any], fingerprint: str, severities: tuple[i
         partial=canonical_json(row["partial"]),
         suite=row.get("suite") or "clean",
         suite_digest="",
-        severities=severities if severities is not None and scored else scored,
+        severities=_known_severities(severities, scored),
         source=row["source"],
         protocol=row["protocol"],
         scale=row["scale"],
         limit=row["limit"],
         corrupted_limit=row.get("corrupted_limit"),
     )
+
+
+def _known_severities(said: tuple[int, ...] | None, scored: int) -> tuple[int, ...] | int:
+    """Which severities `scored` many are: those that the file says, all where they are five, else their number."""
+    if scored == 0:
+        return ()
+    return said or ((1, 2, 3, 4, 5) if scored == 5 else scored)
 
 
 def _spec(holder: Any, where: str, file: Path) -> Mapping[str, Any]:

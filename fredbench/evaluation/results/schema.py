@@ -138,7 +138,7 @@ def _size(kind: type) -> Callable[[Any], int | None]:
     return lambda value: len(value) if isinstance(value, kind) else None
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Any) -> int | float | None:
     return value if _TYPES["number"](value) else None
 
 

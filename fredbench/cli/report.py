@@ -15,6 +15,7 @@ from fredbench.cli.corrupt_eval import finished_runs
 from fredbench.cli.options import data_options, device_option, examples, store_option
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.evaluation.rows import Row
+from fredbench.evaluation.scoring import Protocol
 from fredbench.execution.api import evaluate
 from fredbench.execution.inline import GridRun
 from fredbench.foundation.device import resolve_device, use_threads
@@ -218,7 +219,7 @@ def _grid_parts(asked: _Asked, name: str) -> Iterator[_Part]:
         dataset = load_dataset(place.name, root=asked.data, offline=asked.offline)
         threads, device = use_threads(asked.threads), resolve_device(asked.device)
         cells = GridRun(grid, place, dataset, asked.store, device, threads, data_root(asked.data)).planned()
-        runs: dict[tuple[int | None, str], list[RunFolder]] = {}
+        runs: dict[tuple[int | None, Protocol], list[RunFolder]] = {}
         for cell in cells:
             if cell.folder is not None and cell.folder.finished:
                 for protocol in cell.cell.protocols:

@@ -161,6 +161,6 @@ def asked_grid_runs(*, name: str, dataset: str | None, scale: str | None, **aske
             problems.append((each, error))
     if not found:
         raise problems[0][1]
-    for each, error in problems:
-        say(f"left out: {each}: {error}")
+    for each, problem in problems:
+        say(f"left out: {each}: {problem}")
     return found

@@ -18,6 +18,10 @@ from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, companion_specs
 from fredbench.evaluation.statistics import Sample, summarise
 from fredbench.execution.inline import GridRun, Planned
+from fredbench.execution.making import Maker
+from fredbench.execution.plan import plan_of
+from fredbench.execution.running import outcomes
+from fredbench.execution.schedule import Here
 from fredbench.foundation.errors import UsageError
 
 __all__ = ["Gathered", "checked", "gathered", "recorded"]
@@ -67,7 +71,9 @@ def gathered(grid_run: GridRun, tier: Tier, *, make: bool) -> Gathered:
     """What the store has of a grid; with `make` what is missing is made first."""
     found = Gathered(pictures=len(grid_run.evaluation.domains.indices))
     if make:
-        found.problems = {o.label: str(o.problem) for o in grid_run.run(yes=True) if o.problem is not None}
+        maker = Maker(grid_run, plan_of(grid_run))
+        made = outcomes(maker, Here(maker), yes=True)
+        found.problems = {o.label: str(o.problem) for o in made if o.problem is not None}
     if tier == "smoke":
         for quantity in fingerprints.of_suite(grid_run.evaluation):
             found.add(_SUITE, quantity)

@@ -6,6 +6,7 @@ others wrote are text wherever they stand: templates escape them, and pages are 
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +15,7 @@ from typing import Any
 
 from fredbench.evaluation.results.entries import Entry, Setting
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.significance import starred
+from fredbench.evaluation.significance import Claim, between, claims
 from fredbench.foundation.files import storage_errors, write_text
 from fredbench.report.entry_page import entry_page, page_name
 from fredbench.report.page_table import best_columns, cell, sample_cell
@@ -23,6 +24,7 @@ from fredbench.report.templates import filled
 __all__ = ["write_board"]
 
 _ABSENT = "–"
+_STAR = "* p < .05 after Holm's correction over this table"
 _PAGE = re.compile(r"[0-9a-f]{16}\.html")
 _BUDGETS = {
     "params": ("#Params", "stored scalars, the literature's convention"),
@@ -83,7 +85,7 @@ def _group(
     """One table: its setting in words, heads and lines, the best average (else clean accuracy) first."""
     ordered = sorted(entries, key=lambda entry: -_ranked(entry.row))
     rows, setting = [entry.row for entry in ordered], entries[0].setting
-    columns = _columns(ordered, kinds)
+    columns = _columns(ordered, kinds, _leads(ordered, known))
     best, ranked_by = best_columns(rows, ()), next(text for text, *_ in columns if text in {"Avg.", "Clean"})
     return {
         "id": setting.digest()[:12],
@@ -158,7 +160,18 @@ _Column = tuple[str, str, bool, str, Callable[[Entry, Mapping[str, Entry]], dict
 """Head, what it means, whether a rule stands before it, which budget it is, and the cell of an entry."""
 
 
-def _columns(entries: Sequence[Entry], kinds: Sequence[str]) -> list[_Column]:
+def _leads(entries: Sequence[Entry], known: Mapping[str, Entry]) -> dict[tuple[str, str], Claim]:
+    """By entry and role, the lead over what stands beside it; stars are of the one table that these are."""
+    found = {}
+    for entry, role in itertools.product(entries, ("control", "start")):
+        other = known.get(entry.beside.get(role, ""))
+        compared = None if other is None else between(entry.row, other.row)
+        if compared is not None:
+            found[entry.key, role] = compared
+    return dict(zip(found, claims(list(found.values())), strict=True))
+
+
+def _columns(entries: Sequence[Entry], kinds: Sequence[str], leads: Mapping[tuple[str, str], Claim]) -> list[_Column]:
     """The columns of a table; those that none of its rows fills are left out."""
     rows = [entry.row for entry in entries]
     found: list[_Column] = [
@@ -176,7 +189,7 @@ def _columns(entries: Sequence[Entry], kinds: Sequence[str]) -> list[_Column]:
             ("mCE", "mean corruption error, in % of the baseline's", False, "", lambda e, _: sample_cell(e.row.mce))
         )
     for role, head in (("control", "over random"), ("start", "over start")):
-        found.append((head, f"clean accuracy above its {role}'s; * beyond the spread", False, "", _lead(role)))
+        found.append((head, f"clean accuracy above its {role}'s; {_STAR}", False, "", _lead(role, leads)))
     for number, kind in enumerate(kinds):
         if any(kind in entry.budgets for entry in entries):
             head, meaning = _BUDGETS.get(kind, (kind, "as its file counts them"))
@@ -190,13 +203,10 @@ def _columns(entries: Sequence[Entry], kinds: Sequence[str]) -> list[_Column]:
     ]
 
 
-def _lead(role: str) -> Callable[[Entry, Mapping[str, Entry]], dict[str, Any]]:
+def _lead(role: str, leads: Mapping[tuple[str, str], Claim]) -> Callable[[Entry, Mapping[str, Entry]], dict[str, Any]]:
     def made(entry: Entry, known: Mapping[str, Entry]) -> dict[str, Any]:
-        other = known.get(entry.beside.get(role, ""))
-        if other is None:
-            return cell(_ABSENT)
-        lead = entry.row.clean.mean - other.row.clean.mean
-        return cell(starred(entry.row.clean, other.row.clean), value=lead)
+        lead = leads.get((entry.key, role))
+        return cell(_ABSENT) if lead is None else cell(str(lead), value=lead.comparison.difference)
 
     return made
 

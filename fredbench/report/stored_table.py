@@ -29,8 +29,8 @@ def stored_table(grid_runs: Sequence[GridRun], form: str) -> str:
     if grid_runs[0].grid.layout == "lines":
         return "\n\n".join(_table(grid_run, lines, form) for grid_run, lines in found)
     body = laid_out(found, form)
-    said = [note for grid_run, lines in found for note in _short_notes(grid_run, lines)]
-    return body if form == "latex" else "\n".join([body, "", *dict.fromkeys([*said, *_LAID_OUT])])
+    notes = [note for grid_run, lines in found for note in _short_notes(grid_run, lines)]
+    return body if form == "latex" else "\n".join([body, "", *dict.fromkeys([*notes, *_LAID_OUT])])
 
 
 def _table(grid_run: GridRun, lines: Sequence[Pooled], form: str) -> str:

@@ -34,6 +34,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "corrupt-eval": ("corrupt_eval", "Cross-domain accuracy table: clean and 15 corruptions."),
     "report": ("report", "One self-contained HTML page of finished runs."),
     "check": ("check", "Regression gate: hold runs against a reference file, or record one."),
+    "compare": ("compare", "A run against kept predictions, picture by picture; or keep those of a grid."),
     "verify": ("verify", "Re-derive what an artefact claims: header, checksum, budget, decode."),
     "show": ("show", "Say what a run holds, or draw its pictures."),
     "export": ("export", "Take a synset elsewhere: image folder, npz, safetensors."),

@@ -36,6 +36,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "submit": ("submit", "Write the scores of a run as a result file, with all that made them."),
     "board": ("board", "A leaderboard made of result files: a static site that fetches nothing."),
     "check": ("check", "Regression gate: hold runs against a reference file, or record one."),
+    "compare": ("compare", "A run against kept predictions, picture by picture; or keep those of a grid."),
     "verify": ("verify", "Re-derive what an artefact or a result file claims."),
     "show": ("show", "Say what a run holds, or draw its pictures."),
     "export": ("export", "Take a synset elsewhere: image folder, Parquet, npz, safetensors."),

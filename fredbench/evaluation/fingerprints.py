@@ -109,7 +109,7 @@ def _probed_set(evaluation: Evaluation, entrant: Entrant) -> Iterator[Quantity]:
 
 
 def _probed_student(evaluation: Evaluation, entrant: Entrant) -> Iterator[Quantity]:
-    """A student of the run's recipe after a few epochs on fixed real pictures from fixed draws, trained here and now."""
+    """A student of the run's recipe after a few epochs on fixed real pictures, from fixed draws, trained now."""
     plan, data = evaluation.students_of(entrant)[0], evaluation.dataset.train
     chosen = np.array([np.flatnonzero(data.labels == label)[0] for label in np.unique(data.labels)])
     images = evaluation.given(entrant, data.images[chosen])

@@ -269,6 +269,10 @@ class Evaluation:
         """The students of an entrant's first network, trained or not."""
         return next(iter(self._plans(entrant).values()))
 
+    def outcomes_of(self, entrant: Entrant, name: str) -> Outcomes:
+        """What is stored of the predictions of an entrant's students, of its first network, on domain `name`."""
+        return self._outcomes(entrant, self.students_of(entrant), name)
+
     def seen(self, entrant: Entrant, name: str) -> list[Float[Tensor, "n c h w"]]:
         """The pictures of domain `name` as the entrant's students are given them, one tensor a severity."""
         return list(self._prepared(entrant, name, list(self.domains.pictures(name))))

@@ -24,7 +24,7 @@ from fredbench.execution.running import outcomes
 from fredbench.execution.schedule import Here
 from fredbench.foundation.errors import UsageError
 
-__all__ = ["Gathered", "checked", "gathered", "recorded"]
+__all__ = ["Gathered", "checked", "entrants_of", "gathered", "recorded"]
 
 _SUITE = "suite"
 _ACCURACY_RULE = {"smoke": "statistical", "stored": "students", "published": "published"}
@@ -80,7 +80,7 @@ def gathered(grid_run: GridRun, tier: Tier, *, make: bool) -> Gathered:
     seen: set[tuple[str, str]] = set()
     for planned in grid_run.planned():
         for protocol in grid_run.place.protocols:
-            for label, entrant, evaluation in _entrants(grid_run, planned, protocol):
+            for label, entrant, evaluation in entrants_of(grid_run, planned, protocol):
                 key = (str(entrant.folder.path), protocol)
                 if key not in seen:
                     seen.add(key)
@@ -88,7 +88,7 @@ def gathered(grid_run: GridRun, tier: Tier, *, make: bool) -> Gathered:
     return found
 
 
-def _entrants(grid_run: GridRun, planned: Planned, protocol: Protocol) -> Iterator[tuple[str, Entrant, Evaluation]]:
+def entrants_of(grid_run: GridRun, planned: Planned, protocol: Protocol) -> Iterator[tuple[str, Entrant, Evaluation]]:
     """A cell's run with its start and control, as far as they are finished, each with the name of its row."""
     if planned.spec is None or planned.folder is None or not planned.folder.finished:
         return

@@ -57,6 +57,9 @@ def test_kept_numbers_say_with_what_and_against_what_they_were_measured(name: st
     if found["format"] == "fredbench-benchmark":
         assert found["environment"]["commit"] and found["setting"]
         return
+    if found["format"] == "fredbench-reference":
+        assert found["made_in"]["commit"] and len(found["seeds"]) >= 3 and "platform" not in found["made_in"]
+        return
     if found["format"] == "fredbench-grid":
         _check_grid(found)
         return

@@ -1,0 +1,121 @@
+"""A run against predictions that were packed once: scored on the same pictures, compared pair by pair."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fredbench.datasets import Dataset
+from fredbench.evaluation.comparison import Comparison, paired
+from fredbench.evaluation.domains import TestDomains, domains_of
+from fredbench.evaluation.packed import Packed, PackedRow, packed
+from fredbench.evaluation.pairing import shares_right
+from fredbench.evaluation.rows import CLEAN, Row
+from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.execution.checking import entrants_of
+from fredbench.execution.inline import GridRun
+from fredbench.foundation.errors import CompatibilityError, UsageError
+from fredbench.foundation.files import canonical_json
+from fredbench.suites.corruption import suite_named
+
+__all__ = ["Against", "compared_with", "domains_as", "pack_grid"]
+
+
+@dataclass(frozen=True)
+class Against:
+    """A run beside one packed row, on clean pictures and on average."""
+
+    row: PackedRow
+    clean: float
+    average: float | None
+    comparisons: Mapping[str, Comparison]
+
+
+def pack_grid(grid_run: GridRun, file: Path) -> tuple[Packed, int]:
+    """Pack what the store has of a grid: every cell, start and control whose predictions are all there.
+
+    Returns what was packed and the file's size in bytes; `UsageError` where there is nothing.
+    """
+    rows, outcomes, seen = [], {}, set()
+    names = grid_run.evaluation.domains.names()
+    for planned in grid_run.planned():
+        for protocol in grid_run.place.protocols:
+            for label, entrant, evaluation in entrants_of(grid_run, planned, protocol):
+                key = (entrant.folder.path, protocol)
+                row = evaluation.stored_row(entrant, names)
+                if row is None or key in seen:
+                    continue
+                seen.add(key)
+                outcomes |= {(len(rows), name): evaluation.outcomes_of(entrant, name) for name in names}
+                rows.append(_described(label, row))
+    if not rows:
+        name = grid_run.grid.name
+        raise UsageError(f"the store has no scored cell of {name}", hint=f"make them: fredbench suite run {name}")
+    place, domains = grid_run.place, grid_run.evaluation.domains
+    scoring = {
+        "severities": list(domains.severities), "limit": place.limit, "corrupted_limit": place.corrupted_limit,
+    }  # fmt: skip
+    found = Packed(place.scored_on, place.name, scoring, _pictures(domains), tuple(rows), outcomes)
+    return found, packed(found, file, classes=len(grid_run.dataset.classes))
+
+
+def _described(label: str, row: Row) -> PackedRow:
+    return PackedRow(
+        label, Path(row.run).name, row.network, row.protocol, row.preset, row.ipc, row.seed, row.params, row.students
+    )
+
+
+def _pictures(domains: TestDomains) -> dict[str, str]:
+    """By domain, the digest of what determines its pictures; how they are normalised is each row's own."""
+    keys = {name: canonical_json(domains.key(name)) for name in domains.names()}
+    return {name: hashlib.sha256(key.encode()).hexdigest()[:20] for name, key in keys.items()}
+
+
+def domains_as(found: Packed, dataset: Dataset, data: Path | None) -> TestDomains:
+    """The domains that predictions were packed on; `CompatibilityError` where these are other pictures here."""
+    suite, asked = suite_named(found.suite), dict(found.scoring)
+    severities = tuple(asked.pop("severities"))
+    domains = domains_of(suite, dataset, data, severities=severities if suite.corruptions else (), **asked)
+    here = _pictures(domains)
+    if other := [name for name, digest in found.domains.items() if here.get(name) != digest]:
+        raise CompatibilityError(
+            f"the packed predictions are of other pictures than {dataset.name} has here: {', '.join(other)}",
+            hint="point --data at the data that they were made on, or pack them again with this version",
+        )
+    return domains
+
+
+def compared_with(found: Packed, evaluation: Evaluation, entrant: Entrant) -> tuple[Row, list[Against]]:
+    """Score a run on the packed rows' pictures, where that is not done, and compare it with each of them."""
+    names = list(found.domains)
+    (row,) = evaluation.rows([entrant], names)
+    ours = {name: evaluation.outcomes_of(entrant, name) for name in names}
+    corruptions = [name for name in names if name in evaluation.domains.suite.corruptions]
+    averaged = corruptions or [name for name in names if name in evaluation.domains.shifts]
+    domains = {CLEAN: [CLEAN], **({"average": averaged} if averaged else {})}
+    against = []
+    for number, packed_row in enumerate(found.rows):
+        means: dict[str, float] = {}
+        comparisons = {}
+        for domain, members in domains.items():
+            mine = shares_right([ours[name] for name in members])
+            theirs = shares_right([found.outcomes[number, name] for name in members])
+            if mine is not None and theirs is not None:
+                means[domain] = 100 * float(theirs.mean())
+                comparisons[domain] = paired(mine, theirs)
+        against.append(Against(packed_row, means[CLEAN], means.get("average"), comparisons))
+    return row, against
+
+
+def mapping_of(against: Against) -> dict[str, Any]:
+    """As JSON has it."""
+    return {
+        "row": against.row.name,
+        "run": against.row.run,
+        "students": against.row.students,
+        "clean": round(against.clean, 4),
+        "average": None if against.average is None else round(against.average, 4),
+    }

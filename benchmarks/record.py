@@ -12,7 +12,6 @@ path and no name of a machine is in it; a row names its run by the folder's name
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -24,10 +23,10 @@ sys.path.insert(0, str(ROOT))
 
 import fredbench  # noqa: E402
 from fredbench.datasets import load_dataset  # noqa: E402
+from fredbench.evaluation.results.writing import made  # noqa: E402
 from fredbench.foundation.device import resolve_device, use_threads  # noqa: E402
-from fredbench.foundation.environment import environment  # noqa: E402
+from fredbench.foundation.environment import environment, without_places  # noqa: E402
 from fredbench.foundation.files import write_json  # noqa: E402
-from fredbench.recipes.reproducing import distill_command  # noqa: E402
 from fredbench.runs.store import RunFolder, Store  # noqa: E402
 
 
@@ -52,7 +51,7 @@ def main() -> None:
         "format": "fredbench-result",
         "format_version": 1,
         "scored_by": scoring_command(options, [folder.path.name for folder in folders]),
-        "scored_in": environment(device, threads),
+        "scored_in": without_places(environment(device, threads)),
         "rows": [{**row.to_mapping(), "run": Path(row.run).name} for row in rows],
         "runs": {Path(row.run).name: about(RunFolder(Path(row.run)), data) for row in rows},
     }
@@ -90,13 +89,7 @@ def scoring_command(options: argparse.Namespace, names: list[str]) -> str:
 
 def about(folder: RunFolder, data: Any) -> dict[str, Any]:
     """Command, spec, cost and environment of a run."""
-    spec = folder.spec()
-    return {
-        "made_by": distill_command(spec, data),
-        "spec": spec.to_mapping(),
-        "result": folder.result(),
-        "made_in": json.loads(folder.environment_file.read_text()),
-    }
+    return {**made(folder, data), "result": folder.result()}
 
 
 if __name__ == "__main__":

@@ -90,9 +90,7 @@ def _group(
     return {
         "id": setting.digest()[:12],
         "setting": setting,
-        "title": ", ".join(
-            [setting.dataset, setting.suite, *([] if setting.protocol == "own" else [setting.protocol])]
-        ),
+        "title": _title(setting),
         "said": _said(setting),
         "heads": [
             {"text": text, "title": meaning, "rule": rule, "kind": kind, "sorted": text == ranked_by}

@@ -12,8 +12,9 @@ from dataset_forms import random_pictures, write_picture
 from spine import spec_of
 
 from fredbench.datasets import load_dataset
+from fredbench.foundation.environment import DATASET_PATH
 from fredbench.foundation.errors import DataError
-from fredbench.runs.sources import PLACE, dataset_of, place_of
+from fredbench.runs.sources import dataset_of, place_of
 from fredbench.runs.store import RunFolder
 
 
@@ -33,7 +34,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     folder.path.mkdir()
     folder.write_spec(spec_of(dataset, network="convnet-d1-w4-in"))
     folder.environment_file.write_text(json.dumps(place_of(dataset)))
-    assert json.loads(folder.environment_file.read_text()) == {PLACE: str(tmp_path / "flowers")}
+    assert json.loads(folder.environment_file.read_text()) == {DATASET_PATH: str(tmp_path / "flowers")}
     return folder
 
 

@@ -134,7 +134,7 @@ def _pattern(value: Any, rule: Any, rules: Mapping[str, Any], place: str) -> Bro
         yield place, f"{_brief(value)} is not of the form {rule}"
 
 
-def _size(kind: type) -> Callable[[Any], int | None]:
+def _size(kind: type[Any]) -> Callable[[Any], int | None]:
     return lambda value: len(value) if isinstance(value, kind) else None
 
 

@@ -55,7 +55,7 @@ def hub_files(path: Path) -> list[Path]:
 
 
 def read_hub(files: Sequence[Path], path: Path, columns: tuple[str, ...] = ()) -> Found:
-    """The set in Parquet `files`. columns: names of the pictures' column and of the labels', where not the usual ones."""
+    """The set in Parquet `files`. columns: what the columns of pictures and of labels are called, if not as usual."""
     data: list[bytes] = []
     labels: list[Any] = []
     heads: list[_Head] = []

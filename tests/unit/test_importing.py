@@ -19,7 +19,8 @@ from fredbench.importing import Asked, adopt, found_runs
 from fredbench.importing.found import MOST_VALUES
 from fredbench.importing.judging import verdict
 from fredbench.importing.reading import read
-from fredbench.importing.spaces import found_space, weigh
+from fredbench.importing.spaces import Real, Weighed, found_space, weigh
+from fredbench.importing.whitened import candidates, preparation, settings_of
 from fredbench.runs.auditing import audit
 from fredbench.runs.exporting import export
 from fredbench.runs.store import RunFolder, Store
@@ -707,3 +708,73 @@ def test_files_beside_a_set_do_not_hide_it(original: Synset, digits: Dataset, st
     (tmp_path / "._images_best.pt").write_bytes(b"resource fork")
     (tmp_path / "old.pt").mkdir()
     assert len(taken(tmp_path, digits, store).labels) == 30
+
+
+def whitened_digits(digits: Dataset, recipe: str, store: Store, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Real pictures, `count` a class, whitened by a recipe, with their labels."""
+    chosen = np.concatenate([digits.train.class_indices(label)[:count] for label in range(10)])
+    data = settings_of(recipe, digits, storage="pixels", where="test")
+    prepared = preparation(data, digits, "train", store.root)
+    return prepared(digits.train.images[chosen]).numpy(), digits.train.labels[chosen]
+
+
+@pytest.mark.parametrize("recipe", ["mtt", "frepo", "kip"])
+def test_which_whitening_is_found_out(recipe: str, digits: Dataset, store: Store, tmp_path: Path) -> None:
+    images, labels = whitened_digits(digits, recipe, store, 2)
+    torch.save({"images": torch.from_numpy(images), "labels": torch.from_numpy(labels)}, tmp_path / "x.pt")
+    made = run_of(tmp_path / "x.pt", digits, store, Asked(name="found", preset="quick", labels="as-given"))
+    found = fredbench.load(made.path)
+    assert found.normalization["recipe"] == recipe and found.images.numpy().tolist() == images.tolist()
+    said = found.header["imported"]
+    assert any(f"ZCA-whitened ({recipe})" in line and " in it)" in line for line in said["assumed"])
+    assert said["evidence"][0].startswith(f"zca-{recipe} ") and len(said["evidence"]) > 6
+    # Nothing tells the recipes apart once the pictures were moved: it stops, and lists them.
+    moved = images + 0.3 * images.std() * np.random.default_rng(0).normal(size=images.shape).astype(np.float32)
+
+    def whitened(real: Real) -> list[Weighed]:
+        return candidates(moved, digits, real, store.root, seen=False)
+
+    with pytest.raises(UsageError, match=r"not clear: zca-\w+ .*zca-\w+ .*zca-\w+ .*deviation"):
+        found_space(moved, digits, asked=None, said=None, whitened=whitened)
+
+
+def test_a_file_that_only_whitened_runs_write_speaks_for_mtts(digits: Dataset, store: Store, tmp_path: Path) -> None:
+    images, labels = whitened_digits(digits, "mtt", store, 2)
+    moved = images + 0.3 * images.std() * np.random.default_rng(0).normal(size=images.shape).astype(np.float32)
+    torch.save(torch.from_numpy(moved), tmp_path / "images_best.pt")
+    torch.save(torch.from_numpy(labels), tmp_path / "labels_best.pt")
+    asked = Asked(name="seen", preset="quick", labels="as-given")
+    with pytest.raises(UsageError, match="not clear"):
+        run_of(tmp_path / "images_best.pt", digits, store, asked)
+    torch.save(torch.zeros(1), tmp_path / "images_zca_100.pt")
+    found = fredbench.load(run_of(tmp_path / "images_best.pt", digits, store, asked).path)
+    assert found.normalization["recipe"] == "mtt"
+
+
+def test_noisy_sets_that_are_not_whitened_are_not_taken_for_such(original: Synset, digits: Dataset) -> None:
+    def never(real: Real) -> list[Weighed]:
+        raise AssertionError("no fit is needed for these")
+
+    draws = np.random.default_rng(0)
+    plain = original.images.numpy()
+    for noise in (0.0, 0.5, 2.0):
+        noisy = plain + noise * draws.normal(size=plain.shape).astype(np.float32)
+        assert found_space(noisy, digits, asked=None, said=None, whitened=never)[0].name == "own"
+
+
+@pytest.mark.parametrize("recipe", ["mtt", "frepo", "kip", "none"])
+def test_whitenings_of_real_photographs_are_told_apart(
+    recipe: str, real_data: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    cifar = load_dataset("cifar10", root=real_data, offline=True)
+    # The fits are of a part of the pictures here, as a dataset of its own, so that they take seconds.
+    some = Dataset.from_splits("some", cifar.train.take(np.arange(0, 50_000, 50)), cifar.test, cifar.classes, flip=True)
+    store = tmp_path_factory.getbasetemp() / "fits-of-some-photographs"
+    data = {} if recipe == "none" else settings_of(recipe, some, storage="pixels", where="test")
+    prepared = preparation(data, some, "train", store)
+    for count in (10, 100):
+        images = prepared(cifar.test.images[:: 10_000 // count]).numpy()
+        space, evidence, _ = found_space(
+            images, some, asked=None, said=None, whitened=lambda real, x=images: candidates(x, some, real, store, seen=False)
+        )  # fmt: skip
+        assert space.name == ("own" if recipe == "none" else f"zca-{recipe}") and evidence[0].share > 0.95

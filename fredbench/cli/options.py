@@ -8,8 +8,12 @@ from typing import Any
 
 import click
 
+# As `parameterizations.budget` has them, which takes torch to load.
+BUDGETS = ("params", "strict", "bytes")
+
 __all__ = [
     "FORMATS",
+    "budget_option",
     "data_options",
     "device_option",
     "examples",
@@ -72,6 +76,15 @@ def format_option(command: _Command) -> _Command:
         default="table",
         show_default=True,
         help="How to print the table.",
+    )(command)
+
+
+def budget_option(command: _Command) -> _Command:
+    """`--budget-by`: which budget a table shows."""
+    return click.option(
+        "--budget-by",
+        type=click.Choice(BUDGETS),
+        help="The one budget to show: scalars, scalars with everything counted, or bytes.  [default: both scalars]",
     )(command)
 
 

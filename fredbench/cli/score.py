@@ -8,9 +8,10 @@ from typing import Any
 import click
 
 from fredbench.cli.import_set import imported, set_options
-from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.cli.options import budget_option, data_options, device_option, examples, format_option, store_option
 from fredbench.execution.api import evaluate
 from fredbench.foundation.errors import UsageError
+from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.table import corruption_table
 from fredbench.suites.corruption import corruptions_of, suite_named
 
@@ -35,6 +36,7 @@ __all__ = ["command"]
     help="Test network (repeatable: a row each, and their mean).  [default: the set's own]",
 )  # fmt: skip
 @set_options
+@budget_option
 @format_option
 @device_option
 @store_option
@@ -47,6 +49,7 @@ def command(
     limit: int | None,
     students: int | None,
     networks: tuple[str, ...],
+    budget_by: BudgetBy | None,
     form: str,
     device: str,
     threads: int | None,
@@ -68,4 +71,5 @@ def command(
         [run], suite=suite, networks=networks, severities=chosen, limit=limit, students=students, store=store,
         data=data, offline=offline, device=device, threads=threads,
     )  # fmt: skip
-    click.echo(corruption_table(next((row.suite for row in rows), suite.name), chosen, rows, form))
+    name = next((row.suite for row in rows), suite.name)
+    click.echo(corruption_table(name, chosen, rows, form, budget_by=budget_by))

@@ -8,13 +8,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from fredbench.cli.options import data_options, device_option, examples, format_option, joined, store_option
+from fredbench.cli.options import (
+    budget_option,
+    data_options,
+    device_option,
+    examples,
+    format_option,
+    joined,
+    store_option,
+)
 from fredbench.foundation.errors import UsageError
 from fredbench.recipes.presets import PRESETS
 from fredbench.suites.grids import Grid, Place, grid_named
 
 if TYPE_CHECKING:
     from fredbench.execution.inline import GridRun
+    from fredbench.parameterizations.budget import BudgetBy
 
 __all__ = ["asked_grid_run", "plan_command", "run_command", "run_options"]
 
@@ -52,9 +61,10 @@ def plan_command(form: str, **asked: Any) -> None:
 
 @click.command("run", epilog=examples("fredbench suite run smoke", "fredbench suite run twelve --out twelve.json"))
 @run_options
+@budget_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there as JSON too.")
 @click.option("--yes", is_flag=True, help="Also make cells that are estimated at above 6 hours.")
-def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
+def run_command(form: str, out: Path | None, yes: bool, budget_by: BudgetBy | None, **asked: Any) -> None:
     """Make and score the runs of a grid, one after the other, and print their table.
 
     Run the same command again to go on with a grid that was stopped. A cell that fails is reported, the others go on.
@@ -66,7 +76,7 @@ def run_command(form: str, out: Path | None, yes: bool, **asked: Any) -> None:
     grid_run = asked_grid_run(**asked)
     outcomes = list(grid_run.run(yes=yes))
     made_by = environment(str(grid_run.device), grid_run.threads)
-    click.echo(results_table(grid_run, outcomes, form, made_by))
+    click.echo(results_table(grid_run, outcomes, form, made_by, budget_by=budget_by))
     if out is not None:
         write_json(out, results_document(grid_run, outcomes, made_by))
     if failed := [outcome for outcome in outcomes if outcome.problem is not None]:

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
+from fredbench.parameterizations.budget import Storage
 
 __all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "CorruptionScore", "Row"]
 
@@ -63,6 +64,7 @@ class Row:
     limit: evenly spaced test pictures that were scored, None for all; corrupted_limit: of corruptions, where it is
     another number. by_network, over_networks: where several test networks were asked for, the row of each (`apart`:
     labels name the network) and their mean, whose `unit` is the network (see `across`); all else is the first's.
+    storage: the set's bytes; of a control, those of its first random subset.
     """
 
     run: str
@@ -106,6 +108,7 @@ class Row:
     over_networks: Row | None = None
     apart: bool = False
     unit: Literal["student", "network"] = "student"
+    storage: Storage | None = None
 
     @property
     def reference(self) -> Sample:
@@ -138,6 +141,7 @@ class Row:
                 "control", "start", "protocol",
             )
         }  # fmt: skip
+        plain |= {} if self.storage is None else {"storage": self.storage.to_mapping()}
         plain["scale"] = self.preset  # the name of this key is fixed: scripts read it
         plain |= {name: value for name, value in (("suite", self.suite), ("framing", self.framing)) if value}
         plain |= self.scores()

@@ -39,12 +39,12 @@ from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
-from fredbench.parameterizations.budget import Budget
+from fredbench.parameterizations.budget import Budget, Storage
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
 from fredbench.runs import distillation
 from fredbench.runs.assembly import real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
-from fredbench.runs.preprocessing import described, fit_of, training_split
+from fredbench.runs.preprocessing import described, fit_of, training_count, training_split
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset, load
@@ -399,6 +399,7 @@ class Evaluation:
             params=ledger.params,
             params_strict=ledger.params_strict,
             decoded=ledger.decoded,
+            storage=self._storage(entrant),
             students=len(plans[first]),
             network=first,
             preset=spec.preset,
@@ -419,6 +420,12 @@ class Evaluation:
             **scores[first],
         )
         return in_networks(row, clean, scores)
+
+    def _storage(self, entrant: Entrant) -> Storage:
+        """The bytes of a set, beside the training pictures of this dataset that it stands for."""
+        height, width = self.dataset.size
+        pictures = training_count(self.dataset, entrant.spec.split)
+        return dataclasses.replace(entrant.synset.storage, pixels=pictures * height * width)
 
     def published(self, spec: Spec) -> Mapping[str, Any] | None:
         """What the literature prints for a run on these domains; None where nothing may stand beside it."""

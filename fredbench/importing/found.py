@@ -51,7 +51,8 @@ class Found:
     of the pixels, where the file says so; normalization: all that an export of ours says of that. classes: names in
     label order, where the file lists them. step_size: a learned rate beside the pictures. student: how students of an
     export of ours are trained (network, students, recipe) and its preset. paired: stored as a bare list of two, as
-    IDC's undecoded canvases are. notes: what a user should know of the reading.
+    IDC's undecoded canvases are. brain: pictures that are bfloat16 in the file, and float32 here.
+    notes: what a user should know of the reading.
     """
 
     images: Shaped[np.ndarray, ...]
@@ -66,6 +67,7 @@ class Found:
     student: Mapping[str, Any] = field(default_factory=dict)
     normalization: Mapping[str, Any] = field(default_factory=dict)
     paired: bool = False
+    brain: bool = False
     notes: tuple[str, ...] = field(default=())
 
 

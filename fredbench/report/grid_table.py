@@ -11,7 +11,9 @@ from typing import Any
 from fredbench.evaluation.significance import starred
 from fredbench.evaluation.statistics import Sample
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
+from fredbench.parameterizations.budget import BudgetBy
 from fredbench.recipes.reproducing import distill_command
+from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.simple import simple_table
 from fredbench.report.table import frame
 
@@ -42,18 +44,30 @@ def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str) -> str:
     return simple_table(head, lines, form)
 
 
-def results_table(grid_run: GridRun, outcomes: Sequence[Outcome], form: str, environment: Mapping[str, Any]) -> str:
-    """The table in a format; JSON is `results_document`. `environment`: as `foundation.environment` gives it."""
+def results_table(
+    grid_run: GridRun,
+    outcomes: Sequence[Outcome],
+    form: str,
+    environment: Mapping[str, Any],
+    *,
+    budget_by: BudgetBy | None = None,
+) -> str:
+    """The table in a format; JSON is `results_document`. `environment`: as `foundation.environment` gives it.
+
+    budget_by: as of `table.corruption_table`.
+    """
     if form == "json":
         return json.dumps(results_document(grid_run, outcomes, environment), indent=1, allow_nan=False)
     if form == "csv":
         return _csv(outcomes)
     head = (
-        "set", "ipc", "clean", "average", "clean over random", "clean over start", "#Params", "strict", "decoded",
+        "set", "ipc", "clean", "average", "clean over random", "clean over start", *budget_heads(budget_by), "decoded",
         "n", "distilled s", "scored s", "preset", "published clean",
     )  # fmt: skip
-    body = simple_table(head, list(_lines(outcomes)), form)
-    return body if form == "latex" else "\n".join([body, "", *_notes(grid_run, outcomes)])
+    body = simple_table(head, list(_lines(outcomes, budget_by)), form)
+    scored = [found.row for _, found in _each_once(outcomes) if found is not None]
+    said = [*_notes(grid_run, outcomes), *budget_notes(scored, budget_by)]
+    return body if form == "latex" else "\n".join([body, "", *said])
 
 
 def _each_once(outcomes: Sequence[Outcome]) -> Iterator[tuple[Outcome, Scored | None]]:
@@ -78,16 +92,17 @@ def _csv(outcomes: Sequence[Outcome]) -> str:
     return str(frame([scored.row for scored in found]).assign(**seconds).to_csv(index=False)).removesuffix("\n")
 
 
-def _lines(outcomes: Sequence[Outcome]) -> Iterator[Sequence[Any]]:
+def _lines(outcomes: Sequence[Outcome], budget_by: BudgetBy | None) -> Iterator[Sequence[Any]]:
+    absent = 7 + len(budget_heads(budget_by))
     for outcome, scored in _each_once(outcomes):
         if scored is None:
             cell = outcome.cell
-            yield cell.system, cell.ipc, "failed", *[_ABSENT] * 9, cell.preset, _ABSENT
+            yield cell.system, cell.ipc, "failed", *[_ABSENT] * absent, cell.preset, _ABSENT
         else:
-            yield _line(scored, outcome)
+            yield _line(scored, outcome, budget_by)
 
 
-def _line(scored: Scored, outcome: Outcome) -> Sequence[Any]:
+def _line(scored: Scored, outcome: Outcome, budget_by: BudgetBy | None) -> Sequence[Any]:
     row, distilled = scored.row, scored is outcome.scored and not scored.row.control
     published = (row.published or {}).get("clean")
     return (
@@ -97,8 +112,7 @@ def _line(scored: Scored, outcome: Outcome) -> Sequence[Any]:
         _ABSENT if row.average is None else str(row.average),
         _lead(row.clean, outcome.control) if distilled else _ABSENT,
         _lead(row.clean, outcome.start) if distilled else _ABSENT,
-        f"{row.params:,}",
-        f"{row.params_strict:,}",
+        *budget_cells(row, budget_by),
         row.decoded,
         row.students,
         f"{scored.distillation:.1f}",

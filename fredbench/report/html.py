@@ -223,10 +223,10 @@ def _budget(section: Section, labels: Sequence[str]) -> dict[str, Any]:
             cells: list[Any] = ["–", row.params, row.params_strict, "–", "–", "–", "–", row.decoded, "–"]
         else:
             ledger = synset.ledger
-            stored = sum(tensor.numel() * tensor.element_size() for tensor in synset.tensors.values())
             cells = [
                 synset.header["budget"], ledger.params, ledger.params_strict, ledger.mask_bits, ledger.label_scalars,
-                ledger.step_size_scalars, ledger.decoder_scalars, ledger.decoded, stored,
+                ledger.step_size_scalars, ledger.decoder_scalars, ledger.decoded,
+                synset.storage.stored,
             ]  # fmt: skip
         lines.append((label, [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]))
     return {"heads": head, "lines": lines}

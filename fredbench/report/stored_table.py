@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 from fredbench.evaluation.statistics import Sample, over_sets
 from fredbench.execution.inline import GridRun, Stored
+from fredbench.parameterizations.budget import BudgetBy
+from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.simple import comma_separated, rendered
 
 __all__ = ["Pooled", "pooled", "stored_table"]
@@ -123,8 +125,8 @@ def pooled(cells: Sequence[Stored]) -> list[Pooled]:
     return [Pooled(tuple(group)) for group in groups.values()]
 
 
-def stored_table(grid_run: GridRun, form: str) -> str:
-    """The table of what is stored in a format; nothing is computed for it."""
+def stored_table(grid_run: GridRun, form: str, *, budget_by: BudgetBy | None = None) -> str:
+    """The table of what is stored in a format; nothing is computed for it. budget_by: a budget column, of this kind."""
     lines = pooled(grid_run.stored())
     if form == "json":
         found = {"suite": grid_run.grid.name, "dataset": grid_run.dataset.title}
@@ -133,13 +135,14 @@ def stored_table(grid_run: GridRun, form: str) -> str:
         return comma_separated([_record(line) for line in lines])
     head = (
         "set", "ipc", "protocol", "sets × students", "clean", "95 %", "published", "difference", "published is",
-        "average", "95 %", "published", "preset",
+        "average", "95 %", "published", *(budget_heads(budget_by) if budget_by else []), "preset",
     )  # fmt: skip
-    body = rendered(head, [_line(line) for line in lines], form)
-    return body if form == "latex" else "\n".join([body, "", *_notes(grid_run, lines)])
+    body = rendered(head, [_line(line, budget_by) for line in lines], form)
+    said = [*_notes(grid_run, lines), *budget_notes([], budget_by)]
+    return body if form == "latex" else "\n".join([body, "", *said])
 
 
-def _line(line: Pooled) -> Sequence[Any]:
+def _line(line: Pooled, budget_by: BudgetBy | None) -> Sequence[Any]:
     cell, theirs, average = line.cells[0].planned.cell, line.published_clean, line.published.get("average")
     return (
         cell.system,
@@ -154,8 +157,14 @@ def _line(line: Pooled) -> Sequence[Any]:
         _shown(line.average),
         _interval(line.average),
         _ABSENT if average is None else f"{average:g}",
+        *(_budget(line, budget_by) if budget_by else []),
         cell.preset,
     )
+
+
+def _budget(line: Pooled, budget_by: BudgetBy) -> list[str]:
+    """That of its first scored set; seeds of one system at one budget store equally much."""
+    return next((budget_cells(cell.row, budget_by) for cell in line.cells if cell.row is not None), [_ABSENT])
 
 
 def _shown(sample: Sample | None) -> str:

@@ -6,9 +6,18 @@ from pathlib import Path
 
 import click
 
-from fredbench.cli.options import budget_option, data_options, device_option, examples, format_option, store_option
+from fredbench.cli.options import (
+    budget_option,
+    data_options,
+    device_option,
+    examples,
+    format_option,
+    label_options,
+    store_option,
+)
 from fredbench.datasets import data_root
 from fredbench.datasets.shifted import locate_shifted
+from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.evaluation.scoring import PROTOCOLS
 from fredbench.execution.api import evaluate
 from fredbench.foundation.device import resolve_device, use_threads
@@ -50,6 +59,7 @@ __all__ = ["command"]
     "--calibration", is_flag=True, help="Add negative log-likelihood and expected calibration error (15 bins)."
 )
 @click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
+@label_options
 @budget_option
 @format_option
 @device_option
@@ -66,6 +76,10 @@ def command(
     protocol: str,
     calibration: bool,
     intervals: bool,
+    train_labels: tuple[LabelProtocol, ...],
+    augmentation: tuple[AugmentationProtocol, ...],
+    teacher: str | None,
+    teacher_epochs: int,
     budget_by: BudgetBy | None,
     form: str,
     device: str,
@@ -98,6 +112,10 @@ def command(
         corrupted_limit=corrupted_limit,
         protocol="fred-literal" if protocol == "fred-literal" else "own",
         calibration=calibration,
+        train_labels=train_labels,
+        augmentation=augmentation,
+        teacher=teacher,
+        teacher_epochs=teacher_epochs,
         store=store,
         data=data,
         offline=offline,

@@ -8,7 +8,16 @@ from pathlib import Path
 
 import click
 
-from fredbench.cli.options import budget_option, data_options, device_option, examples, format_option, store_option
+from fredbench.cli.options import (
+    budget_option,
+    data_options,
+    device_option,
+    examples,
+    format_option,
+    label_options,
+    store_option,
+)
+from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.selection import SELECTIONS, Selection
 from fredbench.execution.api import evaluate
@@ -43,6 +52,7 @@ __all__ = ["command"]
     show_default=True,
     help="Beside the last iterate, the best of the checkpoints that the runs kept, by name.",
 )
+@label_options
 @budget_option
 @format_option
 @device_option
@@ -55,6 +65,10 @@ def command(
     limit: int | None,
     dataset_name: str | None,
     selection: Selection,
+    train_labels: tuple[LabelProtocol, ...],
+    augmentation: tuple[AugmentationProtocol, ...],
+    teacher: str | None,
+    teacher_epochs: int,
     budget_by: BudgetBy | None,
     form: str,
     device: str,
@@ -82,6 +96,10 @@ def command(
             students=students,
             limit=limit,
             selection=selection,
+            train_labels=train_labels,
+            augmentation=augmentation,
+            teacher=teacher,
+            teacher_epochs=teacher_epochs,
             store=store,
             data=data,
             device=device,

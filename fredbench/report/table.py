@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fredbench.evaluation.across import expanded
+from fredbench.evaluation.labelling import teacher_told
 from fredbench.evaluation.rows import CLEAN_CROP, CorruptionScore, Row
 from fredbench.evaluation.selection import explained
 from fredbench.evaluation.significance import ahead_by_more_than_spread, spread_between
@@ -157,6 +158,7 @@ def notes(rows: Sequence[Row], severities: Sequence[int], budget_by: BudgetBy | 
     ]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
     said += [f"Partial dataset ({note})." for note in sorted(partial)]
+    said += _protocol_notes(rows)
     said += budget_notes(rows, budget_by)
     said += list(dict.fromkeys(f"{row.method}: {'; '.join(row.assumed)}." for row in rows if row.assumed))
     said += [f"Pictures: {framing}." for framing in sorted({row.framing for row in rows if row.framing})]
@@ -174,6 +176,20 @@ def notes(rows: Sequence[Row], severities: Sequence[int], budget_by: BudgetBy | 
         f"{name} is run here with {objective}; the numbers that it was published with use {usual}."
         for name, objective, usual in dict.fromkeys(_other_objectives(rows))
     ]
+
+
+def _protocol_notes(rows: Sequence[Row]) -> list[str]:
+    """What students were told and shown, where some rows say that it is not the set's and the recipe's own."""
+    said = [
+        teacher_told(teacher)
+        for teacher in {row.teacher["digest"]: row.teacher for row in rows if row.teacher}.values()
+    ]
+    if any(row.train_labels == "hard" for row in rows):
+        said.append("Hard labels: the class of each picture, of soft labels the largest.")
+    if any((row.train_labels, row.augmentation) != ("own", "own") for row in rows):
+        kinds = ", ".join(dict.fromkeys(row.own_labels for row in rows if not row.control))
+        said.append(f"Rows without a mark: the set's own labels ({kinds}), augmentation as the recipe has it.")
+    return said
 
 
 def _other_objectives(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
@@ -242,7 +258,8 @@ def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 def _setting(row: Row) -> tuple[Any, ...]:
     """What two rows have in common that are compared."""
-    return row.dataset, row.ipc, row.seed, row.preset, row.protocol, row.network
+    protocol = (row.protocol, row.train_labels, row.augmentation)
+    return row.dataset, row.ipc, row.seed, row.preset, *protocol, row.network
 
 
 def _verdict(row: Row, other: Row) -> str:

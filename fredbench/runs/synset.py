@@ -194,9 +194,12 @@ class Synset:
         """(image, label) pairs, for `torch.utils.data.DataLoader`."""
         return TensorDataset(self.images, self.labels)
 
-    def as_pictures(self, device: torch.device) -> Pictures:
-        """What a student trains on, on `device`: all pictures or, of those that render one thing, one at a time."""
-        pictures = TensorPictures(self.images.to(device), self.labels.to(device))
+    def as_pictures(self, device: torch.device, labels: Tensor | None = None) -> Pictures:
+        """What a student trains on, on `device`: all pictures or, of those that render one thing, one at a time.
+
+        labels: in the place of the set's own, a row or a number for each decoded picture.
+        """
+        pictures = TensorPictures(self.images.to(device), (self.labels if labels is None else labels).to(device))
         parameterization, state = self._decoder
         rows = parameterization.alternatives(state)
         return pictures if rows is None else AlternativePictures(pictures, rows)

@@ -6,14 +6,24 @@ from pathlib import Path
 
 import click
 
-from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.cli.options import (
+    budget_option,
+    data_options,
+    device_option,
+    examples,
+    format_option,
+    label_options,
+    store_option,
+)
 from fredbench.datasets import data_root
 from fredbench.datasets.shifted import locate_shifted
+from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.evaluation.scoring import PROTOCOLS
 from fredbench.execution.api import evaluate
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import UsageError
 from fredbench.importing import found_runs
+from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.table import corruption_table
 from fredbench.runs.store import RunFolder, Store
 from fredbench.suites.corruption import CorruptionSuite, suite_named
@@ -49,6 +59,8 @@ __all__ = ["command"]
     "--calibration", is_flag=True, help="Add negative log-likelihood and expected calibration error (15 bins)."
 )
 @click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
+@label_options
+@budget_option
 @format_option
 @device_option
 @store_option
@@ -64,6 +76,11 @@ def command(
     protocol: str,
     calibration: bool,
     intervals: bool,
+    train_labels: tuple[LabelProtocol, ...],
+    augmentation: tuple[AugmentationProtocol, ...],
+    teacher: str | None,
+    teacher_epochs: int,
+    budget_by: BudgetBy | None,
     form: str,
     device: str,
     threads: int | None,
@@ -95,6 +112,10 @@ def command(
         corrupted_limit=corrupted_limit,
         protocol="fred-literal" if protocol == "fred-literal" else "own",
         calibration=calibration,
+        train_labels=train_labels,
+        augmentation=augmentation,
+        teacher=teacher,
+        teacher_epochs=teacher_epochs,
         store=store,
         data=data,
         offline=offline,
@@ -104,7 +125,7 @@ def command(
     # The name under which the suite could be built: one on smaller pictures than the published set's says so.
     name = next((row.suite for row in rows), suite.name)
     shown = chosen if suite.corruptions else ()
-    click.echo(corruption_table(name, shown, rows, form, intervals=intervals))
+    click.echo(corruption_table(name, shown, rows, form, intervals=intervals, budget_by=budget_by))
 
 
 def finished_runs(store: Store, suite: CorruptionSuite) -> list[RunFolder]:

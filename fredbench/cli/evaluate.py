@@ -8,12 +8,22 @@ from pathlib import Path
 
 import click
 
-from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.cli.options import (
+    budget_option,
+    data_options,
+    device_option,
+    examples,
+    format_option,
+    label_options,
+    store_option,
+)
+from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.selection import SELECTIONS, Selection
 from fredbench.execution.api import evaluate
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.importing import found_runs
+from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.table import network_table
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store
@@ -42,6 +52,8 @@ __all__ = ["command"]
     show_default=True,
     help="Beside the last iterate, the best of the checkpoints that the runs kept, by name.",
 )
+@label_options
+@budget_option
 @format_option
 @device_option
 @store_option
@@ -53,6 +65,11 @@ def command(
     limit: int | None,
     dataset_name: str | None,
     selection: Selection,
+    train_labels: tuple[LabelProtocol, ...],
+    augmentation: tuple[AugmentationProtocol, ...],
+    teacher: str | None,
+    teacher_epochs: int,
+    budget_by: BudgetBy | None,
     form: str,
     device: str,
     threads: int | None,
@@ -79,13 +96,17 @@ def command(
             students=students,
             limit=limit,
             selection=selection,
+            train_labels=train_labels,
+            augmentation=augmentation,
+            teacher=teacher,
+            teacher_epochs=teacher_epochs,
             store=store,
             data=data,
             device=device,
             threads=threads,
             dataset=dataset,
         )
-    click.echo(network_table([_with_networks(row) for row in rows], form))
+    click.echo(network_table([_with_networks(row) for row in rows], form, budget_by=budget_by))
 
 
 def _by_dataset(runs: Sequence[RunFolder]) -> dict[str, list[RunFolder]]:

@@ -8,13 +8,18 @@ from typing import Any
 
 import click
 
+# As `parameterizations.budget` has them, which takes torch to load.
+BUDGETS = ("params", "strict", "bytes")
+
 __all__ = [
     "FORMATS",
+    "budget_option",
     "data_options",
     "device_option",
     "examples",
     "format_option",
     "joined",
+    "label_options",
     "set_option",
     "store_option",
 ]
@@ -73,6 +78,36 @@ def format_option(command: _Command) -> _Command:
         show_default=True,
         help="How to print the table.",
     )(command)
+
+
+def budget_option(command: _Command) -> _Command:
+    """`--budget-by`: which budget a table shows."""
+    return click.option(
+        "--budget-by",
+        type=click.Choice(BUDGETS),
+        help="The one budget to show: scalars, scalars with everything counted, or bytes.  [default: both scalars]",
+    )(command)
+
+
+def label_options(command: _Command) -> _Command:
+    """What students are told of the pictures and how these are shown; all four go to `evaluate` as they are."""
+    for option in (
+        click.option("--teacher-epochs", type=int, default=20, show_default=True, help="Epochs of the teacher."),
+        click.option(
+            "--teacher", metavar="NETWORK",
+            help="Who relabels: a network trained on the real pictures, once a store.  [default: the first run's own]",
+        ),
+        click.option(
+            "--augmentation", type=click.Choice(["own", "none"]), multiple=True,
+            help="Of students: the recipe's own, or none (repeatable: rows side by side).  [default: own]",
+        ),
+        click.option(
+            "--train-labels", type=click.Choice(["own", "hard", "relabelled"]), multiple=True,
+            help="Students' labels: the set's own, hard, a teacher's (repeatable: rows side by side).  [default: own]",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
 
 
 def device_option(command: _Command) -> _Command:

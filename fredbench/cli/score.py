@@ -8,9 +8,19 @@ from typing import Any
 import click
 
 from fredbench.cli.import_set import imported, set_options
-from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.cli.options import (
+    budget_option,
+    data_options,
+    device_option,
+    examples,
+    format_option,
+    label_options,
+    store_option,
+)
+from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.execution.api import evaluate
 from fredbench.foundation.errors import UsageError
+from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.table import corruption_table
 from fredbench.suites.corruption import corruptions_of, suite_named
 
@@ -35,6 +45,8 @@ __all__ = ["command"]
     help="Test network (repeatable: a row each, and their mean).  [default: the set's own]",
 )  # fmt: skip
 @set_options
+@label_options
+@budget_option
 @format_option
 @device_option
 @store_option
@@ -47,6 +59,11 @@ def command(
     limit: int | None,
     students: int | None,
     networks: tuple[str, ...],
+    train_labels: tuple[LabelProtocol, ...],
+    augmentation: tuple[AugmentationProtocol, ...],
+    teacher: str | None,
+    teacher_epochs: int,
+    budget_by: BudgetBy | None,
     form: str,
     device: str,
     threads: int | None,
@@ -66,6 +83,8 @@ def command(
     chosen = tuple(sorted(set(severities))) or suite.severities
     rows = evaluate(
         [run], suite=suite, networks=networks, severities=chosen, limit=limit, students=students, store=store,
-        data=data, offline=offline, device=device, threads=threads,
+        data=data, offline=offline, device=device, threads=threads, train_labels=train_labels,
+        augmentation=augmentation, teacher=teacher, teacher_epochs=teacher_epochs,
     )  # fmt: skip
-    click.echo(corruption_table(next((row.suite for row in rows), suite.name), chosen, rows, form))
+    name = next((row.suite for row in rows), suite.name)
+    click.echo(corruption_table(name, chosen, rows, form, budget_by=budget_by))

@@ -13,6 +13,7 @@ from fredbench.cli.options import data_options, examples, format_option, store_o
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.files import write_bytes
 from fredbench.foundation.progress import say
+from fredbench.parameterizations.budget import CODER
 from fredbench.report.simple import simple_table
 from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.sources import dataset_of
@@ -64,10 +65,22 @@ def command(run: str, pictures: Path | None, form: str, store: Path, data: Path 
     click.echo(synset.card())
     ledger = facts["budget"]
     counts = [("may store, at most", f"{ledger['budget']:,}"), *((what, f"{ledger[key]:,}") for key, what in _LEDGER)]
-    click.echo(simple_table(("budget", "count"), counts, form))
+    click.echo(simple_table(("budget", "count"), [*counts, *_bytes(synset)], form))
     if folder is not None:
         click.echo()
         click.echo(simple_table(("progress", ""), [(k, _text(v)) for k, v in facts["progress"].items()], form))
+
+
+def _bytes(synset: Synset) -> list[tuple[str, str]]:
+    """The lines of the budget that count bytes."""
+    storage = synset.storage
+    kinds = ", ".join(f"{name} {kind}" for name, kind in storage.types.items())
+    lines = [(f"bytes stored ({kinds})", f"{storage.stored:,}"), (f"bytes after {CODER}", f"{storage.coded:,}")]
+    for what, size in (("stored", storage.stored), ("coded", storage.coded)):
+        bits = storage.bits_a_pixel(size)
+        text = "its header does not say how many real pictures" if bits is None else f"{bits:.6f}"
+        lines.append((f"bits a pixel of the real training pictures, {what}", text))
+    return lines
 
 
 def opened(run: str, store: Store) -> tuple[RunFolder | None, Synset | None]:
@@ -111,6 +124,7 @@ def _facts(folder: RunFolder | None, synset: Synset | None) -> dict[str, dict[st
         plain = {key: value for key, value in synset.header.items() if key not in {"ledger", "tensors"}}
         facts["header"] = plain
         facts["budget"] = {"budget": synset.header["budget"], **synset.ledger.to_mapping()}
+        facts["storage"] = synset.storage.to_mapping()
     if folder is not None:
         facts["progress"] = _progress(folder)
     return facts

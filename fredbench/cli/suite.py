@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from fredbench.cli.options import examples, format_option, joined
+from fredbench.cli.options import budget_option, examples, format_option, joined
 from fredbench.cli.suite_baseline import baseline_command
 from fredbench.cli.suite_run import asked_grid_runs, plan_command, run_command, run_options, status_command
 from fredbench.foundation.errors import UsageError
@@ -17,6 +17,9 @@ from fredbench.report.simple import simple_table
 from fredbench.suites.corruption import suite_named
 from fredbench.suites.grids import grid_named
 from fredbench.suites.reading import kind_of, names_of
+
+if TYPE_CHECKING:
+    from fredbench.parameterizations.budget import BudgetBy
 
 __all__ = ["SUITE_HEAD", "command", "suite_lines"]
 
@@ -59,8 +62,9 @@ def list_command(form: str) -> None:
 
 @command.command("show", epilog=examples("fredbench suite show cifar10c", "fredbench suite show twelve --ipc 1"))
 @run_options
+@budget_option
 @click.option("--definition", is_flag=True, help="Of a grid: what its file says, in place of its table.")
-def show_command(name: str, form: str, definition: bool, **asked: Any) -> None:
+def show_command(name: str, form: str, definition: bool, budget_by: BudgetBy | None, **asked: Any) -> None:
     """Show what a corruption suite holds, or the tables of a grid from the store alone, beside what is published.
 
     A table a dataset, of those whose data are here; --dataset chooses one.
@@ -70,9 +74,14 @@ def show_command(name: str, form: str, definition: bool, **asked: Any) -> None:
     if grid and not definition:
         from fredbench.report.stored_table import stored_table
 
-        click.echo(stored_table(asked_grid_runs(name=name, **asked), form))
+        click.echo(stored_table(asked_grid_runs(name=name, **asked), form, budget_by=budget_by))
         return
-    if given := [f"--{key.removesuffix('s')}" for key in ("dataset", "scale", "ipcs", "preset", "limit") if asked[key]]:
+    choices = {**asked, "budget-by": budget_by}
+    if given := [
+        f"--{key.removesuffix('s')}"
+        for key in ("dataset", "scale", "ipcs", "preset", "limit", "budget-by")
+        if choices[key]
+    ]:
         raise UsageError(
             f"{joined(given)} choose cells of a grid's table, and {'a definition' if grid else name} has none",
             hint="leave them out",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from fredbench.cli.executors import chosen_executor, divided_threads, executor_options
-from fredbench.cli.options import data_options, device_option, examples, format_option, store_option
+from fredbench.cli.options import budget_option, data_options, device_option, examples, format_option, store_option
 from fredbench.foundation.errors import DataError, UsageError
 from fredbench.recipes.presets import PRESETS
 from fredbench.suites.grids import grid_named
@@ -17,6 +17,7 @@ from fredbench.suites.grids import grid_named
 if TYPE_CHECKING:
     from fredbench.execution.inline import GridRun
     from fredbench.execution.request import GridRequest
+    from fredbench.parameterizations.budget import BudgetBy
 
 __all__ = [
     "asked_grid_run", "asked_grid_runs", "grid_request", "plan_command", "run_command", "run_options", "status_command",
@@ -64,9 +65,12 @@ def plan_command(form: str, **asked: Any) -> None:
 )
 @run_options
 @executor_options
+@budget_option
 @click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="Write the results there as JSON too.")
 @click.option("--yes", is_flag=True, help="Also make cells that are estimated at above 6 hours.")
-def run_command(form: str, out: Path | None, yes: bool, executor: str | None, **asked: Any) -> None:
+def run_command(
+    form: str, out: Path | None, yes: bool, executor: str | None, budget_by: BudgetBy | None, **asked: Any
+) -> None:
     """Make and score the runs of a grid, and print their table.
 
     Run the same command again to go on with a grid that was stopped. A cell that fails is reported, the others go on.
@@ -87,7 +91,7 @@ def run_command(form: str, out: Path | None, yes: bool, executor: str | None, **
     maker = Maker(grid_run, plan_of(grid_run))
     made = list(outcomes(maker, choice.build(maker, request.pinned(grid_run)), yes=yes))
     made_by = environment(str(grid_run.device), grid_run.threads)
-    click.echo(results_table(grid_run, made, form, made_by))
+    click.echo(results_table(grid_run, made, form, made_by, budget_by=budget_by))
     if out is not None:
         write_json(out, results_document(grid_run, made, made_by))
     if failed := [outcome for outcome in made if outcome.problem is not None]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from fredbench.evaluation.comparison import Comparison
 from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
+from fredbench.parameterizations.budget import Storage
 
 __all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "Compared", "CorruptionScore", "Row"]
 
@@ -85,6 +86,8 @@ class Row:
     another number. compared: against its start and its control, by predictions; the correction is each table's own.
     by_network, over_networks: where several test networks were asked for, the row of each (`apart`: labels name the
     network) and their mean, whose `unit` is the network (see `across`); all else is the first's.
+    storage: the set's bytes; of a control, those of its first random subset. train_labels, augmentation, teacher: the
+    protocol that students are trained by (see `labelling`); own_labels: what the set's own labels are.
     """
 
     run: str
@@ -129,6 +132,11 @@ class Row:
     over_networks: Row | None = None
     apart: bool = False
     unit: Literal["student", "network"] = "student"
+    storage: Storage | None = None
+    train_labels: str = "own"
+    augmentation: str = "own"
+    own_labels: str = "hard"
+    teacher: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def reference(self) -> Sample:
@@ -147,7 +155,9 @@ class Row:
         """A short name for tables and figures."""
         name = self.method if self.control else f"{self.method} ({self.objective} × {self.parameterization})"
         role = " start" if self.start else " control" if self.control else ""
-        protocol = "" if self.protocol == "own" else f" [{self.protocol}]"
+        words = {"hard": "hard labels"}.get(self.train_labels, self.train_labels)
+        marks = (self.protocol, words, "no augmentation" if self.augmentation == "none" else "own")
+        protocol = "".join(f" [{mark}]" for mark in marks if mark != "own")
         where = f" on {self.network}" if self.apart else ""
         return f"{name}{role}{protocol}{where}"
 
@@ -158,9 +168,11 @@ class Row:
             for name in (
                 "run", "dataset", "method", "objective", "parameterization", "iterations", "ipc", "seed",
                 "params", "params_strict", "decoded", "students", "network", "recipe",
-                "control", "start", "protocol",
+                "control", "start", "protocol", "train_labels", "own_labels", "augmentation",
             )
         }  # fmt: skip
+        plain |= {"teacher": dict(self.teacher)} if self.teacher else {}
+        plain |= {} if self.storage is None else {"storage": self.storage.to_mapping()}
         plain["scale"] = self.preset  # the name of this key is fixed: scripts read it
         plain |= {name: value for name, value in (("suite", self.suite), ("framing", self.framing)) if value}
         plain |= self.scores()

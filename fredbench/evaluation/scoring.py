@@ -24,6 +24,7 @@ from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.across import in_networks
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.pairing import compared
 from fredbench.evaluation.published import published_row
 from fredbench.evaluation.rows import CLEAN, Compared, Row
@@ -40,13 +41,13 @@ from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
-from fredbench.parameterizations.budget import Budget
+from fredbench.parameterizations.budget import Budget, Storage
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
 from fredbench.recipes.systems.common import IMAGENET_SUBSETS
 from fredbench.runs import distillation
 from fredbench.runs.assembly import real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
-from fredbench.runs.preprocessing import described, fit_of, training_split
+from fredbench.runs.preprocessing import described, fit_of, training_count, training_split
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset, load
@@ -167,7 +168,8 @@ class Evaluation:
     """What is asked of all rows of one table.
 
     networks: test networks, None for each run's own. students: how many, None for each run's own number.
-    calibration: whether rows say how far confidences can be trusted.
+    calibration: whether rows say how far confidences can be trusted. labels, augmentation: what students are told of
+    the pictures (by `teacher` where it is `relabelled`), and whether they see them augmented as the recipe has it.
     """
 
     dataset: Dataset
@@ -178,12 +180,28 @@ class Evaluation:
     students: int | None = None
     protocol: Protocol = "own"
     calibration: bool = False
+    labels: LabelProtocol = "own"
+    augmentation: AugmentationProtocol = "own"
+    teacher: Teacher | None = None
     # What was derived from the data and is used again: the last preprocessing, the last run's training pictures.
     _kept: dict[str, tuple[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
             raise UnknownNameError("protocol", self.protocol, PROTOCOLS)
+        for what, asked, known in (
+            ("labels", self.labels, LABELS),
+            ("augmentation", self.augmentation, AUGMENTATIONS),
+        ):
+            if asked not in known:
+                raise UnknownNameError(what, asked, known)
+        if self.labels == "relabelled" and self.teacher is None:
+            raise UsageError("relabelled by whom?", hint="name a teacher, such as convnet-d3-w32-in")
+        if self.protocol != "own" and (self.labels, self.augmentation) != ("own", "own"):
+            raise UsageError(
+                f"the protocol {self.protocol} says itself what students see and are told",
+                hint="leave out --train-labels and --augmentation, or --protocol",
+            )
         if self.students is not None and self.students < 1:
             raise UsageError(f"--students must be at least 1, not {self.students}", hint="3 or more give a spread")
 
@@ -288,7 +306,15 @@ class Evaluation:
         return self._preprocessing(entrant)(pixels, self.device)
 
     def recipe_of(self, spec: Spec, synset: Synset) -> TrainingRecipe:
-        """How students of a run are trained: its own recipe, with the learned step size where there is one."""
+        """How students of a run are trained: its own recipe, with the learned step size where there is one.
+
+        Without augmentation, where that is asked for, there is no CutMix either.
+        """
+        recipe = self._own_recipe(spec, synset)
+        plain = self.augmentation == "none"
+        return dataclasses.replace(recipe, augmentation="none", cutmix=0.0) if plain else recipe
+
+    def _own_recipe(self, spec: Spec, synset: Synset) -> TrainingRecipe:
         if self.protocol == "fred-literal":
             # The script has plain pictures for the method DC alone: what else is matched as DC is keeps DSA there.
             system = spec.parameterization == coresets.PARAMETERIZATION
@@ -320,6 +346,7 @@ class Evaluation:
         source = entrant.synset.header["tensors_sha256"]
         if spec.is_control:
             source = f"random draw {student} of {spec.digest()}"
+        source += self._labelled_by(entrant)
         return StudentPlan(
             folder=entrant.folder.students,
             source=source,
@@ -330,20 +357,36 @@ class Evaluation:
             shape=(channels, height, width),
             device=self.device,
             threads=self.threads,
-            pictures=lambda: self._pictures(entrant, student),
+            pictures=lambda: self._pictures(entrant, student, recipe.loss),
         )
 
-    def _pictures(self, entrant: Entrant, student: int) -> Pictures:
+    def _labelled_by(self, entrant: Entrant) -> str:
+        """What names the labels of a student, where they are not the set's own: nothing else changes its key."""
+        if self.labels == "hard" and entrant.synset.labels.is_floating_point():
+            return " with hard labels"
+        if self.labels == "relabelled" and self.teacher is not None:
+            return f" labelled by {self.teacher.plan(entrant.spec.split).digest()}"
+        return ""
+
+    def _pictures(self, entrant: Entrant, student: int, loss: str) -> Pictures:
         """What a student trains on: the distilled set or, for the control, the student's own random subset."""
         spec, synset = entrant.spec, entrant.synset
         if not spec.is_control:
-            return synset.as_pictures(self.device)
+            return synset.as_pictures(self.device, self._told(entrant, synset.images, synset.labels, loss))
         fits = entrant.folder.path.parent / FITS
         real = self._once("real", spec.digest(), lambda: real_pictures(spec, self.dataset, self.device, fits=fits))
         budget = Budget(spec.budget, len(synset.classes), real.shape)
         state = random_subset(real, budget, Stream(spec.seed), draw=student)
         images, labels = Pixels(PixelsConfig()).decode(state)
-        return TensorPictures(images.detach(), labels)
+        return TensorPictures(images.detach(), self._told(entrant, images.detach(), labels, loss).to(self.device))
+
+    def _told(self, entrant: Entrant, images: Tensor, own: Tensor, loss: str) -> Tensor:
+        """The labels that students of an entrant get for `images`, whose own labels are `own`."""
+        if self.labels == "hard":
+            return own.argmax(1) if own.is_floating_point() else own
+        if self.labels == "own" or self.teacher is None:
+            return own
+        return self.teacher.labels(self._preprocessing(entrant).undone(images), entrant.spec.split, loss)
 
     def _make(self, entrants: Sequence[Entrant], missing: Mapping[str, Sequence[_Unscored]]) -> None:
         """Train the students that lack predictions on some domain, and store those."""
@@ -460,6 +503,7 @@ class Evaluation:
             params=ledger.params,
             params_strict=ledger.params_strict,
             decoded=ledger.decoded,
+            storage=self._storage(entrant),
             students=len(plans[first]),
             network=first,
             preset=spec.preset,
@@ -467,6 +511,10 @@ class Evaluation:
             control=spec.is_control,
             start=spec.is_start,
             protocol=self.protocol,
+            train_labels=self.labels,
+            augmentation=self.augmentation,
+            own_labels=str(entrant.synset.header["labels"].get("kind", "hard")),
+            teacher=self._teacher_of(spec),
             source=self.domains.source,
             limit=self.domains.limit,
             corrupted_limit=self.domains.corrupted_limit if set(names) & set(self.domains.suite.corruptions) else None,
@@ -480,6 +528,18 @@ class Evaluation:
             **scores[first],
         )
         return in_networks(row, clean, scores)
+
+    def _teacher_of(self, spec: Spec) -> Mapping[str, Any]:
+        """What a row says of the teacher that labelled for it; nothing where none did."""
+        if self.labels != "relabelled" or self.teacher is None:
+            return {}
+        return self.teacher.described(spec.split, self.domains)
+
+    def _storage(self, entrant: Entrant) -> Storage:
+        """The bytes of a set, beside the training pictures of this dataset that it stands for."""
+        height, width = self.dataset.size
+        pictures = training_count(self.dataset, entrant.spec.split)
+        return dataclasses.replace(entrant.synset.storage, pixels=pictures * height * width)
 
     def published(self, spec: Spec) -> Mapping[str, Any] | None:
         """What the literature prints for a run on these domains; None where nothing may stand beside it."""

@@ -10,6 +10,8 @@ from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.checkpoints import score_checkpoints
 from fredbench.evaluation.domains import domains_of
+from fredbench.evaluation.labelling import FOLDER as TEACHERS
+from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_companions
 from fredbench.evaluation.selection import Selection
@@ -113,6 +115,10 @@ def evaluate(
     protocol: Protocol = "own",
     calibration: bool = False,
     selection: Selection = "last",
+    train_labels: Sequence[LabelProtocol] = ("own",),
+    augmentation: Sequence[AugmentationProtocol] = ("own",),
+    teacher: str | None = None,
+    teacher_epochs: int = 20,
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -135,6 +141,11 @@ def evaluate(
     selection: `best-on-test` or `best-on-validation` adds, as `Row.selected`, what the best of the run's checkpoints
     would give on clean test pictures, by their accuracy or by that on the validation pictures; without a suite only.
     All other numbers of a row are of the last iterate whatever is given here.
+    train_labels: what students are told: the set's `own` labels, `hard` ones (the class of each picture; of soft labels
+    the largest), or `relabelled` by a teacher. augmentation: as the run's recipe has it (`own`), or `none`. Of several
+    every combination has a row of its own beside the others, controls and starts likewise.
+    teacher: the network that relabels, by default the first run's test network; teacher_epochs: for how long it is
+    trained on the real training pictures. It is kept in the store, and `Row.teacher` says what it is.
     store, data, offline, device, threads: as of `distill`. dataset: the runs' dataset, where it is at hand already.
 
     Accuracies of a `Row` are `Sample`s in percent: mean, standard deviation (n - 1) and n over students. What was
@@ -166,8 +177,8 @@ def evaluate(
     place = None if data is None else Path(data)
     pictures = dataset or dataset_of(entrants[0].folder, data=place, offline=offline)
     asked = tuple(dict.fromkeys(networks or ()))
-    for name in asked:  # an unknown or unfit network is refused before anything is trained
-        canonical_name(name, channels=pictures.channels, classes=len(pictures.classes), size=pictures.size)
+    for name in asked:
+        _check_network(name, pictures)
     root = data_root(place)
     evaluation = Evaluation(
         dataset=pictures,
@@ -186,10 +197,29 @@ def evaluate(
         protocol=protocol,
         calibration=calibration,
     )
+    teaching = Teacher(
+        pictures, folders.root / TEACHERS, teacher or entrants[0].spec.student_network, evaluation.device,
+        evaluation.threads, teacher_epochs,
+    )  # fmt: skip
+    _check_network(teaching.network, pictures)
+    each = [
+        dataclasses.replace(evaluation, labels=labels, augmentation=shown, teacher=teaching)
+        for labels in dict.fromkeys(train_labels or ("own",))
+        for shown in dict.fromkeys(augmentation or ("own",))
+    ]
     evaluation.check(entrants)
-    selected = score_checkpoints(evaluation, entrants, selection)
-    rows = evaluation.rows(with_companions(entrants, folders, pictures), evaluation.domains.names())
-    return [dataclasses.replace(row, selected=selected.get(row.run, {})) for row in rows]
+    selected = [score_checkpoints(by, entrants, selection) for by in each]
+    group = with_companions(entrants, folders, pictures)
+    tables = [
+        [dataclasses.replace(row, selected=chosen.get(row.run, {})) for row in by.rows(group, by.domains.names())]
+        for by, chosen in zip(each, selected, strict=True)
+    ]
+    return [row for of_one_run in zip(*tables, strict=True) for row in of_one_run]
+
+
+def _check_network(name: str, dataset: Dataset) -> None:
+    """An unknown or unfit network is refused before anything is trained."""
+    canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
 
 
 def _dataset(dataset: str | Dataset, data: str | Path | None, offline: bool) -> Dataset:

@@ -37,6 +37,8 @@ __all__ = ["adopt", "adopted"]
 _RATE = 0.01
 # Grey levels end at 255, and optimised pixels in any space lie within some tens of deviations.
 _LARGEST = 1e4
+# Spaces whose values are pixels times a number.
+_SCALES = {"unit": 1.0, "levels": 255.0}
 
 
 def adopted(path: Path) -> bool:
@@ -60,9 +62,10 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
         _refuse_said(asked, path)
         return _taken(path, dataset, store, device=device, threads=threads)
     found = read(path, asked.columns)
-    images = _channels_first(found, dataset, path)
+    given = _channels_first(found, dataset, path)
     if asked.channels == "bgr":
-        images = np.ascontiguousarray(images[:, ::-1])
+        given = np.ascontiguousarray(given[:, ::-1])
+    images = given.astype(np.float32)
     assumed: list[str] = list(found.notes)
     factor = _factor(found, images, asked, path)
     values = values_of(found, images, dataset, asked, factor, store.root, path)
@@ -71,7 +74,8 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
     verdict = None if factor > 1 else _checked(values.pixels, hard, dataset, asked, store, threads, path)
     if verdict is not None:
         assumed.append(f"labels: {'confirmed' if verdict.agrees else 'not confirmed'}: {verdict.told()}")
-    if values.space.name in {"unit", "levels"}:
+    scale = _SCALES.get(values.space.name, 0.0)
+    if scale:
         # Students see normalised pictures; the dataset's statistics are what its real pictures are brought to.
         mean, std = tuple(dataset.mean), tuple(dataset.std)
         stored = (values.pixels - _columns(mean)) / _columns(std)
@@ -82,9 +86,11 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
     kept = Kept(
         images=torch.from_numpy(np.ascontiguousarray(stored[order], dtype=np.float32)),
         hard=torch.from_numpy(hard[order]),
-        soft=None if soft is None else torch.from_numpy(np.ascontiguousarray(soft[order], dtype=np.float32)),
+        soft=None if soft is None else _rows(soft[order], found, asked),
         form=form, mean=mean, std=std, factor=factor, data=values.data, split=values.split,
+        given=_in_type(given[order], brain=found.brain), scale=scale,
     )  # fmt: skip
+    assumed += kept.types_told()
     rate = asked.step_size or found.step_size
     facts = {
         "file": path.name,
@@ -161,8 +167,8 @@ def _data(synset: Synset, dataset: Dataset) -> dict[str, Any]:
 # Layout, labels, checks
 
 
-def _channels_first(found: Found, dataset: Dataset, path: Path) -> Float[np.ndarray, "n c h w"]:
-    """The pictures as float32 (N, C, H, W) of the dataset's shape."""
+def _channels_first(found: Found, dataset: Dataset, path: Path) -> Shaped[np.ndarray, "n c h w"]:
+    """The pictures as (N, C, H, W) of the dataset's shape, in the type that they came in."""
     images, shape = found.images, (dataset.channels, *dataset.size)
     if found.pictures and dataset.channels == 1 and (images == images[..., :1]).all():
         images = images[..., :1]  # pictures are read as RGB, of grey ones thrice the same
@@ -175,13 +181,30 @@ def _channels_first(found: Found, dataset: Dataset, path: Path) -> Float[np.ndar
             f"{path} holds pictures of shape {tuple(images.shape[1:])}, {dataset.title} has {shape}",
             hint="name the dataset that it is of (--dataset), resized as the set is where that is a folder (?size=)",
         )
-    pictures = np.ascontiguousarray(turned, dtype=np.float32)
-    if float(np.abs(pictures).max()) > _LARGEST:
+    pictures = np.ascontiguousarray(turned)
+    largest = float(np.abs(pictures.astype(np.float32)).max())
+    if largest > _LARGEST:
         raise UsageError(
-            f"{path} has values up to {float(np.abs(pictures).max()):.3g}, which no picture has in any known space",
+            f"{path} has values up to {largest:.3g}, which no picture has in any known space",
             hint="the set diverged, or the file holds something else",
         )
     return pictures
+
+
+def _in_type(given: Shaped[np.ndarray, "n c h w"], *, brain: bool) -> torch.Tensor:
+    """Pictures as a tensor in the type that they came in; one that torch lacks becomes float32."""
+    try:
+        tensor = torch.from_numpy(given.astype(given.dtype.newbyteorder("=")))
+    except TypeError:
+        tensor = torch.from_numpy(given.astype(np.float32))
+    return tensor.bfloat16() if brain else tensor
+
+
+def _rows(soft: Float[np.ndarray, "n k"], found: Found, asked: Asked) -> torch.Tensor:
+    """Soft labels in the type that they came in; probabilities that were made of logits as float32."""
+    given = None if found.labels is None else found.labels.dtype
+    own = asked.labels != "logits" and given in {np.dtype("float16"), np.dtype("float64")}
+    return torch.from_numpy(np.ascontiguousarray(soft, dtype=given if own else np.float32))
 
 
 def _factor(found: Found, images: Shaped[np.ndarray, "n c h w"], asked: Asked, path: Path) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import math
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from fredbench.importing.found import (
     told_labels,
     wanted_names,
 )
-from fredbench.importing.tensors import numbers_of
+from fredbench.importing.tensors import brain_floats, numbers_of
 
 __all__ = ["read_npy", "read_npz", "read_safetensors"]
 
@@ -69,7 +70,8 @@ def read_safetensors(path: Path) -> Found:
             f"{path} cannot be read: {error}", hint="the file is cut or altered; fetch it anew"
         ) from error
     arrays: dict[str, Any] = {name: numbers_of(tensor, path) for name, tensor in tensors.items()}
-    return described_by(table(arrays, path, "safetensors", others), text, path)
+    found = replace(table(arrays, path, "safetensors", others), brain=brain_floats(tensors))
+    return described_by(found, text, path)
 
 
 def _array(path: Path) -> Shaped[np.ndarray, ...]:

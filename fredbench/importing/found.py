@@ -53,7 +53,8 @@ class Found:
     export of ours are trained (network, students, recipe) and its preset. paired: stored as a bare list of two, as
     IDC's undecoded canvases are. whitened: files beside it show that its run was a whitened one. pictures: read from
     picture files, as RGB whatever they are. label_form: what rows of numbers are, as an export of ours says
-    (`probability`, `centred`). notes: what a user should know of the reading.
+    (`probability`, `centred`). brain: pictures that are bfloat16 in the file, and float32 here.
+    notes: what a user should know of the reading.
     """
 
     images: Shaped[np.ndarray, ...]
@@ -71,6 +72,7 @@ class Found:
     whitened: bool = False
     pictures: bool = False
     label_form: str = ""
+    brain: bool = False
     notes: tuple[str, ...] = field(default=())
 
 

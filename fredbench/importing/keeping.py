@@ -35,7 +35,10 @@ _RATE = 0.01
 
 @dataclass(frozen=True)
 class Kept:
-    """Pictures in class order, normalised, with hard labels and, where the set has them, soft ones of a `form`."""
+    """Pictures in class order, normalised, with hard labels and, where the set has them, soft ones of a `form`.
+
+    given: the same pictures as the file has them, in its type; `scale` says that these are pixels times a number.
+    """
 
     images: torch.Tensor
     hard: torch.Tensor
@@ -46,6 +49,21 @@ class Kept:
     factor: int
     data: Mapping[str, Any]
     split: Literal["train", "train without validation"]
+    given: torch.Tensor
+    scale: float = 0.0
+
+    @property
+    def own_type(self) -> bool:
+        """Whether pictures are kept as the file has them: float32 ones are kept normalised, as sets of ours are."""
+        return self.factor == 1 and self.given.dtype != torch.float32
+
+    def types_told(self) -> list[str]:
+        """What a user should know of how pictures are kept and counted in bytes; nothing of float32."""
+        kind = str(self.given.dtype).removeprefix("torch.")
+        if self.own_type:
+            half = ", half precision" if kind in {"float16", "bfloat16"} else ""
+            return [f"pictures are kept, and counted in bytes, as the file has them: {kind}{half}"]
+        return [f"canvases of {kind} are kept, and counted in bytes, as float32"] if kind != "float32" else []
 
     def parts(self, classes: int) -> tuple[str, Mapping[str, Any], Mapping[str, Any], State]:
         """(parameterization, its settings, label settings, state)."""
@@ -69,10 +87,14 @@ class Kept:
             )
             return "idc", settings, {}, state
         kind = PARAMETERIZATIONS.get("pixels")
-        uneven = {} if len(set(counts)) == 1 else {"counts": tuple(counts)}
-        config = from_mapping(kind.Config, uneven, where="pixels")
+        said: dict[str, Any] = {} if len(set(counts)) == 1 else {"counts": tuple(counts)}
+        tensors = {"pixels": self.given if self.own_type else self.images}
+        if self.own_type and self.scale:
+            said["scale"] = self.scale
+            tensors["statistics"] = torch.tensor([self.mean, self.std], dtype=torch.float64)
+        config = from_mapping(kind.Config, said, where="pixels")
         labels = LabelConfig() if self.soft is None else LabelConfig(form=self.form, learned=True)
-        tensors = {"pixels": self.images} if self.soft is None else {"pixels": self.images, "labels": self.soft}
+        tensors |= {} if self.soft is None else {"labels": self.soft}
         state = labelled(kind(config), labels).from_tensors(tensors, classes=classes, shape=shape)
         return "pixels", to_mapping(config), {} if self.soft is None else to_mapping(labels), state
 

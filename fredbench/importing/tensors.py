@@ -29,7 +29,9 @@ from fredbench.importing.found import (
     wanted_names,
 )
 
-__all__ = ["numbers_of", "read_torch"]
+__all__ = ["brain_floats", "numbers_of", "read_torch"]
+
+_NUMPYS = (torch.float16, torch.float32, torch.float64)
 
 
 def read_torch(path: Path) -> Found:
@@ -44,10 +46,19 @@ def read_torch(path: Path) -> Found:
             notes.append("images_zca_*.pt beside it shows that the run was of whitened (ZCA) pictures")
         return Found(
             numbers_of(value, path), None if labels is None else numbers_of(_loaded(labels), labels), "a tensor", "",
+            brain=brain_floats(value),
             step_size=None if rate is None else rate_of(numbers_of(_loaded(rate), rate)), whitened=whitened,
             notes=tuple(notes),
         )  # fmt: skip
-    return _container(value, path, "")
+    return replace(_container(value, path, ""), brain=brain_floats(value))
+
+
+def brain_floats(value: Any) -> bool:
+    """Whether the pictures in what a file holds are bfloat16: tensors of three or four dimensions."""
+    if isinstance(value, Tensor):
+        return value.dtype == torch.bfloat16 and value.ndim in {3, 4}
+    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
+    return any(brain_floats(item) for item in inside)
 
 
 def _refuse_companions(path: Path) -> None:
@@ -145,7 +156,8 @@ def numbers_of(value: Any, path: Path) -> Shaped[np.ndarray, ...]:
     try:
         dense = value.detach().cpu()
         dense = dense.to_dense() if dense.layout != torch.strided else dense
-        dense = dense.float() if dense.is_floating_point() and dense.dtype != torch.float64 else dense
+        # NumPy lacks some: bfloat16, and the floats of eight bits.
+        dense = dense.float() if dense.is_floating_point() and dense.dtype not in _NUMPYS else dense
         return dense.contiguous().numpy()
     except (TypeError, NotImplementedError, RuntimeError) as error:
         raise UsageError(

@@ -2,17 +2,35 @@
 
 The literature's budget at IPC n is `n * C * D` scalars (C classes, D scalars a picture). FreD's paper convention
 counts stored coefficients only; `params_strict` adds the mask's bits / 32, learned labels, a learned step size and a
-decoder's weights. Labels fixed in class order count nothing under either.
+decoder's weights. Labels fixed in class order count nothing under either. A third count is of bytes (`Storage`): a
+scalar may be kept in eight bytes or in one, and what is kept may be coded without loss.
 """
 
 from __future__ import annotations
 
+import lzma
 import math
-from dataclasses import asdict, dataclass
+import struct
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
 
 from fredbench.foundation.errors import BudgetError
 
-__all__ = ["Budget", "Ledger"]
+__all__ = ["BUDGETS", "CODER", "Budget", "BudgetBy", "Ledger", "Storage", "raw_bytes"]
+
+BudgetBy = Literal["params", "strict", "bytes"]
+BUDGETS: tuple[BudgetBy, ...] = ("params", "strict", "bytes")
+"""What a budget may be counted in: scalars of the paper's convention, scalars with everything, bytes."""
+CODER = "xz (LZMA2, preset 9 extreme) of the raw little-endian tensors, one after the other by name"
+# Preset 9 asks for a dictionary of 64 MiB, and ten times that in memory; one that holds all of the data codes the same.
+_DICTIONARY = (1 << 12, 1 << 26)
+_HALF = ("float16", "bfloat16")
 
 
 @dataclass(frozen=True)
@@ -74,3 +92,69 @@ class Ledger:
     def to_mapping(self) -> dict[str, int]:
         """All items and `params_strict`, for headers and results."""
         return {**asdict(self), "params_strict": self.params_strict}
+
+
+def raw_bytes(tensor: Tensor) -> bytes:
+    """The numbers of `tensor` in order, each in its own type, little-endian; also types that NumPy lacks (bfloat16)."""
+    flat = tensor.detach().cpu().contiguous().reshape(-1)
+    single = flat.view(torch.uint8)
+    if sys.byteorder == "big":
+        single = single.reshape(len(flat), -1).flip(1)
+    return single.numpy().tobytes()
+
+
+@dataclass(frozen=True)
+class Storage:
+    """What a synset takes in bytes: all its tensors, free ones too, and a learned step size as one float32.
+
+    What follows from the order of the classes (hard labels) takes none. pixels: of the real training pictures that the
+    set stands for, height times width of each, all channels together; None where nobody said how many there are.
+    """
+
+    tensors: Mapping[str, Tensor] = field(repr=False, compare=False)
+    step_size: float | None = None
+    pixels: int | None = None
+
+    @cached_property
+    def stored(self) -> int:
+        """Bytes as they are kept, each number in its own type."""
+        kept = sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+        return kept + (0 if self.step_size is None else 4)
+
+    @cached_property
+    def coded(self) -> int:
+        """Bytes after `CODER`; takes about a second a MB. Versions of liblzma may differ by some bytes."""
+        parts = [raw_bytes(self.tensors[name]) for name in sorted(self.tensors)]
+        data = b"".join(parts) + (b"" if self.step_size is None else struct.pack("<f", self.step_size))
+        least, most = _DICTIONARY
+        size = min(max(least, 1 << (len(data) - 1).bit_length()), most)
+        settings = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": size}
+        return len(lzma.compress(data, format=lzma.FORMAT_XZ, filters=[settings]))
+
+    @property
+    def types(self) -> dict[str, str]:
+        """The type of each tensor's numbers, by the tensor's name."""
+        return {name: str(self.tensors[name].dtype).removeprefix("torch.") for name in sorted(self.tensors)}
+
+    @property
+    def half(self) -> str:
+        """Which tensors are kept in half precision, in words; empty where none is."""
+        found = [f"{name} ({kind})" for name, kind in self.types.items() if kind in _HALF]
+        return ", ".join(found)
+
+    def bits_a_pixel(self, size: int) -> float | None:
+        """Bits of `size` bytes for each pixel of the real training pictures."""
+        return 8 * size / self.pixels if self.pixels else None
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        plain, coded = self.bits_a_pixel(self.stored), self.bits_a_pixel(self.coded)
+        return {
+            "bytes": self.stored,
+            "bytes_coded": self.coded,
+            "coder": CODER,
+            "types": self.types,
+            "real_pixels": self.pixels,
+            "bits_per_pixel": None if plain is None else round(plain, 8),
+            "bits_per_pixel_coded": None if coded is None else round(coded, 8),
+        }

@@ -27,7 +27,9 @@ class PixelsConfig:
     """lr, momentum: the image optimiser. init: `real` pictures or N(0, 1) `noise` (DC's and CAFE's default).
 
     optimiser: `sgd`, `adam` or `lamb`; final: what is left of the rate at the end of a cosine, 1 for a constant rate.
-    counts: pictures of each class, where a set that was made elsewhere has not equally many of all.
+    counts: pictures of each class, where a set that was made elsewhere has not equally many of all. scale: of
+    such a set, that pixels times this are stored (1, or 255 for grey levels), in whatever type they came in, beside the
+    mean and deviation by which they are normalised; 0 where the stored values are those that networks see.
     """
 
     lr: float = 1.0
@@ -36,10 +38,15 @@ class PixelsConfig:
     optimiser: OptimiserName = late("sgd")
     final: float = late(1.0)
     counts: tuple[int, ...] = late(())
+    scale: float = late(0.0)
 
     def __post_init__(self) -> None:
         if any(count < 0 for count in self.counts):
             raise UsageError(f"parameterization.counts holds {min(self.counts)}", hint="a class has 0 pictures or more")
+        if not 0 <= self.scale < math.inf:
+            raise UsageError(
+                f"parameterization.scale is {self.scale}", hint="1 for pixels of 0..1, 255 for grey levels"
+            )
 
 
 class Pixels(Parameterization):
@@ -51,10 +58,10 @@ class Pixels(Parameterization):
 
     def instances(self, budget: Budget) -> int:
         """Whole pictures a class."""
-        if self.config.counts:
+        if self.config.counts or self.config.scale:
             raise CompatibilityError(
-                "pictures of unequal numbers a class come from elsewhere and are not distilled here",
-                hint="drop --set parameterization.counts",
+                "pictures of unequal numbers a class, or stored as pixels, come from elsewhere, not distilled here",
+                hint="drop --set parameterization.counts and parameterization.scale",
             )
         if budget.whole_pictures < 1:
             raise BudgetError(
@@ -75,12 +82,19 @@ class Pixels(Parameterization):
         return State({"pixels": pictures.requires_grad_()}, {}, labels, budget.shape)
 
     def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
-        """The stored pictures themselves."""
+        """The stored pictures themselves; normalised where they are stored as pixels."""
         pixels = state.learned["pixels"]
         if index is None:
-            return pixels, state.labels
+            return self._normalised(pixels, state), state.labels
         index = sent(index, pixels.device)
-        return pixels[index], state.labels[index]
+        return self._normalised(pixels[index], state), state.labels[index]
+
+    def _normalised(self, pixels: Tensor, state: State) -> Tensor:
+        if not self.config.scale:
+            return pixels
+        mean, std = state.fixed["statistics"].double()[..., None, None]
+        normalised: Tensor = (pixels.double() / self.config.scale - mean) / std
+        return normalised.float()
 
     def parameters(self, state: State) -> list[ParameterGroup]:
         """One group: the pixels."""
@@ -92,8 +106,11 @@ class Pixels(Parameterization):
         return Ledger(params=state.learned["pixels"].numel(), decoded=len(state))
 
     def to_tensors(self, state: State) -> dict[str, tuple[Tensor, StoredRole]]:
-        """`pixels`, float32 (N, ch, H, W)."""
-        return {"pixels": (state.learned["pixels"].detach(), "scalars")}
+        """`pixels` (N, ch, H, W), float32 or as they came; with a scale `statistics` (2, ch): mean, deviation."""
+        tensors: dict[str, tuple[Tensor, StoredRole]] = {"pixels": (state.learned["pixels"].detach(), "scalars")}
+        if self.config.scale:
+            tensors["statistics"] = (state.fixed["statistics"], "free")
+        return tensors
 
     def from_tensors(self, tensors: Mapping[str, Tensor], *, classes: int, shape: tuple[int, int, int]) -> State:
         """Checks that the pictures have `shape` and divide evenly among `classes`, or as `counts` says."""
@@ -105,5 +122,11 @@ class Pixels(Parameterization):
                 f"({math.prod(shape)} scalars each)",
                 hint="the file was altered or cut; distill it again",
             )
+        fixed = {"statistics": tensors["statistics"]} if self.config.scale else {}
+        if any(tuple(table.shape) != (2, shape[0]) or not bool((table[1] > 0).all()) for table in fixed.values()):
+            raise ArtefactError(
+                f"statistics {tuple(tensors['statistics'].shape)} are no mean and deviation of {shape[0]} channels",
+                hint="the file was altered or cut; import the set again",
+            )
         labels = class_ordered_labels(classes, list(counts) or len(pixels) // classes)
-        return State({"pixels": pixels}, {}, labels, shape)
+        return State({"pixels": pixels}, fixed, labels, shape)

@@ -11,7 +11,9 @@ from typing import Any
 from fredbench.evaluation.significance import Claim, between, claims, footnotes
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
 from fredbench.foundation.environment import without_places
+from fredbench.parameterizations.budget import BudgetBy
 from fredbench.recipes.reproducing import distill_command
+from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.simple import simple_table
 from fredbench.report.table import frame
 
@@ -42,19 +44,30 @@ def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str) -> str:
     return simple_table(head, lines, form)
 
 
-def results_table(grid_run: GridRun, outcomes: Sequence[Outcome], form: str, environment: Mapping[str, Any]) -> str:
-    """The table in a format; JSON is `results_document`. `environment`: as `foundation.environment` gives it."""
+def results_table(
+    grid_run: GridRun,
+    outcomes: Sequence[Outcome],
+    form: str,
+    environment: Mapping[str, Any],
+    *,
+    budget_by: BudgetBy | None = None,
+) -> str:
+    """The table in a format; JSON is `results_document`. `environment`: as `foundation.environment` gives it.
+
+    budget_by: as of `table.corruption_table`.
+    """
     if form == "json":
         return json.dumps(results_document(grid_run, outcomes, environment), indent=1, allow_nan=False)
     if form == "csv":
         return _csv(outcomes)
     head = (
-        "set", "ipc", "clean", "average", "clean over random", "clean over start", "#Params", "strict", "decoded",
+        "set", "ipc", "clean", "average", "clean over random", "clean over start", *budget_heads(budget_by), "decoded",
         "n", "distilled s", "scored s", "preset", "published clean",
     )  # fmt: skip
     leads = _leads(outcomes)
-    body = simple_table(head, list(_lines(outcomes, leads)), form)
-    said = [*_notes(grid_run, outcomes), *footnotes(leads.values())]
+    body = simple_table(head, list(_lines(outcomes, leads, budget_by)), form)
+    scored = [found.row for _, found in _each_once(outcomes) if found is not None]
+    said = [*_notes(grid_run, outcomes), *footnotes(leads.values()), *budget_notes(scored, budget_by)]
     return body if form == "latex" else "\n".join([body, "", *said])
 
 
@@ -97,16 +110,17 @@ def _leads(outcomes: Sequence[Outcome]) -> _Leads:
     return dict(zip(found, claims(list(found.values())), strict=True))
 
 
-def _lines(outcomes: Sequence[Outcome], leads: _Leads) -> Iterator[Sequence[Any]]:
+def _lines(outcomes: Sequence[Outcome], leads: _Leads, budget_by: BudgetBy | None) -> Iterator[Sequence[Any]]:
+    absent = 7 + len(budget_heads(budget_by))
     for outcome, scored in _each_once(outcomes):
         if scored is None:
             cell = outcome.cell
-            yield cell.system, cell.ipc, "failed", *[_ABSENT] * 9, cell.preset, _ABSENT
+            yield cell.system, cell.ipc, "failed", *[_ABSENT] * absent, cell.preset, _ABSENT
         else:
-            yield _line(scored, leads)
+            yield _line(scored, leads, budget_by)
 
 
-def _line(scored: Scored, leads: _Leads) -> Sequence[Any]:
+def _line(scored: Scored, leads: _Leads, budget_by: BudgetBy | None) -> Sequence[Any]:
     row = scored.row
     published = (row.published or {}).get("clean")
     return (
@@ -115,8 +129,7 @@ def _line(scored: Scored, leads: _Leads) -> Sequence[Any]:
         str(row.clean),
         _ABSENT if row.average is None else str(row.average),
         *(str(leads.get((row.run, row.protocol, role), _ABSENT)) for role in ("control", "start")),
-        f"{row.params:,}",
-        f"{row.params_strict:,}",
+        *budget_cells(row, budget_by),
         row.decoded,
         row.students,
         f"{scored.distillation:.1f}",

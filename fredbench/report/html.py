@@ -211,7 +211,8 @@ def _budget(section: Section, labels: Sequence[str]) -> dict[str, Any]:
             ledger = synset.ledger
             cells = [
                 synset.header["budget"], ledger.params, ledger.params_strict, ledger.mask_bits, ledger.label_scalars,
-                ledger.step_size_scalars, ledger.decoder_scalars, ledger.decoded, synset.stored_bytes,
+                ledger.step_size_scalars, ledger.decoder_scalars, ledger.decoded,
+                synset.storage.stored,
             ]  # fmt: skip
         lines.append((label, [f"{cell:,}" if isinstance(cell, int) else cell for cell in cells]))
     return {"heads": head, "lines": lines}

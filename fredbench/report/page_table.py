@@ -105,7 +105,8 @@ def best_columns(rows: Sequence[Row], names: Sequence[str]) -> list[set[str]]:
     found: list[set[str]] = [set() for _ in rows]
     groups: dict[tuple[Any, ...], list[int]] = {}
     for number, row in enumerate(rows):
-        groups.setdefault((row.dataset, row.ipc, row.protocol), []).append(number)
+        protocol = (row.protocol, row.train_labels, row.augmentation)
+        groups.setdefault((row.dataset, row.ipc, protocol), []).append(number)
     for members in groups.values():
         for column in ("clean", "average", *names):
             having = [n for n in members if column in _columns(rows[n], names)]

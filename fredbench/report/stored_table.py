@@ -9,6 +9,8 @@ from typing import Any
 
 from fredbench.evaluation.statistics import Sample
 from fredbench.execution.inline import GridRun
+from fredbench.parameterizations.budget import BudgetBy
+from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.laid_out import laid_out
 from fredbench.report.pooled import ABSENT, Pooled, pooled, shown
 from fredbench.report.simple import comma_separated, rendered
@@ -16,8 +18,11 @@ from fredbench.report.simple import comma_separated, rendered
 __all__ = ["stored_table"]
 
 
-def stored_table(grid_runs: Sequence[GridRun], form: str) -> str:
-    """The tables of what is stored of one grid, a dataset after the other, in a format; nothing is computed for it."""
+def stored_table(grid_runs: Sequence[GridRun], form: str, *, budget_by: BudgetBy | None = None) -> str:
+    """The tables of what is stored of one grid, a dataset after the other, in a format; nothing is computed for it.
+
+    budget_by: a budget column, of this kind, in tables of a line a cell.
+    """
     found = [(grid_run, pooled(grid_run.stored(), len(grid_run.dataset.classes))) for grid_run in grid_runs]
     every = [line for _, lines in found for line in lines]
     if form == "json":
@@ -27,22 +32,23 @@ def stored_table(grid_runs: Sequence[GridRun], form: str) -> str:
     if form == "csv":
         return comma_separated([_record(line) for line in every])
     if grid_runs[0].grid.layout == "lines":
-        return "\n\n".join(_table(grid_run, lines, form) for grid_run, lines in found)
+        return "\n\n".join(_table(grid_run, lines, form, budget_by) for grid_run, lines in found)
     body = laid_out(found, form)
     notes = [note for grid_run, lines in found for note in _short_notes(grid_run, lines)]
     return body if form == "latex" else "\n".join([body, "", *dict.fromkeys([*notes, *_LAID_OUT])])
 
 
-def _table(grid_run: GridRun, lines: Sequence[Pooled], form: str) -> str:
+def _table(grid_run: GridRun, lines: Sequence[Pooled], form: str, budget_by: BudgetBy | None) -> str:
     head = (
         "set", "ipc", "protocol", "sets × students", "clean", "95 %", "published", "difference", "published is",
-        "average", "95 %", "published", "preset",
+        "average", "95 %", "published", *(budget_heads(budget_by) if budget_by else []), "preset",
     )  # fmt: skip
-    body = rendered(head, [_line(line) for line in lines], form)
-    return body if form == "latex" else "\n".join([body, "", *_notes(grid_run, lines)])
+    body = rendered(head, [_line(line, budget_by) for line in lines], form)
+    said = [*_notes(grid_run, lines), *budget_notes([], budget_by)]
+    return body if form == "latex" else "\n".join([body, "", *said])
 
 
-def _line(line: Pooled) -> Sequence[Any]:
+def _line(line: Pooled, budget_by: BudgetBy | None) -> Sequence[Any]:
     cell, theirs, average = line.cells[0].planned.cell, line.published_clean, line.published.get("average")
     return (
         cell.system,
@@ -57,8 +63,14 @@ def _line(line: Pooled) -> Sequence[Any]:
         shown(line.average),
         _interval(line.average),
         ABSENT if average is None else f"{average:g}",
+        *(_budget(line, budget_by) if budget_by else []),
         cell.preset,
     )
+
+
+def _budget(line: Pooled, budget_by: BudgetBy) -> list[str]:
+    """That of its first scored set; seeds of one system at one budget store equally much."""
+    return next((budget_cells(cell.row, budget_by) for cell in line.cells if cell.row is not None), [ABSENT])
 
 
 def _interval(sample: Sample | None) -> str:

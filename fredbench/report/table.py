@@ -7,12 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fredbench.evaluation.across import expanded
+from fredbench.evaluation.labelling import teacher_told
 from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, CorruptionScore, Row
 from fredbench.evaluation.scoring import literal
 from fredbench.evaluation.selection import explained
 from fredbench.evaluation.significance import between, claims, footnotes
 from fredbench.evaluation.statistics import Sample
+from fredbench.parameterizations.budget import BudgetBy
 from fredbench.recipes.methods import METHODS
+from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.columns import Column, further_columns
 from fredbench.report.simple import comma_separated, rendered, simple_table
 
@@ -38,12 +41,19 @@ _INFERRED = {
 
 
 def corruption_table(
-    suite: str, severities: Sequence[int], rows: Sequence[Row], form: str, *, intervals: bool = False
+    suite: str,
+    severities: Sequence[int],
+    rows: Sequence[Row],
+    form: str,
+    *,
+    intervals: bool = False,
+    budget_by: BudgetBy | None = None,
 ) -> str:
     """The cross-domain table: a row a run, every corruption in order, average, clean, drop, errors, budget, students.
 
     Of several test networks each has a row, and their mean stands below. `intervals` adds 95 % confidence intervals to
-    average and clean (JSON always holds them).
+    average and clean (JSON always holds them). budget_by: the one kind of budget that is shown, by default the two of
+    scalars (JSON and CSV always hold all).
     """
     if form == "json":
         document = {"suite": suite, "severities": list(severities), "rows": [row.to_mapping() for row in rows]}
@@ -55,18 +65,18 @@ def corruption_table(
     further = further_columns(rows)
     head = [
         "set", *(SHORT.get(name, name) for name in names), "Avg.", "Clean", *(title for title, _, _ in further),
-        "#Params", "strict", "n", "preset",
+        *budget_heads(budget_by), "n", "preset",
     ]  # fmt: skip
     lines = []
     for row in rows:
-        lines.append(_cells(row, names, further, intervals))
+        lines.append(_cells(row, names, further, intervals, budget_by))
         if row.published is not None:
-            lines.append(_published_cells(row, names, len(further)))
+            lines.append(_published_cells(row, names, len(further), budget_by))
     body = rendered(head, lines, form)
-    return "\n".join([body, "", *notes(rows, severities)]) if form != "latex" else body
+    return "\n".join([body, "", *notes(rows, severities, budget_by)]) if form != "latex" else body
 
 
-def network_table(rows: Sequence[Row], form: str) -> str:
+def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None = None) -> str:
     """Clean accuracy by test network: of the last iterate and, where asked for, beside it that of a named selection."""
     if form == "json":
         return json.dumps({"rows": [row.to_mapping() for row in rows]}, indent=1, allow_nan=False)
@@ -99,15 +109,14 @@ def network_table(rows: Sequence[Row], form: str) -> str:
             *(str((row.networks or {row.network: row.clean}).get(name, _ABSENT)) for name in names),
             *(_selected_cell(row, name, way) for way in ways for name in names),
             *(_ABSENT if row.over_networks is None else str(row.over_networks.clean) for _ in means),
-            f"{row.params:,}",
-            f"{row.params_strict:,}",
+            *budget_cells(row, budget_by),
             row.students,
             row.preset,
         ]
         for row in rows
     ]
-    body = rendered(["set", *heads, "#Params", "strict", "n", "preset"], lines, form)
-    return "\n".join([body, "", *notes(rows, ())]) if form != "latex" else body
+    body = rendered(["set", *heads, *budget_heads(budget_by), "n", "preset"], lines, form)
+    return "\n".join([body, "", *notes(rows, (), budget_by)]) if form != "latex" else body
 
 
 def _selected_cell(row: Row, network: str, way: str) -> str:
@@ -135,7 +144,7 @@ def frame(rows: Sequence[Row]) -> pandas.DataFrame:
     return pandas.DataFrame.from_records([_flat(row, list(row.corruptions)) for row in rows])
 
 
-def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
+def notes(rows: Sequence[Row], severities: Sequence[int], budget_by: BudgetBy | None = None) -> list[str]:
     """What must be read beside the numbers: preset, limits, partial data, spread, what is inferred."""
     said = ["Accuracy in %, mean ± std over n students" + _severity_note(severities) + "."]
     said += [f"Suite {suite}." for suite in dict.fromkeys(row.suite for row in rows) if suite]
@@ -150,7 +159,9 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
     ]
     partial = {f"{split}: {what}" for row in rows for split, what in row.partial.items()}
     said += [f"Partial dataset ({note})." for note in sorted(partial)]
-    said += [f"{row.method}: {'; '.join(row.assumed)}." for row in rows if row.assumed]
+    said += _protocol_notes(rows)
+    said += budget_notes(rows, budget_by)
+    said += list(dict.fromkeys(f"{row.method}: {'; '.join(row.assumed)}." for row in rows if row.assumed))
     said += [f"Pictures: {framing}." for framing in sorted({row.framing for row in rows if row.framing})]
     if any(CLEAN_CROP in row.domains for row in rows):
         said.append("Crop: clean pictures in the corrupted ones' framing; drop and relative mCE are against these.")
@@ -167,6 +178,20 @@ def notes(rows: Sequence[Row], severities: Sequence[int]) -> list[str]:
         f"{name} is run here with {objective}; the numbers that it was published with use {usual}."
         for name, objective, usual in dict.fromkeys(_other_objectives(rows))
     ]
+
+
+def _protocol_notes(rows: Sequence[Row]) -> list[str]:
+    """What students were told and shown, where some rows say that it is not the set's and the recipe's own."""
+    said = [
+        teacher_told(teacher)
+        for teacher in {row.teacher["digest"]: row.teacher for row in rows if row.teacher}.values()
+    ]
+    if any(row.train_labels == "hard" for row in rows):
+        said.append("Hard labels: the class of each picture, of soft labels the largest.")
+    if any((row.train_labels, row.augmentation) != ("own", "own") for row in rows):
+        kinds = ", ".join(dict.fromkeys(row.own_labels for row in rows if not row.control))
+        said.append(f"Rows without a mark: the set's own labels ({kinds}), augmentation as the recipe has it.")
+    return said
 
 
 def _other_objectives(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
@@ -257,10 +282,13 @@ def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
 
 def _setting(row: Row) -> tuple[Any, ...]:
     """What two rows have in common that are compared."""
-    return row.dataset, row.ipc, row.seed, row.preset, row.protocol, row.network
+    protocol = (row.protocol, row.train_labels, row.augmentation)
+    return row.dataset, row.ipc, row.seed, row.preset, *protocol, row.network
 
 
-def _cells(row: Row, names: Sequence[str], further: Sequence[Column], intervals: bool) -> list[Any]:
+def _cells(
+    row: Row, names: Sequence[str], further: Sequence[Column], intervals: bool, budget_by: BudgetBy | None
+) -> list[Any]:
     def shown(sample: Sample | None) -> str:
         if sample is None:
             return _ABSENT
@@ -273,14 +301,13 @@ def _cells(row: Row, names: Sequence[str], further: Sequence[Column], intervals:
         shown(row.average),
         shown(row.clean),
         *(text(row) or _ABSENT for _, _, text in further),
-        f"{row.params:,}",
-        f"{row.params_strict:,}",
+        *budget_cells(row, budget_by),
         row.students,
         row.preset,
     ]
 
 
-def _published_cells(row: Row, names: Sequence[str], further: int) -> list[Any]:
+def _published_cells(row: Row, names: Sequence[str], further: int, budget_by: BudgetBy | None) -> list[Any]:
     printed: Mapping[str, Any] = row.published or {}
     clean, values = printed.get("clean"), printed.get("corruptions", {})
     shown = _ABSENT if clean is None else f"{clean['mean']:g}" + (f" ± {clean['std']:g}" if clean["std"] else "")
@@ -291,8 +318,8 @@ def _published_cells(row: Row, names: Sequence[str], further: int) -> list[Any]:
         _ABSENT if average is None else f"{average:g}",
         shown,
         *[_ABSENT] * further,
-        f"{row.params:,}" if row.control else _ABSENT,
-        _ABSENT,
+        # Scalars of whole pictures are the same for everybody; of what else was published nobody said the strict count.
+        *(f"{row.params:,}" if row.control and head == "#Params" else _ABSENT for head in budget_heads(budget_by)),
         _ABSENT,
         "paper",
     ]
@@ -300,9 +327,9 @@ def _published_cells(row: Row, names: Sequence[str], further: int) -> list[Any]:
 
 def _identity(row: Row) -> dict[str, Any]:
     plain = row.to_mapping()
-    return {k: v for k, v in plain.items() if not isinstance(v, (dict, list))} | (
-        {"unit": row.unit} if row.apart else {}
-    )
+    stored = {key: value for key, value in plain.get("storage", {}).items() if key.startswith(("bytes", "bits"))}
+    own = {key: value for key, value in plain.items() if not isinstance(value, (dict, list))}
+    return {**own, **stored, **({"unit": row.unit} if row.apart else {})}
 
 
 def _sample_columns(prefix: str, sample: Any) -> dict[str, Any]:

@@ -78,7 +78,11 @@ def _whitening(synset: Synset) -> str:
 def _ledger_checks(synset: Synset) -> list[Check]:
     claimed, counted = synset.header["ledger"], synset.ledger.to_mapping()
     items = [item for item in _LEDGER_ITEMS if claimed.get(item) or counted[item]]
-    return [equal(f"ledger: {item.replace('_', ' ')}", claimed.get(item, 0), counted[item]) for item in items]
+    checks = [equal(f"ledger: {item.replace('_', ' ')}", claimed.get(item, 0), counted[item]) for item in items]
+    # Sets of versions before bytes were counted claim none.
+    if "bytes" in synset.header:
+        checks.append(equal("ledger: bytes", synset.header["bytes"], synset.storage.stored))
+    return checks
 
 
 def _within_budget(synset: Synset) -> Check:

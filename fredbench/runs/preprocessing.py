@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import safetensors
 import safetensors.torch
 import torch
@@ -29,7 +30,7 @@ from fredbench.foundation.locks import claimed
 from fredbench.training.preprocessing import fit_pixels
 from fredbench.training.whitening import EPS, Whitening
 
-__all__ = ["FOLDER", "MOST_SCALARS", "RECIPES", "DataConfig", "checked", "described", "fit_of", "stored_fit", "training_split"]
+__all__ = ["FOLDER", "MOST_SCALARS", "RECIPES", "DataConfig", "checked", "described", "fit_of", "stored_fit", "training_count", "training_split"]
 
 FOLDER = "whitening"
 """Name of the fits' folder in a store of runs."""
@@ -93,6 +94,14 @@ def checked(config: DataConfig, dataset: Dataset, *, storage: str = "") -> DataC
 def training_split(dataset: Dataset, split: str) -> Split:
     """The training pictures that a run of `split` distils from: all, or all but the validation split."""
     return dataset.train if split == "train" else carve_validation(dataset.train)[0]
+
+
+def training_count(dataset: Dataset, split: str) -> int:
+    """How many pictures `training_split` has; none is copied for it."""
+    labels = dataset.train.labels
+    if split == "train":
+        return len(labels)
+    return len(carve_validation(Split(np.zeros((len(labels), 1, 1, 1), dtype=np.uint8), labels))[0])
 
 
 def described(settings: Mapping[str, Any], dataset: Dataset, split: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from fredbench.foundation.environment import library_versions
 from fredbench.foundation.files import sha256_of
 from fredbench.parameterizations import LabelConfig
 from fredbench.parameterizations.budget import Ledger
-from fredbench.runs.preprocessing import described
+from fredbench.runs.preprocessing import described, training_count
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder
 
@@ -40,6 +40,7 @@ def description(
             "shape": [dataset.channels, *dataset.size],
             "partial": dict(dataset.partial),
             "split": spec.split,
+            "pictures": training_count(dataset, spec.split),
         },
         "method": spec.method,
         "objective": spec.objective,

@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import TensorDataset
 
-from fredbench.parameterizations.budget import Ledger
+from fredbench.parameterizations.budget import Ledger, Storage, raw_bytes
 from fredbench.foundation.config import from_mapping
 from fredbench.datasets import Dataset
 from fredbench.foundation.errors import ArtefactError, CompatibilityError
@@ -45,9 +45,9 @@ def tensors_digest(tensors: Mapping[str, Tensor]) -> str:
     """Hex SHA-256 over names, dtypes, shapes and bytes, in name order."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = tensors[name].contiguous().cpu()
+        tensor = tensors[name]
         digest.update(f"{name}:{tensor.dtype}:{tuple(tensor.shape)};".encode())
-        digest.update(tensor.numpy().tobytes())
+        digest.update(raw_bytes(tensor))
     return digest.hexdigest()
 
 
@@ -84,6 +84,7 @@ class Synset:
             "tensors": {name: role for name, (_, role) in stored.items()},
             "tensors_sha256": tensors_digest(tensors),
             "ledger": ledger.to_mapping(),
+            "bytes": Storage(tensors, description.get("step_size")).stored,
         }
         return Synset(tensors, {**header, "header_sha256": header_digest(header)})
 
@@ -116,8 +117,9 @@ class Synset:
 
     @property
     def labels(self) -> Tensor:
-        """int64 (N,) or float (N, classes)."""
-        return self._decoder[1].labels
+        """int64 (N,) or float32 (N, classes)."""
+        labels = self._decoder[1].labels
+        return labels.float() if labels.is_floating_point() else labels
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -180,18 +182,24 @@ class Synset:
             decoder_scalars=counts["decoder"],
         )
 
-    @property
-    def stored_bytes(self) -> int:
-        """Bytes of all stored tensors, in the types in which they lie in the file."""
-        return sum(tensor.numel() * tensor.element_size() for tensor in self.tensors.values())
+    @cached_property
+    def storage(self) -> Storage:
+        """The bytes of the stored tensors, and of what real pictures they stand for."""
+        said = self.header["dataset"]
+        _, height, width = said["shape"]
+        count = said.get("pictures")
+        return Storage(self.tensors, self.step_size, None if count is None else count * height * width)
 
     def as_dataset(self) -> TensorDataset:
         """(image, label) pairs, for `torch.utils.data.DataLoader`."""
         return TensorDataset(self.images, self.labels)
 
-    def as_pictures(self, device: torch.device) -> Pictures:
-        """What a student trains on, on `device`: all pictures or, of those that render one thing, one at a time."""
-        pictures = TensorPictures(self.images.to(device), self.labels.to(device))
+    def as_pictures(self, device: torch.device, labels: Tensor | None = None) -> Pictures:
+        """What a student trains on, on `device`: all pictures or, of those that render one thing, one at a time.
+
+        labels: in the place of the set's own, a row or a number for each decoded picture.
+        """
+        pictures = TensorPictures(self.images.to(device), (self.labels if labels is None else labels).to(device))
         parameterization, state = self._decoder
         rows = parameterization.alternatives(state)
         return pictures if rows is None else AlternativePictures(pictures, rows)
@@ -226,6 +234,10 @@ class Synset:
         claimed, counted = self.header["ledger"], self.ledger.to_mapping()
         if claimed != counted:
             raise ArtefactError(f"the header claims {claimed}, the file stores {counted}", hint=_HINT)
+        if self.header.get("bytes", self.storage.stored) != self.storage.stored:
+            raise ArtefactError(
+                f"the header claims {self.header['bytes']} bytes, the tensors take {self.storage.stored:,}", hint=_HINT
+            )
         allowed = 2 * int(self.header["dataset"]["shape"][0])
         for name, role in roles.items():
             if role == "free" and self.tensors[name].numel() > allowed:
@@ -266,7 +278,8 @@ class Synset:
             f"- objective {head['objective']}, parameterization {head['parameterization']['name']} "
             f"{head['parameterization']['settings']}, {head['iterations']} iterations, preset {head['preset']}",
             f"- budget: {ledger.params:,} scalars (paper's convention), {ledger.params_strict:,} with everything "
-            f"counted ({ledger.mask_bits:,} mask bits)",
+            f"counted ({ledger.mask_bits:,} mask bits); {self.storage.stored:,} bytes"
+            + (f", half precision: {self.storage.half}" if self.storage.half else ""),
             f"- pixels: {self._prepared()}",
             f"- labels: {head['labels']['kind']}{', learned' if ledger.label_scalars else ''}; "
             f"students: {head['student']}",
@@ -349,6 +362,7 @@ def _is_well_formed(head: Mapping[str, Any]) -> bool:
         and isinstance(storage.get("settings"), dict)
         and isinstance(head["labels"].get("settings", {}), dict)
         and isinstance(head["budget"], int)
+        and isinstance(dataset.get("pictures"), (int, type(None)))
         and isinstance(head.get("step_size"), (int, float, type(None)))
     )
 

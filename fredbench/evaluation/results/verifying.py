@@ -180,7 +180,7 @@ def _against_run(folder: RunFolder, claimed: Mapping[str, Any], where: str) -> I
     yield from wrong
     yield equal(f"{where}.tensors_sha256", claimed["tensors_sha256"], entrant.synset.header["tensors_sha256"])
     yield equal(f"{where}.synset_sha256", claimed["synset_sha256"], folder.result().get("synset_sha256", "none"))
-    yield equal(f"{where}.bytes.stored", claimed["bytes"]["stored"], entrant.synset.stored_bytes)
+    yield equal(f"{where}.bytes.stored", claimed["bytes"]["stored"], entrant.synset.storage.stored)
     yield from differences(claimed["ledger"], entrant.synset.ledger.to_mapping(), f"{where}.ledger")
 
 

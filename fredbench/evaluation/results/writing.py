@@ -81,7 +81,7 @@ def _set(folder: RunFolder, dataset: Dataset) -> dict[str, Any]:
         "synset_sha256": result["synset_sha256"],
         "budget": header["budget"],
         "ledger": entrant.synset.ledger.to_mapping(),
-        "bytes": {"stored": entrant.synset.stored_bytes},
+        "bytes": {"stored": entrant.synset.storage.stored},
         **foreign,
         "seconds": result["seconds"],
         **made_from,

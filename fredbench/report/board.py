@@ -17,6 +17,7 @@ from fredbench.evaluation.results.entries import Entry, Setting
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.significance import Claim, between, claims
 from fredbench.foundation.files import storage_errors, write_text
+from fredbench.parameterizations.budget import CODER
 from fredbench.report.entry_page import entry_page, page_name
 from fredbench.report.page_table import best_columns, cell, sample_cell
 from fredbench.report.templates import filled
@@ -29,6 +30,8 @@ _PAGE = re.compile(r"[0-9a-f]{16}\.html")
 _BUDGETS = {
     "params": ("#Params", "stored scalars, the literature's convention"),
     "strict": ("strict", "everything counted: masks, learned labels, step size, decoder"),
+    "bytes stored": ("bytes", "as stored, each number in its own type"),
+    "bytes coded": ("coded", f"bytes after {CODER}"),
 }
 
 

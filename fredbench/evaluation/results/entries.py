@@ -87,7 +87,9 @@ class Entry:
     @property
     def budgets(self) -> dict[str, int]:
         """What the set stores, by how it is counted."""
-        counted = {f"bytes {name}": value for name, value in self.made.get("bytes", {}).items()}
+        stored = self.plain.get("storage", {})
+        known = {"stored": stored.get("bytes"), "coded": stored.get("bytes_coded"), **self.made.get("bytes", {})}
+        counted = {f"bytes {name}": value for name, value in known.items() if value is not None}
         return {"params": self.row.params, "strict": self.row.params_strict, **counted}
 
 
@@ -260,11 +262,18 @@ def _older_setting(row: Mapping[str, Any], fingerprint: str, severities: tuple[i
         suite_digest="",
         severities=_known_severities(severities, scored),
         source=row["source"],
-        protocol=row["protocol"],
+        protocol=_protocol(row),
         scale=row["scale"],
         limit=row["limit"],
         corrupted_limit=row.get("corrupted_limit"),
     )
+
+
+def _protocol(row: Mapping[str, Any]) -> str:
+    """How students were trained, in words: what they were told and whether pictures were augmented is part of it."""
+    labels, augmentation = row.get("train_labels", "own"), row.get("augmentation", "own")
+    words = [row["protocol"], *([] if labels == "own" else [f"{labels} labels"])]
+    return ", ".join([*words, *([] if augmentation == "own" else [f"augmentation {augmentation}"])])
 
 
 def _known_severities(said: tuple[int, ...] | None, scored: int) -> tuple[int, ...] | int:

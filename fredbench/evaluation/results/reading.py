@@ -20,7 +20,10 @@ _UNCHANGED = (
     "run", "dataset", "method", "objective", "parameterization", "iterations", "ipc", "seed", "params", "params_strict",
     "decoded", "students", "network", "recipe", "control", "start", "protocol", "source", "limit", "partial",
 )  # fmt: skip
-_OPTIONAL = ("suite", "framing", "published", "baseline", "no_baseline", "corrupted_limit")
+_OPTIONAL = (
+    "suite", "framing", "published", "baseline", "no_baseline", "corrupted_limit", "train_labels", "own_labels",
+    "augmentation", "teacher",
+)  # fmt: skip
 
 
 def read_document(path: Path) -> Any:

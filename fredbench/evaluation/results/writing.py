@@ -22,6 +22,7 @@ from fredbench.evaluation.scoring import Entrant
 from fredbench.foundation.environment import without_places
 from fredbench.foundation.errors import ArtefactError, UsageError
 from fredbench.foundation.files import digest_of
+from fredbench.parameterizations.budget import CODER
 from fredbench.recipes.reproducing import distill_command
 from fredbench.runs.store import RunFolder
 
@@ -81,7 +82,8 @@ def _set(folder: RunFolder, dataset: Dataset) -> dict[str, Any]:
         "synset_sha256": result["synset_sha256"],
         "budget": header["budget"],
         "ledger": entrant.synset.ledger.to_mapping(),
-        "bytes": {"stored": entrant.synset.storage.stored},
+        "bytes": {"stored": entrant.synset.storage.stored, "coded": entrant.synset.storage.coded},
+        "coder": CODER,
         **foreign,
         "seconds": result["seconds"],
         **made_from,

@@ -30,8 +30,8 @@ _PAGE = re.compile(r"[0-9a-f]{16}\.html")
 _BUDGETS = {
     "params": ("#Params", "stored scalars, the literature's convention"),
     "strict": ("strict", "everything counted: masks, learned labels, step size, decoder"),
-    "bytes stored": ("bytes", "as stored, each number in its own type"),
-    "bytes coded": ("coded", f"bytes after {CODER}"),
+    "bytes stored": ("bytes stored", "each number in its own type"),
+    "bytes coded": ("bytes coded", f"bytes after {CODER}"),
 }
 
 

@@ -11,6 +11,7 @@ import click
 
 from fredbench.cli.options import budget_option, examples, format_option, joined
 from fredbench.cli.suite_baseline import baseline_command
+from fredbench.cli.suite_ranks import ranks_command
 from fredbench.cli.suite_run import asked_grid_runs, plan_command, run_command, run_options, status_command
 from fredbench.foundation.errors import UsageError
 from fredbench.report.simple import simple_table
@@ -105,5 +106,5 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{key}", joined(value) if isinstance(value, (list, tuple)) else value
 
 
-for _command in (plan_command, run_command, status_command, baseline_command):
+for _command in (plan_command, run_command, status_command, baseline_command, ranks_command):
     command.add_command(_command)

@@ -94,7 +94,7 @@ def test_rows_of_the_kept_files_come_back_as_they_were() -> None:
             assert violations(plain, "row") == []
             again = row_of(plain).to_mapping()
             count += 1
-            # Intervals and drops follow from rounded numbers here, and older files lack intervals; all else is the same.
+            # Intervals and drops follow from rounded numbers here, and older files lack intervals.
             known = {key: plain[key] for key in again if key in plain}
             wrong = differences(known, {key: again[key] for key in known}, "row")
             assert [check for check in wrong if ".ci95" not in check.what and check.what != "row.drop"] == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import json
 import shutil
 import socket
@@ -10,9 +11,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import safetensors.torch
 from commands import ROOT, Outcome, invoke
+from PIL import Image
 
 SCORED = ("--limit", 50, "--threads", 1, "--offline")
 
@@ -192,3 +195,25 @@ def test_the_board_shows_it_with_what_it_says(submitted: Path, tmp_path: Path) -
     front = (tmp_path / "site" / "index.html").read_text()
     assert "fred (dm × fred), IPC 1" in front and "bytes stored" in front and "digits, two, 50 test pictures" in front
     assert len(list((tmp_path / "site" / "rows").iterdir())) == 3
+
+
+def test_a_folder_of_pictures_is_told_by_its_name_alone(tmp_path: Path) -> None:
+    """Neither the path of the pictures nor what a run has of it in its name; all holds beside the run."""
+    draws = np.random.default_rng(0)
+    for split, label, count in itertools.product(("train", "test"), ("ant", "bee"), range(8)):
+        file = tmp_path / "secret" / "flowers" / split / label / f"{count}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(draws.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(file)
+    folder, store = f"folder:{tmp_path / 'secret' / 'flowers'}", tmp_path / "store"
+    pixels = ("--method", "random", "--ipc", 1, "--preset", "quick", "--network", "convnet-d3-w8-in", "--threads", 1)
+    few = ("--set", "student.epochs=1", "--set", "student.students=2", "--offline")
+    made = invoke("distill", folder, *pixels, *few, "--store", store)
+    assert made.code == 0, made.err
+    done = invoke("submit", made.folder, "--store", store, "--threads", 1, "--offline", "--out", tmp_path / "out.json")
+    assert done.code == 0, done.err
+    text = (tmp_path / "out.json").read_text()
+    assert "secret" not in text and json.loads(text)["data"]["dataset"] == "folder:flowers"
+    beside, results = _verify(tmp_path / "out.json", store)
+    assert beside.code == 0, beside.err
+    assert results["scores[0] clean.entry: predictions"] == "ok" and results["data.fingerprint"] == "ok"
+    assert _verify(tmp_path / "out.json", tmp_path / "none")[0].code == 0

@@ -48,7 +48,7 @@ def result_document(
         "schema": VERSION,
         "name": f"{entry.label}, IPC {entry.ipc}" if name is None else name,
         "data": {
-            "dataset": dataset.title,
+            "dataset": _without_path(dataset),
             "fingerprint": dataset.fingerprint,
             "test_fingerprint": dataset.test_fingerprint,
             "classes": list(dataset.classes),
@@ -76,7 +76,7 @@ def _set(folder: RunFolder, dataset: Dataset) -> dict[str, Any]:
     header, result, made_from = entrant.synset.header, folder.result(), made(folder, dataset)
     foreign = {"imported": header["imported"]} if "imported" in header else {}
     return {
-        "run": folder.path.name,
+        "run": _run_name(folder.path, dataset),
         "spec_sha256": entrant.spec.digest(),
         "tensors_sha256": header["tensors_sha256"],
         "synset_sha256": result["synset_sha256"],
@@ -94,8 +94,8 @@ def made(folder: RunFolder, dataset: Dataset) -> dict[str, Any]:
     """The command that makes a run, its spec, and what it was made in, without a path."""
     spec = folder.spec()
     plain = spec.to_mapping()
-    plain["run"]["dataset"] = dataset.title
-    command = distill_command(spec, dataset).replace(shlex.quote(spec.dataset), shlex.quote(dataset.title))
+    plain["run"]["dataset"] = _without_path(dataset)
+    command = distill_command(spec, dataset).replace(shlex.quote(spec.dataset), shlex.quote(_without_path(dataset)))
     try:
         environment = json.loads(folder.environment_file.read_text())
     except (OSError, ValueError) as error:
@@ -105,11 +105,23 @@ def made(folder: RunFolder, dataset: Dataset) -> dict[str, Any]:
     return {"made_by": command, "spec": plain, "made_in": without_places(environment)}
 
 
+def _without_path(dataset: Dataset) -> str:
+    """The dataset's name, of which a folder's keeps its kind and the last part of its path."""
+    prefix, colon, _ = dataset.name.partition(":")
+    return f"{prefix}:{dataset.title}" if colon else dataset.name
+
+
+def _run_name(path: Path, dataset: Dataset) -> str:
+    """The run's folder, without what `Spec.folder_name` takes of a dataset's path into it."""
+    spoken = dataset.name.replace(":", "-").replace("/", "-").strip("-.")[-40:]
+    return path.name.replace(spoken, dataset.title) if ":" in dataset.name else path.name
+
+
 def _score(domains: TestDomains, rows: Mapping[str, Row], dataset: Dataset) -> dict[str, Any]:
     """What the rows of one suite, by role, have in common, and the rows."""
     entry, names = rows["entry"], domains.names()
     return {
-        "suite": _suite(domains),
+        "suite": _suite(domains, dataset),
         "severities": list(domains.severities) if domains.suite.corruptions else [],
         "source": domains.source,
         "protocol": entry.protocol,
@@ -120,18 +132,19 @@ def _score(domains: TestDomains, rows: Mapping[str, Row], dataset: Dataset) -> d
         "corrupted_limit": domains.corrupted_limit,
         "pictures": {name: len(domains.indices_of(name)) for name in names},
         "rows": {
-            role: {**row.to_mapping(), "run": Path(row.run).name, "dataset": dataset.title}
+            role: {**row.to_mapping(), "run": _run_name(Path(row.run), dataset), "dataset": _without_path(dataset)}
             for role, row in rows.items()
         },
     }
 
 
-def _suite(domains: TestDomains) -> dict[str, Any]:
+def _suite(domains: TestDomains, dataset: Dataset) -> dict[str, Any]:
     """A suite by all that makes its pictures, and the baseline that errors were taken relative to."""
     suite, measured = domains.suite, domains.baseline if domains.suite.corruptions else None
     errors = {} if measured is None else {name: list(each) for name, each in measured.errors.items()}
     constants = suite.constants()
-    constants["dataset"] = suite.dataset.partition(":")[0] if ":" in suite.dataset else suite.dataset
+    if ":" in suite.dataset:  # a user's pictures: their path is nobody's business
+        constants["dataset"] = _without_path(dataset)
     generated = bool(suite.corruptions) and domains.source == "generated"
     keys = {name: domains.key(name) for name in domains.names() if name != CLEAN}
     archives = {name: key.get("archive", key["test"]) for name, key in keys.items()}
@@ -143,7 +156,7 @@ def _suite(domains: TestDomains) -> dict[str, Any]:
     return {
         "asked": suite.name,
         "name": domains.built.name,
-        "title": domains.built.title,
+        "title": domains.built.title.replace(suite.dataset, dataset.title),
         "digest": suite_digest(said),
         **said,
         "baseline": None if measured is None else {**asdict(measured), "errors": errors},

@@ -47,7 +47,7 @@ class Whitening:
 
     @cached_property
     def factor(self) -> Float[Tensor, "d d"]:
-        """The lower Cholesky factor of `transform`, which is symmetric and positive: undone by it at a sixth of the cost."""
+        """The lower Cholesky factor of `transform` (symmetric, positive): undoing by it costs a sixth of an inverse."""
         factor: Tensor = torch.linalg.cholesky(self.transform)
         return factor
 

@@ -122,7 +122,9 @@ def _head(schema: Any, columns: tuple[str, ...], file: Path) -> _Head:
     features = _features(metadata.get(b"huggingface", b"{}"), file)
     picture, label = _columns(schema, features, columns, file)
     # Rows of numbers have no names of their own: their columns are numbered as the class numbers beside them.
-    named = next((features[name]["names"] for name in (label, "label") if "names" in features.get(name or "", {})), ())
+    named = next(
+        (features[name]["names"] for name in (label or "label", "label") if "names" in features.get(name, {})), ()
+    )
     names = tuple(map(str, schema.names))
     return _Head(names, picture, label, tuple(map(str, named)), metadata.get(b"fredbench"))
 

@@ -66,7 +66,7 @@ def candidates(
     if images[0].size > _LARGEST:
         return []
     some = torch.from_numpy(np.ascontiguousarray(images[:: max(1, len(images) // _FEW)]))
-    found = []
+    found: list[Weighed] = []
     for recipe in WHITENED.values():
         try:
             data = settings_of(recipe, dataset, storage="pixels", where="whitening")

@@ -38,9 +38,9 @@ def write_hub(synset: Synset, folder: Path, description: str, loss: str) -> None
     soft = labels.ndim == 2
     rows = []
     for number, picture in enumerate(pixels):
-        file = io.BytesIO()
-        png(picture).save(file, "PNG")
-        rows.append({"bytes": file.getvalue(), "path": f"{number:05d}.png"})
+        stream = io.BytesIO()
+        png(picture).save(stream, "PNG")
+        rows.append({"bytes": stream.getvalue(), "path": f"{number:05d}.png"})
     hard = (labels.argmax(1) if soft else labels).tolist()
     image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
     columns = {"image": arrow.array(rows, type=image), "label": arrow.array(hard, type=arrow.int64())}

@@ -189,7 +189,7 @@ def _connect(ray: Any, address: str | None) -> None:
             log_to_driver=True,
             **({"include_dashboard": False} if own else {}),
         )
-    except Exception as error:  # noqa: BLE001 - Ray raises a bare one where its processes do not start in time
+    except Exception as error:
         first = next(iter(str(error).splitlines()), "")
         raise UsageError(
             f"cannot join the Ray cluster at {address or 'this machine'}: {first}",

@@ -54,8 +54,33 @@ def write_grid(folder: Path, suite: Path, **more: Any) -> Path:
 
 
 def command(grid: Path, store: Path, *more: object) -> list[str]:
-    asked = ["suite", "run", str(grid), "--store", str(store), "--threads", "1", "--format", "json", "--offline"]
-    return [sys.executable, "-m", "fredbench", *asked, *map(str, more)]
+    asked = [
+        "suite",
+        "run",
+        str(grid),
+        "--store",
+        str(store),
+        "--threads",
+        "1",
+        "--format",
+        "json",
+        "--offline",
+        "--yes",
+    ]
+    return [sys.executable, "-m", "fredbench", *asked, "--offline", "--yes", *map(str, more)]
+
+
+STARTED: list[Group] = []
+
+
+def end_all() -> None:
+    """Leave nothing running, however a test ended."""
+    while STARTED:
+        group = STARTED.pop()
+        try:
+            os.killpg(group.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
 
 
 class Group:
@@ -68,6 +93,8 @@ class Group:
                 command(grid, store, *more), stdout=subprocess.PIPE, stderr=file, text=True, cwd=ROOT,
                 env=environment({"FREDBENCH_CHECKPOINT_SECONDS": "0"}), start_new_session=True,
             )  # fmt: skip
+
+        STARTED.append(self)
 
     def said(self) -> str:
         return self._log.read_text()
@@ -111,3 +138,11 @@ def made(store: Path) -> dict[str, int]:
 
 def of_rows(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+def check_equal(store: Path, alone: tuple[Path, list[dict[str, Any]]], rows: list[dict[str, Any]]) -> None:
+    wanted, found = contents(alone[0]), contents(store)
+    assert found.keys() == wanted.keys()  # no lock, no record, no half-written file among them
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+    place = str(alone[0])
+    assert str(of_rows(rows)).replace(str(store), place) == str(of_rows(alone[1]))

@@ -79,25 +79,27 @@ def command(
     clock, path or name of a machine: `fredbench verify FILE.json` derives it anew, `fredbench board` shows it.
     """
     suites = [suite_named(each) for each in suite_names]
-    place = {"data": data, "offline": offline}
+    chosen_device, chosen_threads = str(resolve_device(device)), use_threads(threads)
     found = found_runs(
-        [run], Store(store), dataset=suites[0].dataset if suites else None, **place,
-        device=str(resolve_device(device)), threads=use_threads(threads),
+        [run], Store(store), dataset=suites[0].dataset if suites else None, data=data, offline=offline,
+        device=chosen_device, threads=chosen_threads,
     )  # fmt: skip
     if len(found) > 1:
         raise UsageError(f"{run} fits several datasets", hint="name its suite: --suite cifar10c")
-    dataset = dataset_of(found[0], **place)
+    dataset = dataset_of(found[0], data=data, offline=offline)
+    of_severities = tuple(sorted(set(severities)))
     scored = []
     for suite in suites or [usual_suite(found[0].spec().dataset)]:
-        asked = {"severities": tuple(sorted(set(severities))), "limit": limit, "corrupted_limit": corrupted_limit}
         rows = evaluate(
             [found[0]], suite=suite, networks=(network,) if network else None, students=students,
-            protocol="fred-literal" if protocol == "fred-literal" else "own", store=store, dataset=dataset,
-            device=device, threads=threads, **asked, **place,
+            severities=of_severities, limit=limit, corrupted_limit=corrupted_limit,
+            protocol="fred-literal" if protocol == "fred-literal" else "own", store=store, data=data, offline=offline,
+            device=device, threads=threads, dataset=dataset,
         )  # fmt: skip
-        scored.append((domains_of(suite, dataset, data_root(data), **asked), rows))
-    document = result_document(
-        found[0], dataset, scored, environment(str(resolve_device(device)), use_threads(threads)), name=name
-    )
+        domains = domains_of(
+            suite, dataset, data_root(data), severities=of_severities, limit=limit, corrupted_limit=corrupted_limit
+        )
+        scored.append((domains, rows))
+    document = result_document(found[0], dataset, scored, environment(chosen_device, chosen_threads), name=name)
     write_json(out, document)
     click.echo(str(out))

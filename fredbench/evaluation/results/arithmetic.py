@@ -33,7 +33,8 @@ def arithmetic_checks(score: Mapping[str, Any], role: str, where: str) -> list[C
     wrong = list(_shape(score, plain, where))
     if not wrong:  # What is not of one number of students and severities has no means.
         derived = _derived(row_of(plain), score).to_mapping()
-        wrong += differences(*({name: each.get(name) for name in _DERIVED} for each in (plain, derived)), where)
+        claimed, found_now = ({name: each.get(name) for name in _DERIVED} for each in (plain, derived))
+        wrong += differences(claimed, found_now, where)
         wrong += _uncountable(score, plain, where)
     total = len(list(numbers(plain)))
     found = f"{total:,} numbers follow" if not wrong else f"{len(wrong)} of {total:,} numbers do not follow"

@@ -368,7 +368,7 @@ class Evaluation:
             return f" labelled by {self.teacher.plan(entrant.spec.split).digest()}"
         return ""
 
-    def _pictures(self, entrant: Entrant, student: int, loss: str) -> Pictures:
+    def _pictures(self, entrant: Entrant, student: int, loss: str = "cross-entropy") -> Pictures:
         """What a student trains on: the distilled set or, for the control, the student's own random subset."""
         spec, synset = entrant.spec, entrant.synset
         if not spec.is_control:

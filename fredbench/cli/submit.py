@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -79,7 +80,7 @@ def command(
     clock, path or name of a machine: `fredbench verify FILE.json` derives it anew, `fredbench board` shows it.
     """
     suites = [suite_named(each) for each in suite_names]
-    place = {"data": data, "offline": offline}
+    place: dict[str, Any] = {"data": data, "offline": offline}
     found = found_runs(
         [run], Store(store), dataset=suites[0].dataset if suites else None, **place,
         device=str(resolve_device(device)), threads=use_threads(threads),
@@ -89,7 +90,11 @@ def command(
     dataset = dataset_of(found[0], **place)
     scored = []
     for suite in suites or [usual_suite(found[0].spec().dataset)]:
-        asked = {"severities": tuple(sorted(set(severities))), "limit": limit, "corrupted_limit": corrupted_limit}
+        asked: dict[str, Any] = {
+            "severities": tuple(sorted(set(severities))),
+            "limit": limit,
+            "corrupted_limit": corrupted_limit,
+        }
         rows = evaluate(
             [found[0]], suite=suite, networks=(network,) if network else None, students=students,
             protocol="fred-literal" if protocol == "fred-literal" else "own", store=store, dataset=dataset,

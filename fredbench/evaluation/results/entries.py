@@ -185,7 +185,7 @@ def _family(
     sets: Mapping[str, Mapping[str, Any]], scored_in: Mapping[str, Any], file: Path,
 ) -> Iterator[Entry]:  # fmt: skip
     """An entry with its control and start, by role; those are named after what they are."""
-    found = {}
+    found: dict[str, Entry] = {}
     for role in sorted(rows, key=lambda role: role == "entry"):
         row = row_of(rows[role])
         beside = {other: entry.key for other, entry in found.items()} if role == "entry" else {}
@@ -230,7 +230,7 @@ def _gridded(document: Mapping[str, Any], file: Path) -> Iterator[Entry]:
         raise ArtefactError(f"{file}: lacks the dataset's fingerprint", hint="fetch it anew")
     by_run = {(row["run"], row["protocol"]): row for row in rows}
     severities = document.get("severities")
-    known = tuple(severities) if _whole_numbers(severities) else None
+    known = tuple(severities) if isinstance(severities, list) and _whole_numbers(severities) else None
     for row in rows:
         beside = _mapping(row.get("beside"))
         others = {role: by_run.get((beside.get(role), row["protocol"])) for role in ("control", "start")}

@@ -33,8 +33,7 @@ def arithmetic_checks(score: Mapping[str, Any], role: str, where: str) -> list[C
     wrong = list(_shape(score, plain, where))
     if not wrong:  # What is not of one number of students and severities has no means.
         derived = _derived(row_of(plain), score).to_mapping()
-        claimed, found_now = ({name: each.get(name) for name in _DERIVED} for each in (plain, derived))
-        wrong += differences(claimed, found_now, where)
+        wrong += differences(_numbers_of(plain), _numbers_of(derived), where)
         wrong += _uncountable(score, plain, where)
     total = len(list(numbers(plain)))
     found = f"{total:,} numbers follow" if not wrong else f"{len(wrong)} of {total:,} numbers do not follow"
@@ -43,6 +42,10 @@ def arithmetic_checks(score: Mapping[str, Any], role: str, where: str) -> list[C
         Check(f"{where}.{name}", "given", "does not follow from these values", None) for name in _GIVEN if name in plain
     ]
     return [first, *wrong, *unread]
+
+
+def _numbers_of(plain: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: plain.get(name) for name in _DERIVED}
 
 
 def _shape(score: Mapping[str, Any], plain: Mapping[str, Any], where: str) -> Iterator[Check]:

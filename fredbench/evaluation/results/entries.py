@@ -232,7 +232,7 @@ def _gridded(document: Mapping[str, Any], file: Path) -> Iterator[Entry]:
         raise ArtefactError(f"{file}: lacks the dataset's fingerprint", hint="fetch it anew")
     by_run = {(row["run"], row["protocol"]): row for row in rows}
     severities = document.get("severities")
-    known = tuple(severities) if severities is not None and _whole_numbers(severities) else None
+    known = tuple(severities) if isinstance(severities, list) and _whole_numbers(severities) else None
     for row in rows:
         beside = _mapping(row.get("beside"))
         others = {role: by_run.get((beside.get(role), row["protocol"])) for role in ("control", "start")}

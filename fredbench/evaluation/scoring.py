@@ -187,8 +187,8 @@ class Evaluation:
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
         self._make(entrants, missing)
         rows = [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
-        found = self.compared(entrants, names)
-        return [dataclasses.replace(row, compared=found.get(row.run, ())) for row in rows]
+        compared_by_run = self.compared(entrants, names)
+        return [dataclasses.replace(row, compared=compared_by_run.get(row.run, ())) for row in rows]
 
     def check(self, entrants: Sequence[Entrant]) -> None:
         """Refuse what cannot be scored as asked: whitened sets by a literal protocol, or of another whitening.

@@ -99,8 +99,10 @@ def _write(figure: Figure, file: Path) -> None:
     data = io.BytesIO()
     if file.suffix == ".svg":
         with mpl.rc_context({"svg.hashsalt": "fredbench", "svg.fonttype": "path"}):
-            FigureCanvasSVG(figure).print_svg(data, metadata={"Date": None})
+            FigureCanvasSVG(figure)
+            figure.savefig(data, format="svg", metadata={"Date": None})
     else:
         figure.set_dpi(150)
-        FigureCanvasAgg(figure).print_png(data, metadata={"Software": None})
+        FigureCanvasAgg(figure)
+        figure.savefig(data, format="png", metadata={"Software": None})
     write_bytes(file, data.getvalue())

@@ -18,6 +18,13 @@ def folder_from(variable: str, default: str) -> Path:
     return Path(os.environ.get(variable) or ROOT / default)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_cmdline_main(config: pytest.Config) -> None:
+    """Give each worker tests that stand together: what a module shares is then made once, not once a worker."""
+    if getattr(config.option, "numprocesses", None) and config.option.dist == "no":
+        config.option.dist = "worksteal"
+
+
 @pytest.fixture(scope="session")
 def golden() -> Path:
     """The golden vectors' folder; tests skip where there is none."""

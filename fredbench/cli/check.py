@@ -56,9 +56,7 @@ _SHOWN = 3
 @device_option
 @store_option
 @data_options
-@click.pass_context
 def command(
-    context: click.Context,
     suite: str | None,
     reference: Path | None,
     record: Path | None,
@@ -80,7 +78,7 @@ def command(
     """
     if (reference is None) == (record is None):
         raise UsageError("give one of --reference FILE and --record FILE SUITE", hint="see `fredbench check --help`")
-    given = context.get_parameter_source("store") is not ParameterSource.DEFAULT
+    given = click.get_current_context().get_parameter_source("store") is not ParameterSource.DEFAULT
     if reference is not None:
         if suite is not None:
             raise UsageError("a reference names its suite itself", hint=f"leave {suite} out, or --record another file")

@@ -55,7 +55,8 @@ def shares_right(outcomes: Sequence[Outcomes]) -> Float[np.ndarray, "k n"] | Non
     first = outcomes[0].labels
     if not all(np.array_equal(first, each.labels) for each in outcomes):
         return None
-    return np.mean([_by_domain(each) for each in outcomes], axis=0)
+    shares: np.ndarray = np.mean([_by_domain(each) for each in outcomes], axis=0)
+    return shares
 
 
 def _by_domain(outcomes: Outcomes) -> Float[np.ndarray, "k n"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.datasets import Dataset
+from fredbench.evaluation.aggregation import Outcomes
 from fredbench.evaluation.comparison import Comparison, paired
 from fredbench.evaluation.domains import TestDomains, domains_of
 from fredbench.evaluation.packed import Packed, PackedRow, packed
@@ -39,7 +40,9 @@ def pack_grid(grid_run: GridRun, file: Path) -> tuple[Packed, int]:
 
     Returns what was packed and the file's size in bytes; `UsageError` where there is nothing.
     """
-    rows, outcomes, seen = [], {}, set()
+    rows: list[PackedRow] = []
+    outcomes: dict[tuple[int, str], Outcomes] = {}
+    seen: set[tuple[Path, str]] = set()
     names = grid_run.evaluation.domains.names()
     for planned in grid_run.planned():
         for protocol in grid_run.place.protocols:

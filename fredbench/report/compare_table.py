@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.significance import Claim, claims, footnotes
@@ -56,11 +57,13 @@ def _told(claim: Claim | None) -> str:
     return _ABSENT if claim is None else claim.told()
 
 
-def _mapping(claim: Claim | None) -> dict[str, object] | None:
+def _mapping(claim: Claim | None) -> dict[str, Any] | None:
     return None if claim is None else {**claim.comparison.to_mapping(), "p_holm": claim.p, "holds": claim.holds}
 
 
-def _flat(domain: str, claim: Claim | None) -> dict[str, object]:
+def _flat(domain: str, claim: Claim | None) -> dict[str, Any]:
+    """A comparison as plain numbers, its interval as two."""
     found = _mapping(claim) or {}
-    low, high = found.pop("ci95", None) or (None, None)  # type: ignore[misc]
-    return {"domain": domain, **{k: v for k, v in found.items() if k != "units"}, "ci95_low": low, "ci95_high": high}
+    low, high = found.get("ci95") or (None, None)
+    plain = {key: value for key, value in found.items() if key not in {"units", "ci95"}}
+    return {"domain": domain, **plain, "ci95_low": low, "ci95_high": high}

@@ -68,8 +68,8 @@ def draw_ranks(ranks: Ranks, file: Path) -> None:
     axes.axis("off")
     axes.plot([x(best), x(worst)], [axis, axis], color=_INK, lw=1)
     for rank in range(1, systems + 1):
-        axes.plot([x(rank)] * 2, [axis, axis + 0.06], color=_INK, lw=1)
-        axes.text(x(rank), axis + 0.09, str(rank), ha="center", va="bottom", fontsize=8, color=_INK)
+        axes.plot([x(float(rank))] * 2, [axis, axis + 0.06], color=_INK, lw=1)
+        axes.text(x(float(rank)), axis + 0.09, str(rank), ha="center", va="bottom", fontsize=8, color=_INK)
     if ranks.critical is not None:
         top, end = height - 0.14, min(x(best + ranks.critical), 0.99)
         axes.plot([x(best), end], [top, top], color=_INK, lw=1.5, marker="|", ms=6)
@@ -99,8 +99,10 @@ def _write(figure: Figure, file: Path) -> None:
     data = io.BytesIO()
     if file.suffix == ".svg":
         with mpl.rc_context({"svg.hashsalt": "fredbench", "svg.fonttype": "path"}):
-            FigureCanvasSVG(figure).print_svg(data, metadata={"Date": None})
+            FigureCanvasSVG(figure)
+            figure.savefig(data, format="svg", metadata={"Date": None})
     else:
         figure.set_dpi(150)
-        FigureCanvasAgg(figure).print_png(data, metadata={"Software": None})
+        FigureCanvasAgg(figure)
+        figure.savefig(data, format="png", metadata={"Software": None})
     write_bytes(file, data.getvalue())

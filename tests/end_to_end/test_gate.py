@@ -217,6 +217,33 @@ def test_the_tiers_stored_and_published_read_the_store(gate: Gate, tmp_path: Pat
     assert none.code == 2 and "no scored cell with a published number" in none.err
 
 
+def test_a_run_is_compared_with_packed_predictions(gate: Gate, tmp_path: Path) -> None:
+    """Of a run with itself every difference is 0, with others that of the means; other pictures are refused."""
+    store, file = gate.folder / "runs", tmp_path / "kept.safetensors"
+    made = invoke("compare", "--pack", file, gate.folder / "gate.toml", "--store", store, *ONE)
+    assert made.code == 0 and f"{file.stat().st_size:,} bytes" in made.err, made.err
+    run = next(path for path in sorted(store.glob("*-dm-ipc1-*-it1-s0-*")))
+    students = {path: path.stat().st_mtime_ns for path in run.rglob("student-*")}
+    compared = invoke("compare", run, "--against", file, "--store", store, "--format", "json", *ONE)
+    assert compared.code == 0, compared.err
+    document = json.loads(compared.out)
+    own = next(each for each in document["against"] if each["run"] == run.name)
+    assert own["clean_compared"]["difference"] == own["average_compared"]["difference"] == 0
+    for each in document["against"]:
+        difference = document["row"]["clean"]["mean"] - each["clean"]
+        assert each["clean_compared"]["difference"] == pytest.approx(difference, abs=1e-3)
+        assert each["clean_compared"]["pictures"] == 40 and each["clean_compared"]["model"] == "none"  # two students
+    assert {path: path.stat().st_mtime_ns for path in run.rglob("student-*")} == students, "nothing is trained again"
+    text = invoke("compare", run, "--against", file, "--store", store, *ONE).out
+    assert "n too small" in text and "dm × fred, ipc 1 start" in text
+    with harder("contrast"), replaced(TestDomains, "key", lambda own: lambda self, name: {**own(self, name), "x": 1}):
+        other = invoke("compare", run, "--against", file, "--store", store, *ONE)
+    assert other.code == 2 and "of other pictures" in other.err
+    file.write_bytes(file.read_bytes()[:-9])
+    broken = invoke("compare", run, "--against", file, "--store", store, *ONE)
+    assert broken.code == 2 and "cannot be read" in broken.err and "Traceback" not in broken.err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

@@ -140,7 +140,7 @@ def test_accuracies_stand_in_the_made_tables_only(maker: dict[str, Any]) -> None
 def test_a_lead_of_a_record_is_over_what_was_trained_alike(maker: dict[str, Any]) -> None:
     """FRePo's pictures under two recipes: each line is held against the control and the start of its own recipe."""
     lines = maker["lines_of"](KEPT["looked-into-cifar10-ipc1.json"])
-    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
+    cells = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:] if line.startswith("|")]
     for place, (label, students, clean, over_random, over_start, *_) in enumerate(cells):
         if "iterations" in label:
             start, control = cells[place + 1], cells[place + 2]

@@ -60,7 +60,7 @@ def read_folder(path: Path, columns: tuple[str, ...] = ()) -> Found:
         if len(named) != 1:
             raise UsageError(
                 f"{path} holds {len(tables)} CSV files: {', '.join(file.name for file in tables[:4])}",
-                hint="call the one with the labels labels.csv",
+                hint="give the one with the labels the name metadata.csv",
             )
         tables = named
     if tables:

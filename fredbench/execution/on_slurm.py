@@ -6,10 +6,17 @@ be given twice. This process only looks at the store, and may be ended: the jobs
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import importlib
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
+from fredbench.execution.making import Maker, Report, record_of
+from fredbench.execution.plan import Task
 from fredbench.execution.request import GridRequest
+from fredbench.foundation.errors import UsageError, restored
+from fredbench.foundation.locks import holder_of
 from fredbench.foundation.progress import say
 
 __all__ = ["LOCAL", "OnSlurm", "array_job"]

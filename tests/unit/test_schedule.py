@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from spine import cifar_like, spec_of
 
 from fredbench.execution import schedule
 from fredbench.execution.making import MOST_STARTS, Report
+from fredbench.execution.plan import Plan, Task
 from fredbench.foundation.errors import ArtefactError, UsageError, described, restored
+from fredbench.suites.grids import Cell
 
 
 class Scripted:
@@ -36,12 +38,13 @@ class Scripted:
         pass
 
 
-def plan(**needs: str) -> Any:
-    tasks = {
-        name: SimpleNamespace(name=name, label=name, kind="run", needs=tuple(each.split()))
-        for name, each in needs.items()
-    }
-    return SimpleNamespace(tasks=tasks)
+SPEC = spec_of(cifar_like(), iterations=0)
+CELL = Cell("cifar-like", 1, "quick", 0)
+
+
+def plan(**needs: str) -> Plan:
+    tasks = {name: Task("run", name, name, SPEC, CELL, needs=tuple(each.split())) for name, each in needs.items()}
+    return Plan((), tasks, ())
 
 
 def states(found: list[Report]) -> dict[str, str]:
@@ -74,7 +77,8 @@ def test_what_only_done_tasks_read_is_not_made() -> None:
 def test_a_failure_ends_what_needs_it_and_nothing_else() -> None:
     executor = Scripted(2, {"one": ["failed"]})
     found = list(schedule.carried_out(plan(**DIAMOND, other=""), executor, lambda task: False))
-    assert states(found) == {"expert": "made", "run": "made", "one": "failed", "two": "made", "scores": "failed", "other": "made"}  # fmt: skip
+    failed = dict.fromkeys(["one", "scores"], "failed")
+    assert states(found) == {**dict.fromkeys(["expert", "run", "two", "other"], "made"), **failed}
     assert {report.problem.message for report in found if report.problem} == {"broken"}
 
 

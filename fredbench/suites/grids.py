@@ -189,9 +189,7 @@ def grid_named(name: str) -> Grid:
     places = _tables(values.pop("datasets", []), Place, where=f"{where}, datasets")
     changes = _tables(values.pop("changes", []), Change, where=f"{where}, changes")
     resources = _resources(values.pop("resources", {}), where=f"{where}, resources")
-    grid = dataclasses.replace(
-        built(Grid, values, where=where), places=places, changes=changes, resources=resources
-    )
+    grid = dataclasses.replace(built(Grid, values, where=where), places=places, changes=changes, resources=resources)
     _check(grid, where)
     return grid
 

@@ -289,8 +289,8 @@ class GridRun:
         file, key = entrant.folder.seconds_file, self.key_of(cell, protocol)
         with held(file.with_name(f".{file.name}.lock"), f"another process is writing {file}", "wait for it"):
             kept = dict(_kept(file))
-            before = kept.get(key)
-            pieces = before if isinstance(before, dict) else {}
+            found = kept.get(key)
+            pieces: dict[str, Any] = found if isinstance(found, dict) else {}
             write_json(file, {**kept, key: {**pieces, piece: spent if known else None}})
 
     def key_of(self, cell: Cell, protocol: Protocol) -> str:

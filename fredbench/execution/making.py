@@ -7,7 +7,6 @@ import dataclasses
 import json
 import os
 import socket
-import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from fredbench.execution.plan import Plan, Task
 from fredbench.foundation.errors import FredbenchError, ResourceError, described, restored
 from fredbench.foundation.files import remove_abandoned, write_json
 from fredbench.foundation.limits import limited
-from fredbench.foundation.locks import Holder, remove_left, tried
+from fredbench.foundation.locks import Holder, now, remove_left, tried
 from fredbench.runs import distillation
 from fredbench.runs.assembly import expert_spec, real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
@@ -225,4 +224,4 @@ class Maker:
 
 
 def _here() -> dict[str, Any]:
-    return {"host": socket.gethostname(), "pid": os.getpid(), "at": round(time.time(), 3)}
+    return {"host": socket.gethostname(), "pid": os.getpid(), "at": now()}

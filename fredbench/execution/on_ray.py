@@ -6,6 +6,7 @@ is refused before anything starts, since Ray would wait for ever without a word.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -21,7 +22,7 @@ from fredbench.execution.processes import thread_variables
 from fredbench.execution.request import GridRequest
 from fredbench.foundation.environment import library_versions
 from fredbench.foundation.errors import FredbenchError, ResourceError, StorageError, UsageError
-from fredbench.foundation.files import write_text
+from fredbench.foundation.locks import tried
 from fredbench.suites.grids import Resources
 
 __all__ = ["OnRay"]
@@ -84,7 +85,7 @@ class OnRay:
         gpus = resources.num_gpus or float(request.device == "cuda")
         self._asked = {"num_cpus": threads, "num_gpus": gpus, "memory": int((resources.memory or 0) * _GB)}
         self._begun: dict[Any, str] = {}
-        self._seen = {"file": str(Path(request.store) / TASKS / f".seen-{secrets.token_hex(4)}"), "text": ""}
+        self._shown = contextlib.ExitStack()
         _connect(self._ray, address)
         try:
             self.slots = min(self._fitting(), workers or 10**6)
@@ -92,6 +93,7 @@ class OnRay:
             self._small = self._ray.remote(**self._options(threads, most=_SMALL_TASKS))(_make)
             self._show_store()
         except BaseException:
+            self._shown.close()
             self._ray.shutdown()
             raise
 
@@ -127,9 +129,12 @@ class OnRay:
         }
 
     def _show_store(self) -> None:
-        text = secrets.token_hex(16)
-        write_text(Path(self._seen["file"]), text)
-        self._seen = {**self._seen, "text": text, "versions": _versions()}
+        """Hold a lock of our own in the store, whose text no other has: it goes where this process is killed."""
+        folder = Path(self._request.store) / TASKS
+        folder.mkdir(parents=True, exist_ok=True)
+        file = folder / f".ray-{secrets.token_hex(4)}.lock"
+        self._shown.enter_context(tried(file, "making a grid on Ray"))
+        self._seen = {"file": str(file), "text": file.read_text(), "versions": _versions()}
 
     def submit(self, task: Task) -> None:
         """Queue it."""
@@ -165,7 +170,7 @@ class OnRay:
             self._ray.cancel(reference)
         if self._begun:
             self._ray.wait(list(self._begun), num_returns=len(self._begun), timeout=_CLOSE_SECONDS)
-        Path(self._seen["file"]).unlink(missing_ok=True)
+        self._shown.close()
         self._ray.shutdown()
 
 

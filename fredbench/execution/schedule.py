@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from fredbench.execution.making import MOST_STARTS, Maker, Report
 from fredbench.execution.plan import Plan, Task
@@ -17,6 +17,7 @@ _WAIT_SECONDS = 0.25
 _TOLD_EVERY_SECONDS = 60.0
 
 
+@runtime_checkable
 class Executor(Protocol):
     """What makes tasks: `slots` of them at a time. An executor knows nothing of what they wait for."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import Literal
 
 from fredbench.execution.making import Maker, record_of
 from fredbench.execution.plan import Task
 from fredbench.foundation.errors import FredbenchError, restored
-from fredbench.foundation.locks import Holder, holder_of
+from fredbench.foundation.locks import Holder, holder_of, now
 
 __all__ = ["Standing", "standings"]
 
@@ -42,7 +41,7 @@ def _standing(maker: Maker, task: Task, done: dict[str, bool]) -> Standing:
         return Standing(task, "done")
     holder = holder_of(maker.folder / f"{task.name}.lock")
     if holder is not None:
-        return Standing(task, "runs", holder, round(max(0.0, time.time() - holder.since), 1))
+        return Standing(task, "runs", holder, round(max(0.0, now() - holder.since), 1))
     record = record_of(maker.folder, task.name)
     if record is not None and record.problem is not None:
         return Standing(task, "failed", Holder(record.host, record.pid, record.at), problem=restored(record.problem))

@@ -26,7 +26,7 @@ from fredbench.foundation.errors import StorageError, UsageError
 from fredbench.foundation.files import remove_abandoned, storage_errors
 from fredbench.foundation.progress import say
 
-__all__ = ["LOCK_VARIABLE", "Holder", "claimed", "held", "holder_of", "lock_seconds", "remove_left", "tried"]
+__all__ = ["LOCK_VARIABLE", "Holder", "claimed", "held", "holder_of", "lock_seconds", "now", "remove_left", "tried"]
 
 LOCK_VARIABLE = "FREDBENCH_LOCK_SECONDS"
 # Two grids on one store meet at controls and starts, which take seconds to minutes.
@@ -38,6 +38,11 @@ STALE_SECONDS = 60.0
 """Without a touch for that long a lock of another host is left behind: six beats missed."""
 # Where there is no flock two processes may both find nobody: the one whose text stands after this long has it.
 _SETTLE_SECONDS = 0.1
+
+
+def now() -> float:
+    """Seconds since 1970: for saying since when something runs, never for a result."""
+    return round(time.time(), 3)
 
 
 @dataclass(frozen=True)
@@ -132,8 +137,8 @@ def _runs(pid: int) -> bool:
 
 def _touched(file: Path, handle: int) -> bool:
     """Whether the lock was touched of late, by the clock of the disk: those of two hosts may differ."""
-    with tempfile.NamedTemporaryFile(prefix=".clock.", dir=file.parent) as now:
-        return os.fstat(now.fileno()).st_mtime - os.fstat(handle).st_mtime < STALE_SECONDS
+    with tempfile.NamedTemporaryFile(prefix=".clock.", dir=file.parent) as clock:
+        return os.fstat(clock.fileno()).st_mtime - os.fstat(handle).st_mtime < STALE_SECONDS
 
 
 def _acquired(file: Path, doing: str) -> tuple[str, int] | Holder:
@@ -147,13 +152,13 @@ def _acquired(file: Path, doing: str) -> tuple[str, int] | Holder:
             return said or _SOMEBODY
         token = secrets.token_hex(8)
         if _same(file, handle):  # else it was given back, and its file removed, between opening and locking
-            mine = Holder(socket.gethostname(), os.getpid(), round(time.time(), 3), doing, token)
+            mine = Holder(socket.gethostname(), os.getpid(), now(), doing, token)
             text = json.dumps(vars(mine)).encode()
             os.pwrite(handle, text, 0)
             os.ftruncate(handle, len(text))
             if not locked:
                 time.sleep(_SETTLE_SECONDS)
-            if locked or ((now := _said(handle)) is not None and now.token == token):
+            if locked or ((stands := _said(handle)) is not None and stands.token == token):
                 _keep_beating(token, handle)
                 return token, handle
         os.close(handle)

@@ -254,9 +254,11 @@ SEEDED = {
 }
 # Published sets are torch's files: read by weights-only loading, which runs nothing that a file names.
 WEIGHTS_ONLY = {("importing.tensors", "torch.load")}
-WITH_REASON = {("corruptions.reference", "np.random.seed"), *SEEDED, *WEIGHTS_ONLY}
+# Since when a lock is held, which the status of a grid tells.
+CLOCK = {("foundation.locks", "time.time")}
+WITH_REASON = {("corruptions.reference", "np.random.seed"), *SEEDED, *WEIGHTS_ONLY, *CLOCK}
 # A worker whose parent has gone has nobody to raise an error to.
-MAY_EXIT = {("corruptions.worker", "os._exit")}
+MAY_EXIT = {("corruptions.worker", "os._exit"), ("execution.worker", "os._exit")}
 
 
 def test_no_module_uses_global_generators_pickles_or_the_clock() -> None:

@@ -132,7 +132,7 @@ FAULTS: dict[str, Fault] = {
     ),
     "mean and std swapped": (
         lambda: replaced(preprocessing, "normalise", lambda own: swapped(own)),
-        r"dm × pixels, ipc 1: test pictures given, mean",
+        r"dm × \w+, ipc 1: test pictures given, mean",
     ),
     "augmentation dropped": (
         lambda: replaced(loop, "apply_stages", lambda _: lambda draws, images, constants: images),

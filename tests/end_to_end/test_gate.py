@@ -105,6 +105,15 @@ def shifted_labels(init: Any) -> Any:
     return made
 
 
+def swapped(own: Any) -> Any:
+    """Mean for deviation and deviation for mean, but where a recipe has none of its own: zeros divide nothing."""
+
+    def made(images: Any, mean: Any, std: Any, *more: Any, **named: Any) -> Any:
+        return own(images, *((std, mean) if all(mean) else (mean, std)), *more, **named)
+
+    return made
+
+
 def _tenth(optimiser: Any, rate: float) -> None:
     for settings in optimiser.param_groups:
         settings["lr"] = rate / 10
@@ -122,8 +131,8 @@ FAULTS: dict[str, Fault] = {
         lambda: replaced(frequency, "top_positions", lambda _: random_mask), r"dm × fred, ipc 1: start at seed 0, std"
     ),
     "mean and std swapped": (
-        lambda: replaced(preprocessing, "normalise", lambda own: lambda i, m, s, *a, **k: own(i, s, m, *a, **k)),
-        r"dm × pixels, ipc 1: test pictures given, mean",
+        lambda: replaced(preprocessing, "normalise", lambda own: swapped(own)),
+        r"dm × \w+, ipc 1: test pictures given, mean",
     ),
     "augmentation dropped": (
         lambda: replaced(loop, "apply_stages", lambda _: lambda draws, images, constants: images),

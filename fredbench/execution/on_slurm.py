@@ -110,10 +110,12 @@ class OnSlurm:
 
     def close(self) -> None:
         """Jobs on Slurm go on; those that are processes of this machine end."""
+        if not self._tasks:
+            return  # all is settled: the jobs find nothing to do and end
         for job in self._jobs:
             if self._kind == "local":
                 job.cancel()
-        if self._kind == "slurm" and self._tasks:
+        if self._kind == "slurm":
             say("the jobs go on; the same command looks at them again, `fredbench suite status` says how far they are")
 
 

@@ -48,12 +48,20 @@ def run_options(command: Any) -> Any:
 
 @click.command("plan", epilog=examples("fredbench suite plan smoke", "fredbench suite plan twelve --dataset digits"))
 @run_options
-def plan_command(form: str, **asked: Any) -> None:
-    """Say what a grid will make, and what of it is there; nothing is trained."""
+@click.option(
+    "--estimate/--no-estimate", default=True, show_default=True,
+    help="Measure a step of each kind of cell, and say what all of it takes here: 1 to 2 minutes at most.",
+)  # fmt: skip
+def plan_command(form: str, estimate: bool, **asked: Any) -> None:
+    """Say what a grid will make, what of it is there, and what the rest takes on this machine; nothing is made."""
+    from fredbench.execution.costs import Costs
+    from fredbench.execution.making import Maker
+    from fredbench.execution.plan import plan_of
     from fredbench.report.grid_table import plan_table
 
     grid_run = asked_grid_run(**asked)
-    click.echo(plan_table(grid_run, grid_run.planned(), form))
+    plan = plan_of(grid_run)
+    click.echo(plan_table(grid_run, plan.planned, form, Costs(Maker(grid_run, plan)) if estimate else None))
 
 
 @click.command(

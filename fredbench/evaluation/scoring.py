@@ -310,11 +310,15 @@ class Evaluation:
 
         Without augmentation, where that is asked for, there is no CutMix either.
         """
-        recipe = self._own_recipe(spec, synset)
+        return self.recipe_at(spec, synset.step_size)
+
+    def recipe_at(self, spec: Spec, step_size: float | None) -> TrainingRecipe:
+        """The same of a set that is not made yet, or whose learned step size is known (None: it has none)."""
+        recipe = self._own_recipe(spec, step_size)
         plain = self.augmentation == "none"
         return dataclasses.replace(recipe, augmentation="none", cutmix=0.0) if plain else recipe
 
-    def _own_recipe(self, spec: Spec, synset: Synset) -> TrainingRecipe:
+    def _own_recipe(self, spec: Spec, step_size: float | None) -> TrainingRecipe:
         if self.protocol == "fred-literal":
             # The script has plain pictures for the method DC alone: what else is matched as DC is keeps DSA there.
             system = spec.parameterization == coresets.PARAMETERIZATION
@@ -322,13 +326,13 @@ class Evaluation:
             plain = system and ours and OBJECTIVES.get(spec.objective).scored_plain
             strategy = "none" if plain else "color_crop_cutout_flip_scale_rotate"
             return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
-        if synset.step_size is not None and spec.preset == "paper":
-            if not synset.step_size > 0:
+        if step_size is not None and spec.preset == "paper":
+            if not step_size > 0:
                 raise UsageError(
-                    f"no student can train at the step size that {spec.method} learned, {synset.step_size:g}",
+                    f"no student can train at the step size that {spec.method} learned, {step_size:g}",
                     hint="distill it again with --set objective.min_step_size=0.001, or a lower objective.step_size_lr",
                 )
-            return dataclasses.replace(spec.student, lr=synset.step_size)
+            return dataclasses.replace(spec.student, lr=step_size)
         return spec.student
 
     def _plans(self, entrant: Entrant) -> dict[str, list[StudentPlan]]:

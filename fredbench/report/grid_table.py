@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.significance import Claim, between, claims, footnotes
+from fredbench.execution.costs import Cost, Costs
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
 from fredbench.foundation.environment import without_places
 from fredbench.parameterizations.budget import BudgetBy
@@ -16,17 +17,22 @@ from fredbench.recipes.reproducing import distill_command
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.simple import simple_table
 from fredbench.report.table import frame
+from fredbench.runs.estimation import duration
 
 __all__ = ["plan_table", "results_document", "results_table"]
 
 _ABSENT = "–"
 
 
-def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str) -> str:
-    """A line a cell: how far it is distilled and scored, and what it will be called."""
-    head = ("cell", "ipc", "seed", "preset", "iterations", "distilled", "students", "scores", "run")
+def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str, costs: Costs | None = None) -> str:
+    """A line a cell: how far it is distilled and scored, and what it will be called.
+
+    costs: adds what each takes on this machine, and all of them below.
+    """
+    head = ["cell", "ipc", "seed", "preset", "iterations", "distilled", "students", "scores", "run"]
+    each = [] if costs is None else costs.by_cell()
     lines: list[Sequence[Any]] = []
-    for planned in cells:
+    for number, planned in enumerate(cells):
         cell, spec, standing = planned.cell, planned.spec, grid_run.standing(planned)
         lines.append(
             (
@@ -38,10 +44,38 @@ def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str) -> str:
                 planned.state,
                 _ABSENT if standing is None else f"{standing.trained}/{standing.students}",
                 _ABSENT if standing is None else f"{standing.scored}/{standing.scores}",
+                *([_time(each[number])] if costs is not None else []),
                 str(planned.problem) if planned.folder is None else planned.folder.path.name,
             )
         )
-    return simple_table(head, lines, form)
+    body = simple_table(head if costs is None else [*head[:-1], "left", head[-1]], lines, form)
+    if costs is None or form in {"json", "csv", "latex"}:
+        return body
+    return "\n".join([body, "", *_sums(grid_run, each, costs)])
+
+
+def _time(cost: Cost | None) -> str:
+    """What is left of a cell, `~` where a step was scaled from another budget."""
+    if cost is None:
+        return "unknown"
+    return "nothing" if not cost.seconds else f"{'~' if cost.scaled else ''}{duration(cost.seconds)}"
+
+
+def _sums(grid_run: GridRun, each: Sequence[Cost | None], costs: Costs) -> list[str]:
+    known = [cost for cost in each if cost is not None]
+    unknown = len(each) - len(known)
+    said = [
+        f"All of it: {duration(sum(cost.seconds for cost in known))} of one process with {grid_run.threads} thread(s) "
+        f"of {grid_run.device}, {sum(cost.disk for cost in known) / 1e9:.1f} GB of disk, "
+        f"{costs.memory / 1e9:.1f} GB of memory at the peak of what was measured.",
+        "Measured here a moment ago: a step of each kind of cell, an epoch of each kind of student, predictions; what "
+        "cells share is counted with the first. Making the corrupted pictures is left out.",
+    ]
+    if any(cost.scaled for cost in known):
+        said.append("~ scaled by pictures from another budget of the same system: measuring all would take too long.")
+    if unknown:
+        said.append(f"{unknown} of {len(each)} cells have no estimate, and are not in the sum.")
+    return said
 
 
 def results_table(

@@ -17,7 +17,7 @@ from fredbench.objectives import OBJECTIVES
 from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.spec import Spec
 
-__all__ = ["Estimate", "duration", "estimate", "too_long", "worth_estimating"]
+__all__ = ["Estimate", "duration", "estimate", "step_seconds", "too_long", "worth_estimating"]
 
 LONG_SECONDS = 6 * 3600
 _FEW_ITERATIONS = 50
@@ -46,6 +46,25 @@ def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
     """
     kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
     config = from_mapping(kind.Config, spec.objective_settings, where="objective")
+    trial, seconds = _timed_step(spec, dataset, store)
+    meant = expert_spec(spec, dataset)
+    experts = 0.0
+    if "experts" in kind.needs:
+        source = ExpertStore(store / FOLDER, meant, trial.real)
+        recipe, seed = config.expert_recipe(), config.expert_seed
+        missing = source.missing_epochs(config.experts, recipe, seed)
+        experts = missing * source.seconds_an_epoch(recipe, seed) if missing else 0.0
+    return Estimate(seconds, seconds * spec.iterations, experts, peak_bytes(device))
+
+
+def step_seconds(spec: Spec, dataset: Dataset, store: Path) -> float:
+    """Seconds of an iteration, as `estimate` measures them; experts are left out."""
+    return _timed_step(spec, dataset, store)[1]
+
+
+def _timed_step(spec: Spec, dataset: Dataset, store: Path) -> tuple[Distillation, float]:
+    kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
+    config = from_mapping(kind.Config, spec.objective_settings, where="objective")
     shortened, factor = kind.shortened(config)
     meant = expert_spec(spec, dataset)
     trial = Distillation(
@@ -61,13 +80,7 @@ def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
     trial.step()
     _wait(device)
     seconds = (time.perf_counter() - began) * factor
-    experts = 0.0
-    if "experts" in kind.needs:
-        source = ExpertStore(store / FOLDER, meant, trial.real)
-        recipe, seed = config.expert_recipe(), config.expert_seed
-        missing = source.missing_epochs(config.experts, recipe, seed)
-        experts = missing * source.seconds_an_epoch(recipe, seed) if missing else 0.0
-    return Estimate(seconds, seconds * spec.iterations, experts, peak_bytes(device))
+    return trial, seconds
 
 
 def worth_estimating(spec: Spec) -> bool:

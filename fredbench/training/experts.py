@@ -13,8 +13,6 @@ does not pay: ConvNetD3, seconds of one gradient of all four, apart against stac
 
 from __future__ import annotations
 
-import math
-import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,8 +26,9 @@ from fredbench.foundation.locks import claimed, held
 from fredbench.foundation.progress import Progress
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
-from fredbench.training.batches import Pictures, RealPictures
+from fredbench.training.batches import RealPictures
 from fredbench.training.loop import TrainingRecipe, train
+from fredbench.training.timing import epoch_seconds
 from fredbench.training.trajectories import (
     MANIFEST,
     ExpertSpec,
@@ -118,17 +117,7 @@ class ExpertStore:
 
     def seconds_an_epoch(self, recipe: TrainingRecipe, seed: int) -> float:
         """Measured on three batches, after one to warm up."""
-        trial = Stream(0).child("trial")
-        network = self._meant(recipe, seed).blank(trial).to(self._pictures.device)
-        size = min(recipe.batch_size, len(self._pictures))
-        seconds = 0.0
-        for batches in (1, 3):
-            few = _Few(self._pictures, batches * size)
-            began = time.perf_counter()
-            train(network, few, replace(recipe, epochs=1), trial)
-            float(next(network.parameters()).detach().sum())  # waits for the device
-            seconds = (time.perf_counter() - began) / math.ceil(len(few) / size)
-        return seconds * math.ceil(len(self._pictures) / size)
+        return epoch_seconds(self._meant(recipe, seed).blank, self._pictures, recipe)
 
     def _meant(self, recipe: TrainingRecipe, seed: int) -> ExpertSpec:
         if recipe.momentum or recipe.schedule != "constant":
@@ -187,20 +176,3 @@ class UntrainedExperts:
     def weights(self, expert: int, epoch: int) -> Float[Tensor, " p"]:
         """An initialisation."""
         return flat_weights(self._spec.blank(Stream(0).child("untrained", expert, epoch)))
-
-
-class _Few:
-    """The first `count` of some pictures."""
-
-    def __init__(self, pictures: Pictures, count: int) -> None:
-        self._pictures, self._count = pictures, min(count, len(pictures))
-
-    @property
-    def device(self) -> torch.device:
-        return self._pictures.device
-
-    def __len__(self) -> int:
-        return self._count
-
-    def batch(self, index: Tensor, rng: Stream) -> tuple[Tensor, Tensor]:
-        return self._pictures.batch(index, rng)

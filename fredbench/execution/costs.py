@@ -1,0 +1,187 @@
+"""What a grid would take on this machine: seconds of every task that is not made, memory and disk, before any is.
+
+A step of each kind of cell is measured, an epoch of each kind of student, the prediction of a picture; all else is
+arithmetic. Measuring stops after a while: budgets that were not reached are scaled from the nearest of the same system
+by their pictures, and say so; a system of which nothing was measured has no estimate, and is named.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field, replace
+
+from fredbench import networks
+from fredbench.execution.inline import GridRun
+from fredbench.execution.making import Maker
+from fredbench.execution.plan import Task
+from fredbench.foundation.config import from_mapping
+from fredbench.foundation.memory import peak_bytes
+from fredbench.foundation.rng import Stream
+from fredbench.networks import Network
+from fredbench.objectives import coresets
+from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.parameterizations.budget import Budget
+from fredbench.runs.assembly import expert_spec, real_pictures
+from fredbench.runs.estimation import step_seconds
+from fredbench.runs.preprocessing import FOLDER as FITS
+from fredbench.runs.spec import Spec
+from fredbench.training.batches import RealPictures
+from fredbench.training.timing import Few, epoch_seconds, prediction_seconds
+
+__all__ = ["Cost", "Costs"]
+
+MEASURING_SECONDS = 75.0
+# A prediction keeps the class as int16, confidence and log-likelihood as float32.
+_BYTES_A_PREDICTION = 10
+# A run keeps its set and, to go on from, what is learned with the moments of its optimiser.
+_COPIES_OF_A_SET = 3
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a task and bytes of what it keeps. scaled: from another budget of the same system."""
+
+    seconds: float
+    disk: float = 0.0
+    scaled: bool = False
+
+
+@dataclass
+class Costs:
+    """Costs of the tasks of `maker`'s grid. Each kind is measured when it is first asked for.
+
+    limit: seconds after which no further kind of step is measured. memory: peak bytes of what was measured, on the CPU
+    that of the whole process.
+    """
+
+    maker: Maker
+    limit: float = MEASURING_SECONDS
+    memory: int = 0
+    _known: dict[Hashable, float] = field(default_factory=dict)
+    _steps: dict[Hashable, dict[int, float]] = field(default_factory=dict)
+    _began: float = field(default_factory=time.monotonic)
+    _pictures: dict[str, RealPictures] = field(default_factory=dict)
+
+    @property
+    def grid_run(self) -> GridRun:
+        """The grid."""
+        return self.maker.grid_run
+
+    def of(self, task: Task) -> Cost | None:
+        """What `task` takes; nothing where it is made, None where nothing like it could be measured."""
+        if self.maker.done(task):
+            return Cost(0.0)
+        found = {"expert": self._expert, "run": self._run, "student": self._student, "scores": self._scores}[task.kind](
+            task
+        )
+        self.memory = max(self.memory, peak_bytes(self.grid_run.device))
+        return found
+
+    def by_cell(self) -> list[Cost | None]:
+        """What each cell of the plan takes beyond the cells above it; None where a part of it has no estimate."""
+        counted: set[str] = set()
+        found: list[Cost | None] = []
+        for names in self.maker.plan.parts:
+            own = [name for name in dict.fromkeys(names) if name not in counted]
+            counted.update(own)
+            costs = [self.of(self.maker.plan.tasks[name]) for name in own]
+            known = [cost for cost in costs if cost is not None]
+            whole = Cost(sum(c.seconds for c in known), sum(c.disk for c in known), any(c.scaled for c in known))
+            found.append(whole if len(known) == len(costs) else None)
+        return found
+
+    def _expert(self, task: Task) -> Cost:
+        meant = expert_spec(task.spec, self.grid_run.dataset)
+        key = ("expert", meant.network, task.recipe.batch_size, task.recipe.augmentation)
+        seconds = self._once(key, lambda: epoch_seconds(meant.blank, self._real(task.spec), task.recipe))
+        weights = sum(parameter.numel() for parameter in meant.blank(Stream(0)).parameters())
+        return Cost(seconds * task.recipe.epochs, 4.0 * weights * (task.recipe.epochs + 1))
+
+    def _run(self, task: Task) -> Cost | None:
+        spec = task.spec
+        disk = 4.0 * _COPIES_OF_A_SET * spec.budget
+        if spec.is_choice and not spec.is_control:
+            recipe = from_mapping(coresets.FeatureConfig, spec.objective_settings, where="objective").recipe()
+            # One network serves all budgets; it is counted with the first of them.
+            key = ("features", spec.method, spec.network, recipe.epochs)
+            first = key not in self._known
+            seconds = self._once(key, lambda: self._epoch(spec, spec.network, None) * recipe.epochs)
+            return Cost(seconds if first else 0.0, disk)
+        if not spec.iterations:
+            return Cost(0.0, disk)
+        step = self._step(spec)
+        return None if step is None else Cost(step[0] * spec.iterations, disk, step[1])
+
+    def _step(self, spec: Spec) -> tuple[float, bool] | None:
+        """Seconds of an iteration, and whether they are scaled from another budget."""
+        system = (spec.method, spec.objective, spec.parameterization, spec.network)
+        measured = self._steps.setdefault(system, {})
+        if spec.budget not in measured and time.monotonic() - self._began < self.limit:
+            measured[spec.budget] = step_seconds(_unwhitened(spec), self.grid_run.dataset, self.grid_run.store.root)
+        if spec.budget in measured:
+            return measured[spec.budget], False
+        if not measured:
+            return None
+        nearest = min(measured, key=lambda budget: abs(budget - spec.budget))
+        return measured[nearest] * spec.budget / nearest, True
+
+    def _student(self, task: Task) -> Cost:
+        evaluation, spec = self.grid_run.evaluation_of(task.cell, task.protocol), task.spec
+        recipe, seen = evaluation.recipe_at(spec, None), self._seen(spec)
+        key = ("student", task.network, seen, recipe.augmentation, recipe.batch_size)
+        seconds = self._once(key, lambda: self._epoch(spec, task.network, seen))
+        return Cost(seconds * recipe.epochs, 4.0 * self._weights(task.network))
+
+    def _scores(self, task: Task) -> Cost:
+        evaluation, spec = self.grid_run.evaluation_of(task.cell, task.protocol), task.spec
+        domains, total = evaluation.domains, 0
+        for name in domains.names():
+            severities = len(domains.severities) if name in domains.suite.corruptions else 1
+            total += len(domains.indices_of(name)) * severities
+        seconds = 0.0
+        count = evaluation.students or spec.students
+        for network in evaluation.networks or (spec.student_network,):
+            blank = self._blank(network)
+            each = self._once(("predict", network), lambda blank=blank: prediction_seconds(blank, self._real(spec)))
+            seconds += count * total * each
+        return Cost(seconds, float(_BYTES_A_PREDICTION * count * total))
+
+    def _epoch(self, spec: Spec, network: str, count: int | None) -> float:
+        real = self._real(spec)
+        pictures = real if count is None else Few(real, count)
+        return epoch_seconds(self._blank(network), pictures, spec.student, count)
+
+    def _seen(self, spec: Spec) -> int:
+        """Pictures that a student sees an epoch."""
+        data = self.grid_run.dataset
+        budget = Budget(spec.budget, len(data.classes), (data.channels, *data.size))
+        kind = PARAMETERIZATIONS.get(spec.parameterization)
+        config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
+        return kind(config).shown(budget) * len(data.classes)
+
+    def _blank(self, network: str) -> Callable[[Stream], Network]:
+        data = self.grid_run.dataset
+        return lambda rng: networks.build(
+            network, channels=data.channels, classes=len(data.classes), size=data.size, rng=rng
+        )
+
+    def _weights(self, network: str) -> int:
+        return sum(tensor.numel() for tensor in self._blank(network)(Stream(0)).state_dict().values())
+
+    def _real(self, spec: Spec) -> RealPictures:
+        if spec.split not in self._pictures:
+            fits = self.grid_run.store.root / FITS
+            plain = _unwhitened(spec)
+            self._pictures[spec.split] = real_pictures(plain, self.grid_run.dataset, self.grid_run.device, fits=fits)
+        return self._pictures[spec.split]
+
+    def _once(self, key: Hashable, measured: Callable[[], float]) -> float:
+        if key not in self._known:
+            self._known[key] = measured()
+        return self._known[key]
+
+
+def _unwhitened(spec: Spec) -> Spec:
+    """The same of pictures as they are: whitening them takes its time once, and no step another for it."""
+    return replace(spec, data_settings={**spec.data_settings, "whitening": "none"})

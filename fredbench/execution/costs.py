@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from fredbench import networks
 from fredbench.execution.inline import GridRun
@@ -142,8 +143,7 @@ class Costs:
         seconds = 0.0
         count = evaluation.students or spec.students
         for network in evaluation.networks or (spec.student_network,):
-            blank = self._blank(network)
-            each = self._once(("predict", network), lambda blank=blank: prediction_seconds(blank, self._real(spec)))
+            each = self._once(("predict", network), partial(self._prediction, spec, network))
             seconds += count * total * each
         return Cost(seconds, float(_BYTES_A_PREDICTION * count * total))
 
@@ -151,6 +151,9 @@ class Costs:
         real = self._real(spec)
         pictures = real if count is None else Few(real, count)
         return epoch_seconds(self._blank(network), pictures, spec.student, count)
+
+    def _prediction(self, spec: Spec, network: str) -> float:
+        return prediction_seconds(self._blank(network), self._real(spec))
 
     def _seen(self, spec: Spec) -> int:
         """Pictures that a student sees an epoch."""

@@ -1,0 +1,124 @@
+"""What a grid is said to take: by task and by cell, measured once a kind, scaled where measuring ends."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from spine import set_of
+
+from fredbench.datasets import Dataset
+from fredbench.execution import costs
+from fredbench.execution.costs import Costs
+from fredbench.execution.inline import GridRun
+from fredbench.execution.making import Maker
+from fredbench.execution.plan import plan_of
+from fredbench.foundation.device import use_threads
+from fredbench.report.grid_table import plan_table
+from fredbench.runs.store import Store
+from fredbench.suites.grids import grid_named
+
+GRID = """
+kind = "grid"
+name = "costs"
+title = "costs"
+methods = ["random", "herding", "dm", "tm"]
+[[datasets]]
+name = "digits"
+scored_on = "digitsc"
+ipcs = [1, 2]
+preset = "quick"
+iterations = 4
+network = "convnet-d2-w4-in"
+limit = 20
+severities = [3]
+students = 2
+[datasets.set.student]
+epochs = 10
+[[changes]]
+method = "random"
+why = "no iterations"
+iterations = 0
+[[changes]]
+method = "herding"
+why = "no iterations"
+iterations = 0
+[changes.set.objective]
+epochs = 20
+[[changes]]
+method = "dm"
+why = "quick"
+[changes.set.objective]
+batch_real = 4
+[[changes]]
+method = "tm"
+why = "quick"
+[changes.set.objective]
+experts = 2
+steps = 2
+expert_epochs = 1
+start_epochs = 1
+"""
+
+
+@pytest.fixture
+def maker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Maker:
+    file = tmp_path / "costs.toml"
+    file.write_text(GRID)
+    grid = grid_named(str(file))
+    small: Dataset = dataclasses.replace(set_of(10, (16, 16), per_class=10), name="digits")
+    run = GridRun(grid, grid.place(), small, Store(tmp_path / "runs"), torch.device("cpu"), use_threads(1), None)
+    # Each measurement is a number that can be followed through the sums.
+    monkeypatch.setattr(costs, "epoch_seconds", lambda blank, pictures, recipe, count=None: 1.0)
+    monkeypatch.setattr(costs, "prediction_seconds", lambda blank, pictures: 0.001)
+    monkeypatch.setattr(costs, "step_seconds", lambda spec, dataset, store: 5.0 * spec.ipc)
+    return Maker(run, plan_of(run))
+
+
+def seconds_of(found: Costs, kind: str, method: str, ipc: int) -> list[float]:
+    tasks = [t for t in found.maker.plan.tasks.values() if (t.kind, t.spec.method, t.spec.ipc) == (kind, method, ipc)]
+    return [cost.seconds for task in tasks if (cost := found.of(task)) is not None]
+
+
+def test_tasks_cost_what_they_are_made_of(maker: Maker) -> None:
+    found = Costs(maker)
+    assert seconds_of(found, "run", "dm", 2) == [4 * 10.0, 0.0]  # and its start
+    assert seconds_of(found, "expert", "tm", 1) == [1.0, 1.0]  # an epoch each, as far as matching reads
+    assert set(seconds_of(found, "student", "dm", 1)) == {10.0}
+    # Two students: 20 clean pictures and 15 corruptions at one severity.
+    assert set(seconds_of(found, "scores", "dm", 1)) == {pytest.approx(2 * 16 * 20 * 0.001)}
+    assert seconds_of(found, "run", "random", 1) == [0.0]
+    # The network of herding is trained for twenty epochs, once for both budgets.
+    assert seconds_of(found, "run", "herding", 1) + seconds_of(found, "run", "herding", 2) == [20.0, 0.0]
+
+
+def test_a_cell_costs_what_those_above_it_do_not_share(maker: Maker) -> None:
+    found = Costs(maker)
+    cells = found.by_cell()
+    assert len(cells) == 8 and all(cell is not None and cell.disk > 0 for cell in cells)
+    total = sum(cost.seconds for task in maker.plan.tasks.values() if (cost := Costs(maker).of(task)) is not None)
+    # Herding's network stands in every account that is begun anew.
+    assert sum(cell.seconds for cell in cells if cell is not None) == pytest.approx(total - 20.0)
+
+
+def test_measuring_ends_and_the_rest_is_scaled_or_unknown(maker: Maker) -> None:
+    found = Costs(maker, limit=0.0)
+    cells = dict(zip([p.cell.label for p in maker.plan.planned], found.by_cell(), strict=True))
+    assert cells["dm, ipc 1"] is None and cells["random, ipc 1"] is not None
+    text = plan_table(maker.grid_run, maker.plan.planned, "table", Costs(maker, limit=0.0))
+    assert "unknown" in text and "4 of 8 cells have no estimate" in text
+    begun = Costs(maker)
+    first = next(t for t in maker.plan.tasks.values() if (t.kind, t.spec.method, t.spec.ipc) == ("run", "dm", 1))
+    begun.of(first)
+    begun.limit = 0.0
+    other = next(t for t in maker.plan.tasks.values() if (t.kind, t.spec.method, t.spec.ipc) == ("run", "dm", 2))
+    cost = begun.of(other)
+    assert cost is not None and cost.scaled and cost.seconds == 4 * 5.0 * 2
+    assert "~" in plan_table(maker.grid_run, maker.plan.planned, "table", begun)
+
+
+def test_nothing_is_made_by_an_estimate(maker: Maker) -> None:
+    Costs(maker).by_cell()
+    assert not list(maker.grid_run.store.root.glob("*"))

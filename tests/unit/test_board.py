@@ -184,7 +184,29 @@ BROKEN = {
     "lacking": lambda d: json.dumps({key: d[key] for key in d if key != "sets"}),
     "above 100": lambda d: json.dumps(d).replace('"mean": ', '"mean": 1', 1),
     "moved": lambda d: json.dumps({**d, "scores": [_moved(d["scores"][0])]}),
+    "bytes of text": lambda d: _with(d, storage="x"),
+    "hostile bytes": lambda d: _with(d, storage={"bytes": 1, "bytes_coded": "<img>"}),
+    "a teacher of numbers": lambda d: _with(d, train_labels="relabelled", teacher={"network": 1}),
+    "labels in a list": lambda d: _with(d, train_labels=[1]),
+    "more bytes than there are": lambda d: json.dumps(d).replace('"stored": ', '"stored": ' + "9" * 400),
+    "published without end": lambda d: _with(d, published={**_PUBLISHED, "clean": {"mean": 10**400, "std": None}}),
+    "calibrated without end": lambda d: _with(d, calibration={"clean": {"nll": _summary(10**400), "ece": _summary(1)}}),
+    "spread without end": lambda d: _with(d, calibration={"clean": {"nll": _summary(1), "ece": _summary(1e200)}}),
+    "a comparison with a list": lambda d: _with(d, compared=[{"to": ["run"]}]),
+    "no network": lambda d: _with(d, by_network=[]),
+    "a mean of nothing": lambda d: _with(d, over_networks=3),
 }
+_PUBLISHED = {"average": None, "corruptions": {}, "source": "a paper", "inferred": []}
+
+
+def _summary(mean: float) -> dict[str, Any]:
+    return {"mean": mean, "std": mean, "n": 3}
+
+
+def _with(document: dict[str, Any], **changes: Any) -> str:
+    """The document as JSON, its entry's row saying something more."""
+    document["scores"][0]["rows"]["entry"] |= changes
+    return json.dumps(document)
 
 
 def _moved(score: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +223,23 @@ def test_a_broken_file_is_named_and_left_out_with_code_1(tmp_path: Path, how: st
     assert done.code == 1 and "Traceback" not in done.err
     assert "left out: " in done.err and "broken.json" in done.err and "package.json" not in done.err
     assert len(Tags((tmp_path / "site" / "index.html").read_text()).all("tr")) == 3
+
+
+OLDER = {
+    "a ledger of words": {"result": {"ledger": {"params": "many"}}},
+    "a list for a companion": {"beside": {"control": ["run"]}, "command": 3},
+    "no environment": {"made_in": "here"},
+}
+
+
+@pytest.mark.parametrize("how", OLDER)
+def test_a_broken_file_of_an_older_form_is_left_out_too(tmp_path: Path, how: str) -> None:
+    row = {**made_document(2)["scores"][0]["rows"]["entry"], **OLDER[how]}
+    row["spec"] = {"run": {"fingerprint": "ab"}, "student": {}}
+    written({"format": "fredbench-grid", "fingerprint": "ab", "rows": [row]}, tmp_path / "files" / "broken.json")
+    written(made_document(1), tmp_path / "files" / "whole.json")
+    done = invoke("board", tmp_path / "files", "--out", tmp_path / "site")
+    assert done.code == 1 and "Traceback" not in done.err and "broken.json" in done.err
 
 
 def test_nothing_to_show_and_a_place_that_is_anothers_are_refused(tmp_path: Path) -> None:

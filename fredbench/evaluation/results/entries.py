@@ -210,7 +210,7 @@ def _recorded(document: Mapping[str, Any], file: Path) -> Iterator[Entry]:
     for row in rows:
         spec = _spec(runs.get(row["run"], {}), f"runs of {row['run']}", file)
         specs[row["run"]] = spec
-    made = {name: _made(runs[name], specs[name]) for name in specs}
+    made = {name: _made(runs[name], specs[name], file) for name in specs}
     for row in rows:
         alike = [other for other in rows if specs[other["run"]]["student"] == specs[row["run"]]["student"]]
         family = {"entry": row}
@@ -235,9 +235,9 @@ def _gridded(document: Mapping[str, Any], file: Path) -> Iterator[Entry]:
     known = tuple(severities) if isinstance(severities, list) and _whole_numbers(severities) else None
     for row in rows:
         beside = _mapping(row.get("beside"))
-        others = {role: by_run.get((beside.get(role), row["protocol"])) for role in ("control", "start")}
+        others = {role: by_run.get((str(beside.get(role)), row["protocol"])) for role in ("control", "start")}
         family = {"entry": row, **{role: other for role, other in others.items() if other not in (None, row)}}
-        sets = {role: _made(other, _spec(other, f"row {other['run']}", file)) for role, other in family.items()}
+        sets = {role: _made(other, _spec(other, f"row {other['run']}", file), file) for role, other in family.items()}
         setting = _older_setting(row, fingerprint, known)
         yield from _family(family, {}, setting, sets, _mapping(document.get("environment")), file)
 
@@ -291,8 +291,8 @@ def _spec(holder: Any, where: str, file: Path) -> Mapping[str, Any]:
     return spec
 
 
-def _made(holder: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What an older file says of a run, under the names of this form."""
+def _made(holder: Mapping[str, Any], spec: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """What an older file says of a run, under the names of this form and as its schema has them."""
     result = _mapping(holder.get("result"))
     said = {
         "spec": spec,
@@ -303,7 +303,9 @@ def _made(holder: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
         "synset_sha256": result.get("synset_sha256"),
         "seconds": result.get("seconds") or _mapping(holder.get("seconds")).get("distillation"),
     }
-    return {name: value for name, value in said.items() if value is not None}
+    made = {name: value for name, value in said.items() if value is not None}
+    _checked([f"of a run: {line}" for line in violations(made, "made")], file)
+    return made
 
 
 def _system(row: Mapping[str, Any]) -> tuple[Any, ...]:

@@ -32,8 +32,9 @@ def read_document(path: Path) -> Any:
         if path.stat().st_size > _MOST_BYTES:
             raise ArtefactError(f"{path} is larger than {_MOST_BYTES >> 20} MiB: no result file", hint=_HINT)
         return json.loads(
-            path.read_text("utf-8"), object_pairs_hook=_each_once, parse_constant=_not_finite, parse_float=_finite
-        )
+            path.read_text("utf-8"), object_pairs_hook=_each_once, parse_constant=_not_finite, parse_float=_finite,
+            parse_int=_whole,
+        )  # fmt: skip
     except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path} cannot be read as JSON: {error}", hint=_HINT) from error
 
@@ -47,12 +48,18 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_finite(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text:.40} is no number of JSON")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _not_finite(text)
+
+
+def _whole(text: str) -> int:
+    """Arithmetic with floats raises for whole numbers beyond theirs."""
+    _finite(text)
+    return int(text)
 
 
 def row_of(plain: Mapping[str, Any]) -> Row:

@@ -13,6 +13,7 @@ from chromium import browser
 from commands import ROOT, interpret, invoke
 from made_results import PICTURES, made_document, written
 
+from fredbench.evaluation.results.claims import own_claims
 from fredbench.evaluation.results.entries import collected
 from fredbench.report.board import write_board
 
@@ -118,6 +119,32 @@ def test_what_is_of_another_setting_stands_in_a_table_of_its_own(tmp_path: Path)
     assert len(front.all("table")) == 1 + len(OTHER_SETTINGS)
     rows = sorted(len(Tags(part).all("tr")) - 1 for part in _sections(tmp_path / "site"))
     assert rows == [2] * len(OTHER_SETTINGS) + [4]
+
+
+LABELLED = {"train_labels": "relabelled"}
+TEACHER = {"network": "mlp", "recipe": "2 epochs", "seed": 0, "split": "train", "digest": "ab" * 8, "clean": 50.0}
+
+
+def told(number: int, roles: tuple[str, ...] = ("entry", "control"), **changes: Any) -> dict[str, Any]:
+    """A result whose rows, of these roles, are of another protocol of labels."""
+    document = made_document(number)
+    for role in roles:
+        document["scores"][0]["rows"][role] |= changes
+    return document
+
+
+def test_what_students_were_told_is_part_of_the_setting(tmp_path: Path) -> None:
+    changes: tuple[dict[str, Any], ...] = (
+        {"train_labels": "hard"}, {"augmentation": "none"}, {"train_labels": "relabelled", "teacher": TEACHER},
+        {"train_labels": "relabelled", "teacher": {**TEACHER, "digest": "cd" * 8}},
+    )  # fmt: skip
+    front = site_of(tmp_path, made_document(1), *(told(2 + n, **change) for n, change in enumerate(changes)))
+    assert len(front.all("table")) == 1 + len(changes)
+    assert "relabelled labels by mlp (abababab)" in front.text and "own, augmentation none" in front.text
+    # A control that was told something else, and a teacher that nobody names.
+    for place, document in (("train_labels", told(9, ("entry",), **changes[0])), ("teacher", told(9, **LABELLED))):
+        assert [len(each) for each in collected([written(document, tmp_path / "broken.json")])] == [0, 1]
+        assert any(check.what.endswith(place) and check.holds is False for check in own_claims(document))
 
 
 def _sections(site: Path) -> list[str]:

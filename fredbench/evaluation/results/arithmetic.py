@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fredbench.evaluation.measures import average_over, corruption_scores
-from fredbench.evaluation.results.reading import row_of
+from fredbench.evaluation.results.reading import protocol_of, row_of
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.statistics import summarise
 from fredbench.foundation.checks import Check
@@ -53,6 +53,11 @@ def _shape(score: Mapping[str, Any], plain: Mapping[str, Any], where: str) -> It
     for key in ("protocol", "scale", "network", "students", "limit"):
         if plain[key] != score[key]:
             yield Check(f"{where}.{key}", str(score[key]), str(plain[key]), False)
+    told, entry = protocol_of(plain), protocol_of(score["rows"]["entry"])
+    if told != entry:
+        yield Check(f"{where}.train_labels", f"as the entry's students: {entry}", told, False)
+    if plain.get("train_labels") == "relabelled" and not plain.get("teacher"):
+        yield Check(f"{where}.teacher", "who relabelled", "is not said", False)
     for name, found in _samples(plain, where):
         if len(found["values"]) != plain["students"]:
             yield Check(f"{name}.values", f"{plain['students']} students", f"{len(found['values'])} values", False)

@@ -12,7 +12,7 @@ from fredbench.evaluation.rows import Calibration, CorruptionScore, Row
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.errors import ArtefactError
 
-__all__ = ["read_document", "row_of"]
+__all__ = ["protocol_of", "read_document", "row_of"]
 
 _MOST_BYTES = 64 * 2**20
 _HINT = "fetch it anew, or make it again: fredbench submit RUN --out FILE.json"
@@ -60,6 +60,15 @@ def _whole(text: str) -> int:
     """Arithmetic with floats raises for whole numbers beyond theirs."""
     _finite(text)
     return int(text)
+
+
+def protocol_of(row: Mapping[str, Any]) -> str:
+    """How students were trained, in words: what they were told, by which teacher, whether pictures were augmented."""
+    labels, augmentation = row.get("train_labels", "own"), row.get("augmentation", "own")
+    teacher = row.get("teacher") or {}
+    by = f" by {teacher['network']} ({teacher['digest'][:8]})" if labels == "relabelled" and teacher else ""
+    words = [row["protocol"], *([] if labels == "own" else [f"{labels} labels{by}"])]
+    return ", ".join([*words, *([] if augmentation == "own" else [f"augmentation {augmentation}"])])
 
 
 def row_of(plain: Mapping[str, Any]) -> Row:

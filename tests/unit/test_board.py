@@ -13,8 +13,10 @@ from chromium import browser
 from commands import ROOT, interpret, invoke
 from made_results import PICTURES, made_document, written
 
+from fredbench.evaluation.comparison import Comparison
 from fredbench.evaluation.results.claims import own_claims
 from fredbench.evaluation.results.entries import collected
+from fredbench.evaluation.rows import Compared
 from fredbench.report.board import write_board
 
 HOSTILE = '<img src=x onerror="alert(1)">\'"`{{ 7 * 7 }}</script><script>alert(2)</script>'
@@ -103,6 +105,24 @@ def test_a_row_stands_with_its_control_start_and_what_was_assumed(kept: Path) ->
     assert front.text.count("made elsewhere") == 2
     grids = [text for text in pages if "<h1>dm (dm × pixels), IPC 10</h1>" in text]
     assert grids and all("against random control" in text and "dm (dm × pixels) start" in text for text in grids)
+
+
+def test_stars_are_of_the_test_that_the_file_holds(tmp_path: Path) -> None:
+    welch = site_of(tmp_path / "welch", made_document(1))
+    document = made_document(1)
+    rows = document["scores"][0]["rows"]
+    gap = rows["entry"]["clean"]["mean"] - rows["control"]["clean"]["mean"]
+    found = Comparison(gap, "paired", (3, 3), PICTURES, abs(gap) / 9, 40.0, 1e-9, 3.0)
+    rows["entry"]["compared"] = [Compared("run-1001", rows["entry"]["network"], "clean", found).to_mapping()]
+    paired = site_of(tmp_path / "paired", document)
+    titles = [
+        [str(a["title"]) for a in page.all("th") if "above its control" in str(a.get("title"))]
+        for page in (welch, paired)
+    ]
+    assert ["Welch" in title for (title,) in titles] == [True, False] and "paired over" in titles[1][0]
+    assert f"{gap:+.1f}*" in paired.text and f"{gap:+.1f}*" not in welch.text
+    rows["entry"]["compared"][0]["difference"] += 1
+    assert any("compared[0].difference" in check.what for check in own_claims(document))
 
 
 OTHER_SETTINGS: tuple[dict[str, Any], ...] = (

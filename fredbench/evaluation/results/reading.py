@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fredbench.evaluation.rows import Calibration, CorruptionScore, Row
+from fredbench.evaluation.comparison import Comparison
+from fredbench.evaluation.rows import Calibration, Compared, CorruptionScore, Row
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.errors import ArtefactError
 
@@ -90,7 +91,15 @@ def row_of(plain: Mapping[str, Any]) -> Row:
             for name, found in plain.get("calibration", {}).items()
         },
         assumed=tuple(plain.get("assumed", ())),
+        compared=tuple(map(_compared, plain.get("compared", ()))),
     )
+
+
+def _compared(plain: Mapping[str, Any]) -> Compared:
+    numbers = {name: None if plain[name] is None else float(plain[name]) for name in ("error", "df", "p", "effect")}
+    ours, theirs = plain["units"]
+    found = Comparison(float(plain["difference"]), plain["model"], (ours, theirs), plain["pictures"], **numbers)
+    return Compared(plain["to"], plain["network"], plain["on"], found)
 
 
 def _sample(plain: Mapping[str, Any]) -> Sample:

@@ -22,7 +22,7 @@ from fredbench.evaluation.results.schema import VERSION, violations
 from fredbench.evaluation.scoring import Entrant, Evaluation
 from fredbench.foundation.checks import Check, equal
 from fredbench.foundation.errors import ArtefactError, FredbenchError
-from fredbench.parameterizations.budget import Ledger
+from fredbench.parameterizations.budget import CODER, Ledger
 from fredbench.runs.auditing import audit_run
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.spec import Spec
@@ -186,7 +186,17 @@ def _against_run(folder: RunFolder, claimed: Mapping[str, Any], where: str) -> I
     yield equal(f"{where}.tensors_sha256", claimed["tensors_sha256"], entrant.synset.header["tensors_sha256"])
     yield equal(f"{where}.synset_sha256", claimed["synset_sha256"], folder.result().get("synset_sha256", "none"))
     yield equal(f"{where}.bytes.stored", claimed["bytes"]["stored"], entrant.synset.storage.stored)
+    if "coded" in claimed["bytes"]:
+        yield _coded(claimed, entrant, f"{where}.bytes.coded")
     yield from differences(claimed["ledger"], entrant.synset.ledger.to_mapping(), f"{where}.ledger")
+
+
+def _coded(claimed: Mapping[str, Any], entrant: Entrant, what: str) -> Check:
+    """Bytes after the coder, where it is the one that is here."""
+    said = claimed["bytes"]["coded"]
+    if claimed.get("coder") != CODER:
+        return Check(what, f"{said:,}", "by another coder than is here", None)
+    return equal(what, said, entrant.synset.storage.coded)
 
 
 def _predicted(

@@ -19,6 +19,7 @@ __all__ = [
     "examples",
     "format_option",
     "joined",
+    "label_option",
     "label_options",
     "set_option",
     "store_option",
@@ -91,6 +92,16 @@ def budget_option(command: _Command) -> _Command:
 
 def label_options(command: _Command) -> _Command:
     """What students are told of the pictures and how these are shown; all four go to `evaluate` as they are."""
+    return _label_options(command, several=True)
+
+
+def label_option(command: _Command) -> _Command:
+    """The same where there is one row: one value each."""
+    return _label_options(command, several=False)
+
+
+def _label_options(command: _Command, *, several: bool) -> _Command:
+    again, default = (" (repeatable: rows side by side)", None) if several else ("", "own")
     for option in (
         click.option("--teacher-epochs", type=int, default=20, show_default=True, help="Epochs of the teacher."),
         click.option(
@@ -98,12 +109,12 @@ def label_options(command: _Command) -> _Command:
             help="Who relabels: a network trained on the real pictures, once a store.  [default: the first run's own]",
         ),
         click.option(
-            "--augmentation", type=click.Choice(["own", "none"]), multiple=True,
-            help="Of students: the recipe's own, or none (repeatable: rows side by side).  [default: own]",
+            "--augmentation", type=click.Choice(["own", "none"]), multiple=several, default=default,
+            help=f"Of students: the recipe's own, or none{again}.  [default: own]",
         ),
         click.option(
-            "--train-labels", type=click.Choice(["own", "hard", "relabelled"]), multiple=True,
-            help="Students' labels: the set's own, hard, a teacher's (repeatable: rows side by side).  [default: own]",
+            "--train-labels", type=click.Choice(["own", "hard", "relabelled"]), multiple=several, default=default,
+            help=f"Students' labels: the set's own, hard, a teacher's{again}.  [default: own]",
         ),
     ):  # fmt: skip
         command = option(command)

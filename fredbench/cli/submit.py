@@ -6,9 +6,10 @@ from pathlib import Path
 
 import click
 
-from fredbench.cli.options import data_options, device_option, examples, store_option
+from fredbench.cli.options import data_options, device_option, examples, label_option, store_option
 from fredbench.datasets import data_root
 from fredbench.evaluation.domains import domains_of
+from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.evaluation.results.writing import result_document
 from fredbench.evaluation.scoring import PROTOCOLS
 from fredbench.execution.api import evaluate
@@ -50,6 +51,7 @@ __all__ = ["command"]
     "--protocol", type=click.Choice(PROTOCOLS), default="own", show_default=True,
     help="`fred-literal` scores as FreD's published script does.",
 )  # fmt: skip
+@label_option
 @device_option
 @store_option
 @data_options
@@ -64,6 +66,10 @@ def command(
     students: int | None,
     network: str | None,
     protocol: str,
+    train_labels: LabelProtocol,
+    augmentation: AugmentationProtocol,
+    teacher: str | None,
+    teacher_epochs: int,
     device: str,
     threads: int | None,
     store: Path,
@@ -93,8 +99,9 @@ def command(
         rows = evaluate(
             [found[0]], suite=suite, networks=(network,) if network else None, students=students,
             severities=of_severities, limit=limit, corrupted_limit=corrupted_limit,
-            protocol="fred-literal" if protocol == "fred-literal" else "own", store=store, data=data, offline=offline,
-            device=device, threads=threads, dataset=dataset,
+            protocol="fred-literal" if protocol == "fred-literal" else "own", train_labels=(train_labels,),
+            augmentation=(augmentation,), teacher=teacher, teacher_epochs=teacher_epochs, store=store, data=data,
+            offline=offline, device=device, threads=threads, dataset=dataset,
         )  # fmt: skip
         domains = domains_of(
             suite, dataset, data_root(data), severities=of_severities, limit=limit, corrupted_limit=corrupted_limit

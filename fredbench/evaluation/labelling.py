@@ -101,6 +101,7 @@ class Teacher:
         return {
             "network": self.network,
             "recipe": f"{recipe.epochs} epochs at lr {recipe.lr:g}, augmentation {recipe.augmentation}",
+            "epochs": recipe.epochs,
             "seed": self.seed,
             "split": split,
             "digest": plan.digest(),

@@ -14,7 +14,7 @@ from fredbench.evaluation.comparison import LEAST, Comparison, holm, unpaired
 from fredbench.evaluation.rows import CLEAN, Row
 from fredbench.evaluation.statistics import CONFIDENCE, Sample
 
-__all__ = ["Claim", "ahead_by_more_than_spread", "between", "claims", "footnotes", "spread_between"]
+__all__ = ["TESTS", "Claim", "ahead_by_more_than_spread", "between", "claims", "footnotes", "spread_between"]
 
 LEVEL = 1 - CONFIDENCE
 
@@ -77,7 +77,7 @@ def footnotes(table: Iterable[Claim], *, star: str = "*") -> list[str]:
     if tested:
         several = f"Holm's correction over the {len(tested)} comparisons of this table"
         models = {claim.comparison.model for claim in tested}
-        tests = [text for model, text in _TESTS.items() if model in models]
+        tests = [text for model, text in TESTS.items() if model in models]
         mark = f"{star} p < .05 after {several if len(tested) > 1 else 'no correction, being one comparison'}"
         said.append(f"{mark}; {'; '.join(tests)}.")
         if models - {"mcnemar"}:
@@ -92,7 +92,7 @@ def footnotes(table: Iterable[Claim], *, star: str = "*") -> list[str]:
     return said
 
 
-_TESTS = {
+TESTS = {
     "paired": "students × pictures, paired over the same test pictures (docs/statistics.md)",
     "mcnemar": "McNemar's exact test where there is one student a set",
     "welch": "Welch's t over students where predictions are not at hand, the test pictures taken as given",

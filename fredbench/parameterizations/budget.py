@@ -148,13 +148,20 @@ class Storage:
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
-        plain, coded = self.bits_a_pixel(self.stored), self.bits_a_pixel(self.coded)
+        coded = self.bits_a_pixel(self.coded)
         return {
-            "bytes": self.stored,
+            **self.kept(),
             "bytes_coded": self.coded,
             "coder": CODER,
+            "bits_per_pixel_coded": None if coded is None else round(coded, 8),
+        }
+
+    def kept(self) -> dict[str, Any]:
+        """The same without what the coder has to be run for."""
+        plain = self.bits_a_pixel(self.stored)
+        return {
+            "bytes": self.stored,
             "types": self.types,
             "real_pixels": self.pixels,
             "bits_per_pixel": None if plain is None else round(plain, 8),
-            "bits_per_pixel_coded": None if coded is None else round(coded, 8),
         }

@@ -15,7 +15,7 @@ from typing import Any
 
 from fredbench.evaluation.results.entries import Entry, Setting
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.significance import Claim, between, claims
+from fredbench.evaluation.significance import TESTS, Claim, between, claims
 from fredbench.foundation.files import storage_errors, write_text
 from fredbench.parameterizations.budget import CODER
 from fredbench.report.entry_page import entry_page, page_name
@@ -190,7 +190,9 @@ def _columns(entries: Sequence[Entry], kinds: Sequence[str], leads: Mapping[tupl
             ("mCE", "mean corruption error, in % of the baseline's", False, "", lambda e, _: sample_cell(e.row.mce))
         )
     for role, head in (("control", "over random"), ("start", "over start")):
-        found.append((head, f"clean accuracy above its {role}'s; {_STAR}", False, "", _lead(role, leads)))
+        models = {claim.comparison.model for (_, beside), claim in leads.items() if beside == role}
+        tests = "".join(f"; {text}" for model, text in TESTS.items() if model in models)
+        found.append((head, f"clean accuracy above its {role}'s; {_STAR}{tests}", False, "", _lead(role, leads)))
     for number, kind in enumerate(kinds):
         if any(kind in entry.budgets for entry in entries):
             head, meaning = _BUDGETS.get(kind, (kind, "as its file counts them"))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from fredbench.evaluation.published import published_increment
+from fredbench.evaluation.rows import Row
 from fredbench.evaluation.statistics import Sample, over_sets
 from fredbench.execution.inline import Stored
 
@@ -53,10 +54,24 @@ class Pooled:
         return found
 
     @property
+    def first(self) -> Row | None:
+        """The row of its first scored set; seeds of one system at one budget store equally much."""
+        return next((cell.row for cell in self.cells if cell.row is not None), None)
+
+    @property
+    def budgets(self) -> dict[str, Any]:
+        """What its first scored set stores, by every count but that after the coder; all None while none is scored."""
+        row = self.first
+        if row is None:
+            return {"params": None, "params_strict": None, "storage": None}
+        storage = None if row.storage is None else row.storage.kept()
+        return {"params": row.params, "params_strict": row.params_strict, "storage": storage}
+
+    @property
     def increment(self) -> float | None:
         """Decoded pictures for each that the budget would buy whole; None while no set is scored."""
-        rows = [cell.row for cell in self.cells if cell.row is not None]
-        return rows[0].decoded / (rows[0].ipc * self.classes) if rows else None
+        row = self.first
+        return None if row is None else row.decoded / (row.ipc * self.classes)
 
     @property
     def published_increment(self) -> float | None:
@@ -124,6 +139,7 @@ class Pooled:
             "scored_seeds": [each.planned.cell.seed for each in self.sets],
             "students": [each.row.students for each in self.cells if each.row is not None],
             "unit": self.unit,
+            **self.budgets,
             **{name: None if sample is None else sample.to_mapping() for name, sample in ours.items()},
             "published": dict(self.published) or None,
             "increment": self.increment,

@@ -7,8 +7,10 @@ import shlex
 from collections.abc import Sequence
 from typing import Any
 
+from fredbench.evaluation.rows import Row
 from fredbench.evaluation.statistics import Sample
 from fredbench.execution.inline import GridRun
+from fredbench.foundation.errors import UsageError
 from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.laid_out import laid_out
@@ -21,8 +23,14 @@ __all__ = ["stored_table"]
 def stored_table(grid_runs: Sequence[GridRun], form: str, *, budget_by: BudgetBy | None = None) -> str:
     """The tables of what is stored of one grid, a dataset after the other, in a format; nothing is computed for it.
 
-    budget_by: a budget column, of this kind, in tables of a line a cell.
+    budget_by: a budget column, of this kind, in tables of a line a cell (JSON and CSV always hold all kinds). A grid in
+    the shape of a printed table has no such column: `UsageError`.
     """
+    if budget_by is not None and grid_runs[0].grid.layout != "lines" and form not in ("csv", "json"):
+        raise UsageError(
+            f"the table of {grid_runs[0].grid.name} has the shape of a printed one, without a column of budgets",
+            hint="leave out --budget-by, or take --format csv or json, which hold all of them",
+        )
     found = [(grid_run, pooled(grid_run.stored(), len(grid_run.dataset.classes))) for grid_run in grid_runs]
     every = [line for _, lines in found for line in lines]
     if form == "json":
@@ -44,7 +52,7 @@ def _table(grid_run: GridRun, lines: Sequence[Pooled], form: str, budget_by: Bud
         "average", "95 %", "published", *(budget_heads(budget_by) if budget_by else []), "preset",
     )  # fmt: skip
     body = rendered(head, [_line(line, budget_by) for line in lines], form)
-    said = [*_notes(grid_run, lines), *budget_notes([], budget_by)]
+    said = [*_notes(grid_run, lines), *budget_notes(_rows(lines), budget_by)]
     return body if form == "latex" else "\n".join([body, "", *said])
 
 
@@ -69,8 +77,11 @@ def _line(line: Pooled, budget_by: BudgetBy | None) -> Sequence[Any]:
 
 
 def _budget(line: Pooled, budget_by: BudgetBy) -> list[str]:
-    """That of its first scored set; seeds of one system at one budget store equally much."""
-    return next((budget_cells(cell.row, budget_by) for cell in line.cells if cell.row is not None), [ABSENT])
+    return [ABSENT] if line.first is None else budget_cells(line.first, budget_by)
+
+
+def _rows(lines: Sequence[Pooled]) -> list[Row]:
+    return [cell.row for line in lines for cell in line.cells if cell.row is not None]
 
 
 def _interval(sample: Sample | None) -> str:
@@ -84,6 +95,8 @@ def _record(line: Pooled) -> dict[str, Any]:
     plain, theirs = line.to_mapping(), line.published_clean or {}
     record = {key: plain[key] for key in ("dataset", "system", "ipc", "preset", "protocol")}
     record |= {"sets": len(line.sets), "sets_asked": len(line.cells), "unit": plain["unit"]}
+    record |= {name: plain[name] for name in ("params", "params_strict")}
+    record["bytes"] = (plain["storage"] or {}).get("bytes")
     record["students"] = " ".join(map(str, plain["students"]))
     for name, sample in (("clean", line.clean), ("average", line.average)):
         low, high = (sample.interval if sample is not None else None) or (None, None)

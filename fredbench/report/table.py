@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fredbench.evaluation.across import expanded
@@ -266,16 +267,20 @@ def _presets(rows: Sequence[Row]) -> list[tuple[str, str]]:
 
 
 def _pairs(rows: Sequence[Row]) -> list[tuple[Row, Row]]:
-    """Each distilled row with the start and the control that belong to it."""
+    """Each distilled row with the start and the control that belong to it: those that it was compared with, by run.
+
+    Rows that were compared with nothing, such as those of older files, go by what they and others say of themselves.
+    """
     pairs = []
     for row in rows:
         # Two means over the same networks are compared network by network, above.
         if row.control or row.start or row.unit == "network":
             continue
+        named = {compared.to for compared in row.compared}
         for other in rows:
-            same = _setting(other) == _setting(row)
-            own_start = other.start and other.parameterization == row.parameterization and other.method == row.method
-            if same and (other.control or own_start):
+            same = _setting(other) == _setting(row) and (not named or Path(other.run).name in named)
+            alike = other.parameterization == row.parameterization and other.method == row.method
+            if same and (other.control or (other.start and (named or alike))):
                 pairs.append((row, other))
     return pairs
 

@@ -156,3 +156,27 @@ def test_the_commands_name_the_protocol_of_each_row(rows: list[Row], run: RunFol
 
 def _cells(run: RunFolder) -> dict[str, Path]:
     return {folder.parent.name: folder for folder in run.path.parent.glob("*/cells")}
+
+
+def test_a_result_file_holds_the_protocol_and_is_verified_by_it(
+    rows: list[Row], run: RunFolder, small_suite: Path, tmp_path: Path
+) -> None:
+    asked = ("--train-labels", "relabelled", "--teacher", "mlp", "--teacher-epochs", 1)
+    places = ("--store", run.path.parent, "--limit", 40, "--severity", 1, "--threads", 1, "--offline")
+    done = invoke("submit", run.path, "--out", tmp_path / "told.json", "--suite", small_suite, *asked, *places)
+    assert done.code == 0, done.err
+    document = json.loads((tmp_path / "told.json").read_text())
+    assert {row["teacher"]["epochs"] for row in document["scores"][0]["rows"].values()} == {1}
+    verify = ("verify", tmp_path / "told.json", "--store", run.path.parent, "--format", "json")
+    found = {check["check"]: check["result"] for check in json.loads(invoke(*verify).out)}
+    assert {found[name] for name in found if name.endswith(": predictions")} == {"ok"}
+    for row in document["scores"][0]["rows"].values():
+        row["teacher"]["digest"] = "ab" * 8
+    (tmp_path / "told.json").write_text(json.dumps(document))
+    found = {check["check"]: check["result"] for check in json.loads(invoke(*verify).out)}
+    assert {found[name] for name in found if name.endswith(": predictions")} == {"not checked"}
+    for row in document["scores"][0]["rows"].values():
+        row.update(train_labels="own", teacher={})
+    (tmp_path / "told.json").write_text(json.dumps(document))
+    found = {check["check"]: check["result"] for check in json.loads(invoke(*verify).out)}
+    assert "ok" not in {found[name] for name in found if name.endswith("entry: predictions")}

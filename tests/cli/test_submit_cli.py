@@ -69,11 +69,18 @@ def test_it_is_the_same_bytes_again_and_tells_nothing_of_the_place(
     assert str(tiny_run.parent) not in text and str(ROOT) not in text and socket.gethostname() not in text
 
 
+GIVEN = {
+    "scores[0] two.entry.compared",
+    *(f"scores[0] two.{role}.storage" for role in ("entry", "start", "control")),
+}
+
+
 def test_all_of_it_is_verified_where_run_and_data_are(submitted: Path, tiny_run: Path) -> None:
     done, results = _verify(submitted, tiny_run.parent)
     assert done.code == 0, done.err
     # The suite is the user's own: nothing comes with fredbench to hold it against.
-    assert {check for check, result in results.items() if result != "ok"} == {"scores[0].suite"}
+    assert {check for check, result in results.items() if result != "ok"} == {"scores[0].suite", *GIVEN}
+    assert results["sets.entry.bytes.coded"] == "ok"
     for role in ("entry", "start", "control"):
         assert {f"scores[0] two.{role}: predictions", f"scores[0] two.{role}: arithmetic"} <= results.keys()
 
@@ -82,7 +89,7 @@ def test_what_is_not_at_hand_is_said_and_no_failure(submitted: Path, tmp_path: P
     done, results = _verify(submitted, tmp_path / "empty")
     assert done.code == 0
     open_ = {check for check, result in results.items() if result == "not checked"}
-    assert open_ == {"scores[0].suite", "sets.entry: run", "sets.start: run", "sets.control: run"}
+    assert open_ == {"scores[0].suite", "sets.entry: run", "sets.start: run", "sets.control: run", *GIVEN}
 
 
 def _entry(document: Any) -> Any:
@@ -116,6 +123,8 @@ MOVED: dict[str, tuple[Callable[[Any], Any], str]] = {
     "masks": (_by(-3_200, "sets", "entry", "ledger", "mask_bits"), "sets.entry.ledger.params_strict"),
     "budget": (_by(-1, "sets", "entry", "budget"), "sets.entry.budget"),
     "bytes": (_by(-1, "sets", "entry", "bytes", "stored"), "sets.entry.bytes.stored"),
+    "coded": (_by(-1, "sets", "entry", "bytes", "coded"), "sets.entry.bytes.coded"),
+    "comparison": (_by(3, *ROW, "compared", 0, "difference"), "scores[0] two.entry.compared[0].difference"),
     "spec": (_by(1, "sets", "entry", "spec", "run", "seed"), "sets.entry.spec_sha256"),
     "recipe": (_by(1, "sets", "control", "spec", "student", "epochs"), "sets.control.spec.student.epochs"),
     "constants": (_by(1, "scores", 0, "suite", "constants", "seed"), "scores[0] two.suite.digest"),
@@ -150,6 +159,8 @@ def test_numbers_that_fit_each_other_and_were_never_predicted_are_found(
         _entry(document)["clean"] = document["scores"][0]["rows"]["control"]["clean"]
         for key in ("average", "drop", "corruptions"):
             _entry(document)[key] = document["scores"][0]["rows"]["control"][key]
+        # What was compared says how far apart they were: a liar leaves it out.
+        del _entry(document)["compared"]
 
     moved = _changed(submitted, change, tmp_path / "moved.json")
     assert _verify(moved, tmp_path / "empty")[0].code == 0

@@ -133,6 +133,8 @@ def test_the_forms_hold_it(grid: Path, made: tuple[Path, dict[str, Any]]) -> Non
     records = list(csv.DictReader(io.StringIO(show(grid, store, form="csv"))))
     assert [record["sets"] for record in records] == ["2", "2", "1", "1"]
     assert records[0]["unit"] == "set" and records[0]["missing"] == ""
+    assert {(r["params"], r["params_strict"], r["bytes"]) for r in records} == {("30720", "30720", str(4 * 30720))}
+    assert {row["storage"]["bytes"] for row in rows(grid, store)} == {4 * 30720}
     for form in ("table", "markdown", "latex"):
         text = show(grid, store, form=form)
         assert "2 sets × 3" in text and "1 set × 2" in text and "fred-literal" in text
@@ -179,6 +181,15 @@ def test_clean_alone_stands_where_corruptions_are_not_scored_yet(
     else:
         raise AssertionError("no prediction is a corruption's")
     assert "corruptions are not all scored yet" in show(grid, store, form="table")
+
+
+def test_a_budget_column_is_refused_where_the_tables_shape_has_none(grid: Path, tmp_path: Path) -> None:
+    shaped = tmp_path / "shaped.toml"
+    shaped.write_text(grid.read_text().replace('title = "seeds"', 'title = "seeds"\nlayout = "budgets"'))
+    asked = ("suite", "show", shaped, "--store", tmp_path, "--threads", 1, "--offline", "--budget-by", "strict")
+    error, hint = invoke(*asked).problem()
+    assert "column of budgets" in error and "--format csv" in hint
+    assert all(row["params"] is None for row in json.loads(invoke(*asked, "--format", "json").out)["rows"])
 
 
 def test_a_definition_and_what_belongs_to_a_grids_table_only(grid: Path, small_suite: Path) -> None:

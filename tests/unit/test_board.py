@@ -13,7 +13,10 @@ from chromium import browser
 from commands import ROOT, interpret, invoke
 from made_results import PICTURES, made_document, written
 
+from fredbench.evaluation.comparison import Comparison
+from fredbench.evaluation.results.claims import own_claims
 from fredbench.evaluation.results.entries import collected
+from fredbench.evaluation.rows import Compared
 from fredbench.report.board import write_board
 
 HOSTILE = '<img src=x onerror="alert(1)">\'"`{{ 7 * 7 }}</script><script>alert(2)</script>'
@@ -104,6 +107,24 @@ def test_a_row_stands_with_its_control_start_and_what_was_assumed(kept: Path) ->
     assert grids and all("against random control" in text and "dm (dm × pixels) start" in text for text in grids)
 
 
+def test_stars_are_of_the_test_that_the_file_holds(tmp_path: Path) -> None:
+    welch = site_of(tmp_path / "welch", made_document(1))
+    document = made_document(1)
+    rows = document["scores"][0]["rows"]
+    gap = rows["entry"]["clean"]["mean"] - rows["control"]["clean"]["mean"]
+    found = Comparison(gap, "paired", (3, 3), PICTURES, abs(gap) / 9, 40.0, 1e-9, 3.0)
+    rows["entry"]["compared"] = [Compared("run-1001", rows["entry"]["network"], "clean", found).to_mapping()]
+    paired = site_of(tmp_path / "paired", document)
+    titles = [
+        [str(a["title"]) for a in page.all("th") if "above its control" in str(a.get("title"))]
+        for page in (welch, paired)
+    ]
+    assert ["Welch" in title for (title,) in titles] == [True, False] and "paired over" in titles[1][0]
+    assert f"{gap:+.1f}*" in paired.text and f"{gap:+.1f}*" not in welch.text
+    rows["entry"]["compared"][0]["difference"] += 1
+    assert any("compared[0].difference" in check.what for check in own_claims(document))
+
+
 OTHER_SETTINGS: tuple[dict[str, Any], ...] = (
     {"data": {"fingerprint": "cd" * 32}}, {"data": {"test_fingerprint": "cd" * 32}}, {"protocol": "fred-literal"},
     {"limit": None}, {"limit": 100}, {"scale": "paper"}, {"suite": {"pixels": "3"}}, {"corrupted_limit": 50},
@@ -118,6 +139,32 @@ def test_what_is_of_another_setting_stands_in_a_table_of_its_own(tmp_path: Path)
     assert len(front.all("table")) == 1 + len(OTHER_SETTINGS)
     rows = sorted(len(Tags(part).all("tr")) - 1 for part in _sections(tmp_path / "site"))
     assert rows == [2] * len(OTHER_SETTINGS) + [4]
+
+
+LABELLED = {"train_labels": "relabelled"}
+TEACHER = {"network": "mlp", "recipe": "2 epochs", "seed": 0, "split": "train", "digest": "ab" * 8, "clean": 50.0}
+
+
+def told(number: int, roles: tuple[str, ...] = ("entry", "control"), **changes: Any) -> dict[str, Any]:
+    """A result whose rows, of these roles, are of another protocol of labels."""
+    document = made_document(number)
+    for role in roles:
+        document["scores"][0]["rows"][role] |= changes
+    return document
+
+
+def test_what_students_were_told_is_part_of_the_setting(tmp_path: Path) -> None:
+    changes: tuple[dict[str, Any], ...] = (
+        {"train_labels": "hard"}, {"augmentation": "none"}, {"train_labels": "relabelled", "teacher": TEACHER},
+        {"train_labels": "relabelled", "teacher": {**TEACHER, "digest": "cd" * 8}},
+    )  # fmt: skip
+    front = site_of(tmp_path, made_document(1), *(told(2 + n, **change) for n, change in enumerate(changes)))
+    assert len(front.all("table")) == 1 + len(changes)
+    assert "relabelled labels by mlp (abababab)" in front.text and "own, augmentation none" in front.text
+    # A control that was told something else, and a teacher that nobody names.
+    for place, document in (("train_labels", told(9, ("entry",), **changes[0])), ("teacher", told(9, **LABELLED))):
+        assert [len(each) for each in collected([written(document, tmp_path / "broken.json")])] == [0, 1]
+        assert any(check.what.endswith(place) and check.holds is False for check in own_claims(document))
 
 
 def _sections(site: Path) -> list[str]:
@@ -184,7 +231,29 @@ BROKEN = {
     "lacking": lambda d: json.dumps({key: d[key] for key in d if key != "sets"}),
     "above 100": lambda d: json.dumps(d).replace('"mean": ', '"mean": 1', 1),
     "moved": lambda d: json.dumps({**d, "scores": [_moved(d["scores"][0])]}),
+    "bytes of text": lambda d: _with(d, storage="x"),
+    "hostile bytes": lambda d: _with(d, storage={"bytes": 1, "bytes_coded": "<img>"}),
+    "a teacher of numbers": lambda d: _with(d, train_labels="relabelled", teacher={"network": 1}),
+    "labels in a list": lambda d: _with(d, train_labels=[1]),
+    "more bytes than there are": lambda d: json.dumps(d).replace('"stored": ', '"stored": ' + "9" * 400),
+    "published without end": lambda d: _with(d, published={**_PUBLISHED, "clean": {"mean": 10**400, "std": None}}),
+    "calibrated without end": lambda d: _with(d, calibration={"clean": {"nll": _summary(10**400), "ece": _summary(1)}}),
+    "spread without end": lambda d: _with(d, calibration={"clean": {"nll": _summary(1), "ece": _summary(1e200)}}),
+    "a comparison with a list": lambda d: _with(d, compared=[{"to": ["run"]}]),
+    "no network": lambda d: _with(d, by_network=[]),
+    "a mean of nothing": lambda d: _with(d, over_networks=3),
 }
+_PUBLISHED = {"average": None, "corruptions": {}, "source": "a paper", "inferred": []}
+
+
+def _summary(mean: float) -> dict[str, Any]:
+    return {"mean": mean, "std": mean, "n": 3}
+
+
+def _with(document: dict[str, Any], **changes: Any) -> str:
+    """The document as JSON, its entry's row saying something more."""
+    document["scores"][0]["rows"]["entry"] |= changes
+    return json.dumps(document)
 
 
 def _moved(score: dict[str, Any]) -> dict[str, Any]:
@@ -201,6 +270,23 @@ def test_a_broken_file_is_named_and_left_out_with_code_1(tmp_path: Path, how: st
     assert done.code == 1 and "Traceback" not in done.err
     assert "left out: " in done.err and "broken.json" in done.err and "package.json" not in done.err
     assert len(Tags((tmp_path / "site" / "index.html").read_text()).all("tr")) == 3
+
+
+OLDER = {
+    "a ledger of words": {"result": {"ledger": {"params": "many"}}},
+    "a list for a companion": {"beside": {"control": ["run"]}, "command": 3},
+    "no environment": {"made_in": "here"},
+}
+
+
+@pytest.mark.parametrize("how", OLDER)
+def test_a_broken_file_of_an_older_form_is_left_out_too(tmp_path: Path, how: str) -> None:
+    row = {**made_document(2)["scores"][0]["rows"]["entry"], **OLDER[how]}
+    row["spec"] = {"run": {"fingerprint": "ab"}, "student": {}}
+    written({"format": "fredbench-grid", "fingerprint": "ab", "rows": [row]}, tmp_path / "files" / "broken.json")
+    written(made_document(1), tmp_path / "files" / "whole.json")
+    done = invoke("board", tmp_path / "files", "--out", tmp_path / "site")
+    assert done.code == 1 and "Traceback" not in done.err and "broken.json" in done.err
 
 
 def test_nothing_to_show_and_a_place_that_is_anothers_are_refused(tmp_path: Path) -> None:

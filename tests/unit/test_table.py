@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 from made_rows import CORRUPTIONS, made_row, made_trio
 
+from fredbench.evaluation.comparison import Comparison
+from fredbench.evaluation.rows import Compared
 from fredbench.evaluation.statistics import Sample
 from fredbench.report.table import corruption_table, network_table, notes, simple_table, verdicts
 
@@ -99,6 +101,24 @@ def test_verdicts_compare_with_start_and_control_after_correction() -> None:
     few = [dataclasses.replace(row, clean=Sample(row.clean.mean, 1.0, 2)) for row in (ours, start, control)]
     assert "clean +20.0 (n too small for a claim)" in verdicts(few)[1]
     assert verdicts(few)[2:] == ["No claim for 2 of 2 comparisons: n too small (fewer than 3 students)."]
+
+
+def test_a_set_is_judged_against_its_own_control_where_it_names_it() -> None:
+    """Two sets and two controls that nothing tells apart but the comparisons that were made."""
+    ours, _, control = made_trio(corruptions=())
+    found = Comparison(20.0, "paired", (3, 3), 100, 1.0, 40.0, 1e-9, 3.0)
+    group = []
+    for name in ("a", "b"):
+        compared = (Compared(f"control-{name}", ours.network, "clean", found),)
+        group += [
+            dataclasses.replace(ours, run=f"store/{name}", compared=compared),
+            dataclasses.replace(control, run=f"store/control-{name}"),
+        ]
+    said = [line for line in verdicts(group) if " against " in line]
+    assert len(said) == 2 and all("clean +20.0*" in line for line in said)
+    assert len([line for line in verdicts([group[0], group[3]]) if " against " in line]) == 0
+    unsaid = [dataclasses.replace(row, compared=()) for row in group]
+    assert len([line for line in verdicts(unsaid) if " against " in line]) == 4
 
 
 def test_rows_of_another_budget_or_seed_are_not_compared() -> None:

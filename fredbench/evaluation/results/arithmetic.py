@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from fredbench.evaluation.measures import average_over, corruption_scores
-from fredbench.evaluation.results.reading import row_of
+from fredbench.evaluation.results.reading import protocol_of, row_of
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.statistics import summarise
 from fredbench.foundation.checks import Check
@@ -21,7 +21,7 @@ _WHOLE = 1e-3
 _DERIVED = (
     "clean", "average", "drop", "drop_from", "corruptions", "mce", "relative_mce", "baseline", "domains",
 )  # fmt: skip
-_GIVEN = ("calibration", "selected", "by_network", "over_networks")
+_GIVEN = ("calibration", "selected", "by_network", "over_networks", "compared", "storage")
 
 
 def arithmetic_checks(score: Mapping[str, Any], role: str, where: str) -> list[Check]:
@@ -35,6 +35,7 @@ def arithmetic_checks(score: Mapping[str, Any], role: str, where: str) -> list[C
         derived = _derived(row_of(plain), score).to_mapping()
         wrong += differences(_numbers_of(plain), _numbers_of(derived), where)
         wrong += _uncountable(score, plain, where)
+        wrong += _apart(score, plain, where)
     total = len(list(numbers(plain)))
     found = f"{total:,} numbers follow" if not wrong else f"{len(wrong)} of {total:,} numbers do not follow"
     first = Check(f"{where}: arithmetic", "of students' values", found, not wrong)
@@ -53,6 +54,11 @@ def _shape(score: Mapping[str, Any], plain: Mapping[str, Any], where: str) -> It
     for key in ("protocol", "scale", "network", "students", "limit"):
         if plain[key] != score[key]:
             yield Check(f"{where}.{key}", str(score[key]), str(plain[key]), False)
+    told, entry = protocol_of(plain), protocol_of(score["rows"]["entry"])
+    if told != entry:
+        yield Check(f"{where}.train_labels", f"as the entry's students: {entry}", told, False)
+    if plain.get("train_labels") == "relabelled" and not plain.get("teacher"):
+        yield Check(f"{where}.teacher", "who relabelled", "is not said", False)
     for name, found in _samples(plain, where):
         if len(found["values"]) != plain["students"]:
             yield Check(f"{name}.values", f"{plain['students']} students", f"{len(found['values'])} values", False)
@@ -117,6 +123,21 @@ def _uncountable(score: Mapping[str, Any], plain: Mapping[str, Any], where: str)
         broken = [value for value, right in zip(values, rights, strict=True) if abs(right - round(right)) > _WHOLE]
         if broken:
             yield Check(f"{name}.values", f"{broken[0]:g} %", f"no whole number of {pictures:,} pictures", False)
+
+
+def _apart(score: Mapping[str, Any], plain: Mapping[str, Any], where: str) -> Iterator[Check]:
+    """Comparisons with rows of the same score whose difference is not that of the means, or of a test that is none."""
+    runs = {row["run"]: row for row in score["rows"].values()}
+    for number, said in enumerate(plain.get("compared", ())):
+        other, place = runs.get(said["to"]), f"{where}.compared[{number}]"
+        if said["p"] is not None and (said["model"] == "none" or said["error"] is None or said["df"] is None):
+            yield Check(f"{place}.p", f"{said['p']:g}", "of no test", False)
+        if other is None or said["network"] != plain["network"] or not {said["on"]} <= plain.keys() & other.keys():
+            continue
+        if said["on"] in {"clean", "average"}:
+            found = plain[said["on"]]["mean"] - other[said["on"]]["mean"]
+            if abs(found - said["difference"]) > 2 * _TOLERANCE:
+                yield Check(f"{place}.difference", f"{said['difference']:g}", f"{found:.4f}", False)
 
 
 def differences(claimed: Any, found: Any, where: str) -> list[Check]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.results.claims import own_claims
-from fredbench.evaluation.results.reading import read_document, row_of
+from fredbench.evaluation.results.reading import protocol_of, read_document, row_of
 from fredbench.evaluation.results.schema import VERSION, violations
 from fredbench.evaluation.rows import Row
 from fredbench.foundation.errors import ArtefactError, UsageError
@@ -172,7 +172,7 @@ def _submitted(document: Mapping[str, Any], file: Path) -> Iterator[Entry]:
             suite_digest=suite["digest"],
             severities=tuple(score["severities"]),
             source=score["source"],
-            protocol=score["protocol"],
+            protocol=protocol_of(score["rows"]["entry"]),
             scale=score["scale"],
             limit=score["limit"],
             corrupted_limit=score["corrupted_limit"],
@@ -210,9 +210,10 @@ def _recorded(document: Mapping[str, Any], file: Path) -> Iterator[Entry]:
     for row in rows:
         spec = _spec(runs.get(row["run"], {}), f"runs of {row['run']}", file)
         specs[row["run"]] = spec
-    made = {name: _made(runs[name], specs[name]) for name in specs}
+    made = {name: _made(runs[name], specs[name], file) for name in specs}
     for row in rows:
-        alike = [other for other in rows if specs[other["run"]]["student"] == specs[row["run"]]["student"]]
+        student, protocol = specs[row["run"]]["student"], protocol_of(row)
+        alike = [o for o in rows if specs[o["run"]]["student"] == student and protocol_of(o) == protocol]
         family = {"entry": row}
         if not (row["control"] or row["start"]):
             for other in alike:
@@ -230,14 +231,14 @@ def _gridded(document: Mapping[str, Any], file: Path) -> Iterator[Entry]:
     rows, fingerprint = _older(document, file), document.get("fingerprint")
     if not isinstance(fingerprint, str):
         raise ArtefactError(f"{file}: lacks the dataset's fingerprint", hint="fetch it anew")
-    by_run = {(row["run"], row["protocol"]): row for row in rows}
+    by_run = {(row["run"], protocol_of(row)): row for row in rows}
     severities = document.get("severities")
     known = tuple(severities) if isinstance(severities, list) and _whole_numbers(severities) else None
     for row in rows:
         beside = _mapping(row.get("beside"))
-        others = {role: by_run.get((beside.get(role), row["protocol"])) for role in ("control", "start")}
+        others = {role: by_run.get((str(beside.get(role)), protocol_of(row))) for role in ("control", "start")}
         family = {"entry": row, **{role: other for role, other in others.items() if other not in (None, row)}}
-        sets = {role: _made(other, _spec(other, f"row {other['run']}", file)) for role, other in family.items()}
+        sets = {role: _made(other, _spec(other, f"row {other['run']}", file), file) for role, other in family.items()}
         setting = _older_setting(row, fingerprint, known)
         yield from _family(family, {}, setting, sets, _mapping(document.get("environment")), file)
 
@@ -262,18 +263,11 @@ def _older_setting(row: Mapping[str, Any], fingerprint: str, severities: tuple[i
         suite_digest="",
         severities=_known_severities(severities, scored),
         source=row["source"],
-        protocol=_protocol(row),
+        protocol=protocol_of(row),
         scale=row["scale"],
         limit=row["limit"],
         corrupted_limit=row.get("corrupted_limit"),
     )
-
-
-def _protocol(row: Mapping[str, Any]) -> str:
-    """How students were trained, in words: what they were told and whether pictures were augmented is part of it."""
-    labels, augmentation = row.get("train_labels", "own"), row.get("augmentation", "own")
-    words = [row["protocol"], *([] if labels == "own" else [f"{labels} labels"])]
-    return ", ".join([*words, *([] if augmentation == "own" else [f"augmentation {augmentation}"])])
 
 
 def _known_severities(said: tuple[int, ...] | None, scored: int) -> tuple[int, ...] | int:
@@ -291,8 +285,8 @@ def _spec(holder: Any, where: str, file: Path) -> Mapping[str, Any]:
     return spec
 
 
-def _made(holder: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
-    """What an older file says of a run, under the names of this form."""
+def _made(holder: Mapping[str, Any], spec: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """What an older file says of a run, under the names of this form and as its schema has them."""
     result = _mapping(holder.get("result"))
     said = {
         "spec": spec,
@@ -303,7 +297,9 @@ def _made(holder: Mapping[str, Any], spec: Mapping[str, Any]) -> dict[str, Any]:
         "synset_sha256": result.get("synset_sha256"),
         "seconds": result.get("seconds") or _mapping(holder.get("seconds")).get("distillation"),
     }
-    return {name: value for name, value in said.items() if value is not None}
+    made = {name: value for name, value in said.items() if value is not None}
+    _checked([f"of a run: {line}" for line in violations(made, "made")], file)
+    return made
 
 
 def _system(row: Mapping[str, Any]) -> tuple[Any, ...]:

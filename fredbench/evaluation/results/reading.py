@@ -8,11 +8,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from fredbench.evaluation.rows import Calibration, CorruptionScore, Row
+from fredbench.evaluation.comparison import Comparison
+from fredbench.evaluation.rows import Calibration, Compared, CorruptionScore, Row
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.errors import ArtefactError
 
-__all__ = ["read_document", "row_of"]
+__all__ = ["protocol_of", "read_document", "row_of"]
 
 _MOST_BYTES = 64 * 2**20
 _HINT = "fetch it anew, or make it again: fredbench submit RUN --out FILE.json"
@@ -32,8 +33,9 @@ def read_document(path: Path) -> Any:
         if path.stat().st_size > _MOST_BYTES:
             raise ArtefactError(f"{path} is larger than {_MOST_BYTES >> 20} MiB: no result file", hint=_HINT)
         return json.loads(
-            path.read_text("utf-8"), object_pairs_hook=_each_once, parse_constant=_not_finite, parse_float=_finite
-        )
+            path.read_text("utf-8"), object_pairs_hook=_each_once, parse_constant=_not_finite, parse_float=_finite,
+            parse_int=_whole,
+        )  # fmt: skip
     except (OSError, ValueError, RecursionError) as error:
         raise ArtefactError(f"{path} cannot be read as JSON: {error}", hint=_HINT) from error
 
@@ -47,12 +49,27 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _not_finite(text: str) -> float:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text:.40} is no number of JSON")
 
 
 def _finite(text: str) -> float:
     value = float(text)
     return value if math.isfinite(value) else _not_finite(text)
+
+
+def _whole(text: str) -> int:
+    """Arithmetic with floats raises for whole numbers beyond theirs."""
+    _finite(text)
+    return int(text)
+
+
+def protocol_of(row: Mapping[str, Any]) -> str:
+    """How students were trained, in words: what they were told, by which teacher, whether pictures were augmented."""
+    labels, augmentation = row.get("train_labels", "own"), row.get("augmentation", "own")
+    teacher = row.get("teacher") or {}
+    by = f" by {teacher['network']} ({teacher['digest'][:8]})" if labels == "relabelled" and teacher else ""
+    words = [row["protocol"], *([] if labels == "own" else [f"{labels} labels{by}"])]
+    return ", ".join([*words, *([] if augmentation == "own" else [f"augmentation {augmentation}"])])
 
 
 def row_of(plain: Mapping[str, Any]) -> Row:
@@ -74,7 +91,15 @@ def row_of(plain: Mapping[str, Any]) -> Row:
             for name, found in plain.get("calibration", {}).items()
         },
         assumed=tuple(plain.get("assumed", ())),
+        compared=tuple(map(_compared, plain.get("compared", ()))),
     )
+
+
+def _compared(plain: Mapping[str, Any]) -> Compared:
+    numbers = {name: None if plain[name] is None else float(plain[name]) for name in ("error", "df", "p", "effect")}
+    ours, theirs = plain["units"]
+    found = Comparison(float(plain["difference"]), plain["model"], (ours, theirs), plain["pictures"], **numbers)
+    return Compared(plain["to"], plain["network"], plain["on"], found)
 
 
 def _sample(plain: Mapping[str, Any]) -> Sample:

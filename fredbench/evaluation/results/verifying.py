@@ -13,6 +13,8 @@ import torch
 
 from fredbench.datasets import PREFIXES, Dataset, data_root, load_dataset
 from fredbench.evaluation.domains import TestDomains, domains_of
+from fredbench.evaluation.labelling import FOLDER as TEACHERS
+from fredbench.evaluation.labelling import Teacher
 from fredbench.evaluation.results.arithmetic import differences, numbers
 from fredbench.evaluation.results.claims import own_claims
 from fredbench.evaluation.results.reading import read_document
@@ -20,7 +22,7 @@ from fredbench.evaluation.results.schema import VERSION, violations
 from fredbench.evaluation.scoring import Entrant, Evaluation
 from fredbench.foundation.checks import Check, equal
 from fredbench.foundation.errors import ArtefactError, FredbenchError
-from fredbench.parameterizations.budget import Ledger
+from fredbench.parameterizations.budget import CODER, Ledger
 from fredbench.runs.auditing import audit_run
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.spec import Spec
@@ -31,8 +33,11 @@ __all__ = ["verify_result"]
 
 _PREDICTED = (
     "clean", "average", "drop", "corruptions", "mce", "relative_mce", "domains", "calibration", "params",
-    "params_strict", "decoded", "students", "network", "protocol", "source", "limit",
+    "params_strict", "decoded", "students", "network", "protocol", "source", "limit", "train_labels", "augmentation",
+    "teacher",
 )  # fmt: skip
+_OWN = {"train_labels": "own", "augmentation": "own"}
+"""What files mean that were written before there was anything else."""
 
 
 def verify_result(path: Path, store: Store, data: Path | None) -> list[Check]:
@@ -181,7 +186,17 @@ def _against_run(folder: RunFolder, claimed: Mapping[str, Any], where: str) -> I
     yield equal(f"{where}.tensors_sha256", claimed["tensors_sha256"], entrant.synset.header["tensors_sha256"])
     yield equal(f"{where}.synset_sha256", claimed["synset_sha256"], folder.result().get("synset_sha256", "none"))
     yield equal(f"{where}.bytes.stored", claimed["bytes"]["stored"], entrant.synset.storage.stored)
+    if "coded" in claimed["bytes"]:
+        yield _coded(claimed, entrant, f"{where}.bytes.coded")
     yield from differences(claimed["ledger"], entrant.synset.ledger.to_mapping(), f"{where}.ledger")
+
+
+def _coded(claimed: Mapping[str, Any], entrant: Entrant, what: str) -> Check:
+    """Bytes after the coder, where it is the one that is here."""
+    said = claimed["bytes"]["coded"]
+    if claimed.get("coder") != CODER:
+        return Check(what, f"{said:,}", "by another coder than is here", None)
+    return equal(what, said, entrant.synset.storage.coded)
 
 
 def _predicted(
@@ -196,9 +211,15 @@ def _predicted(
     try:
         domains = _domains(score, dataset, data)
         device, threads = torch.device(scored_in.get("device", "cpu")), scored_in.get("threads", 1)
+        claimed = {**_OWN, **score["rows"][role]}
+        teacher = _teacher(claimed, entrant, dataset, device, threads)
+        if teacher is None and claimed["train_labels"] == "relabelled":
+            yield Check(what, "accuracies", "the teacher that relabelled is not in the store", None)
+            return
         evaluation = Evaluation(
             dataset, device, threads, domains, (score["network"],), score["students"], score["protocol"],
-            calibration="calibration" in score["rows"][role],
+            calibration="calibration" in claimed, labels=claimed["train_labels"],
+            augmentation=claimed["augmentation"], teacher=teacher,
         )  # fmt: skip
         row = evaluation.stored_row(entrant, domains.names())
     except (FredbenchError, RuntimeError) as error:
@@ -207,12 +228,25 @@ def _predicted(
     if row is None:
         yield Check(what, "accuracies", "not all in the store (the same --data, device and threads find them)", None)
         return
-    claimed, found = ({n: each.get(n) for n in _PREDICTED} for each in (score["rows"][role], row.to_mapping()))
+    claimed, found = ({n: each.get(n) for n in _PREDICTED} for each in (claimed, row.to_mapping()))
     wrong = differences(claimed, found, where)
     total = len(list(numbers(claimed)))
     said = f"{total:,} numbers counted again" if not wrong else f"{len(wrong)} of {total:,} numbers are others"
     yield Check(what, "accuracies", said, not wrong)
     yield from wrong
+
+
+def _teacher(
+    claimed: Mapping[str, Any], entrant: Entrant, dataset: Dataset, device: torch.device, threads: int
+) -> Teacher | None:
+    """The teacher that a row names, where it lies in the store; nothing is trained for a verification."""
+    said = claimed.get("teacher") or {}
+    if claimed["train_labels"] != "relabelled" or "epochs" not in said:
+        return None
+    folder = entrant.folder.path.parent / TEACHERS
+    teacher = Teacher(dataset, folder, said["network"], device, threads, said["epochs"], said["seed"])
+    plan = teacher.plan(entrant.spec.split)
+    return teacher if plan.digest() == said["digest"] and plan.file.is_file() else None
 
 
 def _domains(score: Mapping[str, Any], dataset: Dataset, data: Path | None) -> TestDomains:

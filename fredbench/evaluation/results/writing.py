@@ -132,10 +132,18 @@ def _score(domains: TestDomains, rows: Mapping[str, Row], dataset: Dataset) -> d
         "corrupted_limit": domains.corrupted_limit,
         "pictures": {name: len(domains.indices_of(name)) for name in names},
         "rows": {
-            role: {**row.to_mapping(), "run": _run_name(Path(row.run), dataset), "dataset": _without_path(dataset)}
+            role: {**_row(row, dataset), "run": _run_name(Path(row.run), dataset), "dataset": _without_path(dataset)}
             for role, row in rows.items()
         },
     }
+
+
+def _row(row: Row, dataset: Dataset) -> dict[str, Any]:
+    """A row whose comparisons name runs as the rows of the document do."""
+    plain = row.to_mapping()
+    for compared in plain.get("compared", ()):
+        compared["to"] = _run_name(Path(compared["to"]), dataset)
+    return plain
 
 
 def _suite(domains: TestDomains, dataset: Dataset) -> dict[str, Any]:

@@ -295,9 +295,15 @@ def not_a_number(s: Synset, at: Path) -> Path:
     return at / "x.pt"
 
 
-def nine_classes(s: Synset, at: Path) -> Path:
-    torch.save({"images": s.images[:27], "labels": s.labels[:27]}, at / "x.pt")
-    return at / "x.pt"
+def nine_classes(form: str) -> Callable[[Synset, Path], Path]:
+    def save(s: Synset, at: Path) -> Path:
+        one_hot = torch.eye(10)[s.labels[:27]]
+        labels = {"hard": s.labels[:27], "one-hot": one_hot, "soft": one_hot * 0.9 + 0.01}[form]
+        torch.save({"images": s.images[:27], "labels": labels}, at / "x.pt")
+        return at / "x.pt"
+
+    save.__name__ = f"nine_classes_{form}"
+    return save
 
 
 def module(s: Synset, at: Path) -> Path:
@@ -369,10 +375,10 @@ def labels_alone(s: Synset, at: Path) -> Path:
 
 WRONG = [
     (permuted, "look permuted"), (off_by_one, "off by one"), (from_one, "count from 1"), (not_a_number, "not finite"),
-    (nine_classes, "no pictures of 1 of 10 classes: 9"), (module, "can run code"), (empty, "no batch"),
+    *((nine_classes(form), "no pictures of 1 of 10 classes: 9") for form in ("hard", "one-hot", "soft")), (module, "can run code"), (empty, "no batch"),
     (mismatched, "30 pictures and 29 labels"), (truncated, "cut off|cannot be read"), (cut_array, "claims"),
     (other_size, r"\(3, 16, 16\)"), (old_form, "before 1.6"), (hallucinators, "HaBa"), (object_array, "pickled"),
-    (logits_unsaid, "no probabilities"), (noise, "nothing says"), (nameless, "weights"), (labels_alone, "like labels"),
+    (logits_unsaid, "no probabilities"), (noise, "nothing says|not clear"), (nameless, "weights"), (labels_alone, "like labels"),
 ]  # fmt: skip
 
 
@@ -457,6 +463,45 @@ def test_claims_above_the_bound_are_refused_before_memory_is_taken(tmp_path: Pat
     for name in ("x.pt", "x.npy", "x.npz"):
         with pytest.raises(UsageError, match=f"above {MOST_VALUES:,}"):
             read(tmp_path / name)
+
+
+def test_texts_and_lists_that_would_take_memory_are_refused_before_they_do(tmp_path: Path) -> None:
+    header = np.lib.format.header_data_from_array_1_0(np.zeros(1, "<U1000000"))
+    header["shape"] = (2**20,)
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(64))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.write(tmp_path / "x.npy", "labels.npy")
+    images = torch.zeros(10, 3, 32, 32)
+    torch.save({"images": images, "labels": ["a" * 10**6, *["b"] * 10**4]}, tmp_path / "x.pt")
+    for name in ("x.npy", "x.npz", "x.pt"):
+        with pytest.raises(UsageError, match=r"claims .* bytes of (text|names), above") as caught:
+            read(tmp_path / name)
+        assert str(tmp_path / name) in caught.value.message and caught.value.hint
+    many: list[Any] = [0] * 10
+    for _ in range(10):
+        many = [many] * 10
+    torch.save({"images": images, "labels": many}, tmp_path / "many.pt")
+    with pytest.raises(UsageError, match="lists in lists in lists"):
+        read(tmp_path / "many.pt")
+
+
+def test_containers_that_hold_themselves_are_looked_at_for_pictures_alone(tmp_path: Path) -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    images = torch.zeros(10, 3, 32, 32)
+    torch.save({"images": images, "labels": torch.arange(10), "notes": ring}, tmp_path / "notes.pt")
+    assert read(tmp_path / "notes.pt").images.shape == images.shape and not read(tmp_path / "notes.pt").brain
+    torch.save({"images": images.bfloat16(), "x": images, "labels": torch.arange(10)}, tmp_path / "brain.pt")
+    assert read(tmp_path / "brain.pt").brain
+    torch.save({"images": images, "x": images.bfloat16(), "labels": torch.arange(10)}, tmp_path / "float.pt")
+    assert not read(tmp_path / "float.pt").brain
+    for name, value in (("ring", ring), ("labels", {"images": images, "labels": ring}), ("data", {"data": ring})):
+        torch.save(value, tmp_path / f"{name}.pt")
+        with pytest.raises(UsageError, match=r"holds itself|lists in lists") as caught:
+            read(tmp_path / f"{name}.pt")
+        assert f"{name}.pt" in caught.value.message and caught.value.hint
 
 
 def test_cut_files_are_told_as_such(original: Synset, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ __all__ = [
 MOST_VALUES = 2**30
 """Numbers that one array of a set may hold: 4 GiB as float32, a hundred times the largest published 32 px set."""
 MOST_LABELS = 2**26
-"""Numbers, or bytes of names, that the labels of a set may hold: a thousand classes for more pictures than CIFAR has."""
+"""Numbers, or bytes of names, that the labels of a set may hold: a thousand classes for 67,000 pictures."""
 RESAVE = "re-save it as plain tensors: torch.save({'images': images, 'labels': labels}, 'set.pt')"
 IMAGE_WORD = re.compile(r"images?(?=[^a-z]|$)", re.IGNORECASE)
 _IMAGES = ("images", "image", "x", "data", "pictures")

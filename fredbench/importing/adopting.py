@@ -21,11 +21,11 @@ from fredbench.foundation.progress import say
 from fredbench.importing.asking import Asked
 from fredbench.importing.found import Found
 from fredbench.importing.judging import Verdict, judge, judgement
-from fredbench.importing.keeping import Kept, keep, keep_run
+from fredbench.importing.keeping import Kept, decoded, keep, keep_run
 from fredbench.importing.labels import labels_of
 from fredbench.importing.reading import read
+from fredbench.importing.values import Values, values_of
 from fredbench.importing.values import columns as _columns
-from fredbench.importing.values import values_of
 from fredbench.runs.preprocessing import DataConfig
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
@@ -71,9 +71,6 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
     values = values_of(found, images, dataset, asked, factor, store.root, path)
     assumed += values.told
     hard, soft, form = labels_of(found, images, dataset, asked, path, assumed)
-    verdict = None if factor > 1 else _checked(values.pixels, hard, dataset, asked, store, threads, path)
-    if verdict is not None:
-        assumed.append(f"labels: {'confirmed' if verdict.agrees else 'not confirmed'}: {verdict.told()}")
     scale = _SCALES.get(values.space.name, 0.0)
     if scale:
         # Students see normalised pictures; the dataset's statistics are what its real pictures are brought to.
@@ -90,6 +87,7 @@ def adopt(path: Path, dataset: Dataset, store: Store, asked: Asked, *, device: s
         form=form, mean=mean, std=std, factor=factor, data=values.data, split=values.split,
         given=_in_type(given[order], brain=found.brain), scale=scale,
     )  # fmt: skip
+    assumed.append(_judged(kept, order, values, dataset, asked, store, threads, path))
     assumed += kept.types_told()
     rate = asked.step_size or found.step_size
     facts = {
@@ -222,16 +220,40 @@ def _factor(found: Found, images: Shaped[np.ndarray, "n c h w"], asked: Asked, p
     return 1
 
 
+def _judged(
+    kept: Kept, order: Int64[np.ndarray, " n"], values: Values, dataset: Dataset, asked: Asked, store: Store,
+    threads: int, path: Path,
+) -> str:  # fmt: skip
+    """What is told of the check of the labels; canvases are decoded for it."""
+    if kept.factor > 1 and kept.data:
+        return "labels: not checked, because these are canvases of whitened pictures"
+    pixels, hard = values.pixels[order], kept.hard.numpy()
+    if kept.factor > 1:
+        images, labels = decoded(kept, len(dataset.classes))
+        hard = labels.numpy()
+        pixels = images.double().numpy() * _columns(kept.std) + _columns(kept.mean)
+    verdict = _checked(pixels, hard, dataset, asked, store, threads, path)
+    doubt = verdict.doubt(tuple(dataset.classes))
+    return f"labels: {'confirmed' if verdict.agrees else 'not confirmed'}: {verdict.told()}{doubt}"
+
+
 def _checked(
     pixels: Float[np.ndarray, "n c h w"], hard: Int64[np.ndarray, " n"], dataset: Dataset, asked: Asked,
     store: Store, threads: int, path: Path,
-) -> Verdict | None:  # fmt: skip
+) -> Verdict:  # fmt: skip
     """What a network trained on real pictures says of the labels; raises where it contradicts them."""
     network, accuracy = judge(dataset, store.root, threads=threads)
     normalised = (pixels - _columns(tuple(dataset.mean))) / _columns(tuple(dataset.std))
     verdict = judgement(network, normalised, hard, accuracy)
     if asked.labels == "as-given":
         return verdict
+    # First, since blue first also makes some classes look like others.
+    if verdict.reversed and dataset.channels == 3 and asked.channels == "rgb":
+        raise UsageError(
+            f"the channels of {path} look reversed (blue first): the network likes the pictures so by "
+            f"{verdict.reversed_gain:.2f} a picture (t = {verdict.reversed_t:.1f})",
+            hint="say --channels bgr, or --labels as-given to take them as they are",
+        )
     if verdict.permuted:
         moved = [
             f"{dataset.classes[given]} is {dataset.classes[meant]}"
@@ -243,12 +265,6 @@ def _checked(
             f"the labels of {path} look permuted{shift}: {verdict.told()}, and {100 * verdict.order_accuracy:.0f} % "
             f"where {'; '.join(moved[:5])}{'; …' if len(moved) > 5 else ''}",
             hint="give the class names in the set's order (--classes FILE), or --labels as-given to take them so",
-        )
-    if verdict.reversed and dataset.channels == 3 and asked.channels == "rgb":
-        raise UsageError(
-            f"the channels of {path} look reversed (blue first): the network likes the pictures so by "
-            f"{verdict.reversed_gain:.2f} a picture (t = {verdict.reversed_t:.1f})",
-            hint="say --channels bgr, or --labels as-given to take them as they are",
         )
     if not verdict.agrees:
         message = f"nothing says that {path} is a set of {dataset.title}: {verdict.told()}"

@@ -15,6 +15,8 @@ from jaxtyping import Shaped
 
 from fredbench.foundation.errors import ArtefactError, UsageError
 from fredbench.importing.found import (
+    MOST_LABELS,
+    MOST_VALUES,
     RESAVE,
     Found,
     bounded,
@@ -70,7 +72,7 @@ def read_safetensors(path: Path) -> Found:
             f"{path} cannot be read: {error}", hint="the file is cut or altered; fetch it anew"
         ) from error
     arrays: dict[str, Any] = {name: numbers_of(tensor, path) for name, tensor in tensors.items()}
-    found = replace(table(arrays, path, "safetensors", others), brain=brain_floats(tensors))
+    found = replace(table(arrays, path, "safetensors", others), brain=brain_floats(tensors, names))
     return described_by(found, text, path)
 
 
@@ -90,6 +92,11 @@ def _claimed(file: Any, there: int, where: str) -> None:
     if dtype.hasobject:
         raise UsageError(f"{where} holds pickled objects, which are not read: they can run code", hint=RESAVE)
     bounded(shape, where)
+    names = dtype.kind in "US"
+    bounded(
+        (math.prod(shape), dtype.itemsize), where, MOST_LABELS if names else 8 * MOST_VALUES,
+        "bytes of text" if names else "bytes",
+    )  # fmt: skip
     if math.prod(shape) * dtype.itemsize != there - file.tell():
         raise ArtefactError(
             f"{where} claims {shape} of {dtype}, {math.prod(shape) * dtype.itemsize:,} bytes, and has "

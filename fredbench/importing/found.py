@@ -19,11 +19,13 @@ from fredbench.foundation.errors import ArtefactError, UsageError
 
 __all__ = [
     "IMAGE_WORD",
+    "MOST_LABELS",
     "MOST_VALUES",
     "RESAVE",
     "Found",
     "beside",
     "bounded",
+    "bounded_list",
     "described_by",
     "labels_beside",
     "rate_of",
@@ -35,6 +37,8 @@ __all__ = [
 
 MOST_VALUES = 2**30
 """Numbers that one array of a set may hold: 4 GiB as float32, a hundred times the largest published 32 px set."""
+MOST_LABELS = 2**26
+"""Numbers, or bytes of names, that the labels of a set may hold: a thousand classes for 67,000 pictures."""
 RESAVE = "re-save it as plain tensors: torch.save({'images': images, 'labels': labels}, 'set.pt')"
 IMAGE_WORD = re.compile(r"images?(?=[^a-z]|$)", re.IGNORECASE)
 _IMAGES = ("images", "image", "x", "data", "pictures")
@@ -88,13 +92,27 @@ def reading_of(path: Path) -> Iterator[None]:
         ) from error
 
 
-def bounded(shape: Sequence[int], where: str) -> None:
-    """`UsageError` for an array that claims more than `MOST_VALUES` numbers."""
-    if math.prod(shape) > MOST_VALUES:
+def bounded(shape: Sequence[int], where: str, most: int = MOST_VALUES, unit: str = "numbers") -> None:
+    """`UsageError` for what claims more than `most` of a `unit`."""
+    if math.prod(shape) > most:
         raise UsageError(
-            f"{where} claims {math.prod(shape):,} numbers, above {MOST_VALUES:,}",
+            f"{where} claims {math.prod(shape):,} {unit}, above {most:,}",
             hint="this is no set that one machine distils into; give a part of it",
         )
+
+
+def bounded_list(values: Any, where: str) -> None:
+    """`UsageError` for lists that NumPy would make an array above the bound of, or that lie more than two deep.
+
+    All names of an array are as wide as its longest, and a list may hold the same list many times.
+    """
+    rows = [values] if not isinstance(values, (list, tuple)) else values
+    inner = [row for row in rows if isinstance(row, (list, tuple))]
+    bounded((len(rows) + sum(map(len, inner)),), where, MOST_LABELS)
+    if any(isinstance(value, (list, tuple, Mapping)) for row in inner for value in row):
+        raise UsageError(f"{where} holds lists in lists in lists where numbers belong", hint=RESAVE)
+    widest = max((len(value) for row in (rows, *inner) for value in row if isinstance(value, (str, bytes))), default=0)
+    bounded((len(rows) + sum(map(len, inner)), 4 * widest), where, MOST_LABELS, "bytes of names")
 
 
 def table(arrays: Mapping[str, Any], path: Path, form: str, others: Sequence[str] = ()) -> Found:

@@ -22,7 +22,7 @@ from jaxtyping import Shaped
 from fredbench.datasets.decoding import opened
 from fredbench.foundation.arrow import parquet
 from fredbench.foundation.errors import ArtefactError, DataError, UsageError
-from fredbench.importing.found import MOST_VALUES, Found, bounded, described_by
+from fredbench.importing.found import MOST_LABELS, MOST_VALUES, Found, bounded, bounded_list, described_by
 from fredbench.importing.picture_files import LABELS, PICTURES, decoded
 
 __all__ = ["hub_files", "read_hub"]
@@ -92,8 +92,9 @@ def _rows_of(file: Path, columns: tuple[str, ...], data: list[bytes], labels: li
     with _reading(file), pq.ParquetFile(file) as table:
         head = _head(table.schema_arrow, columns, file)
         _bounded_footer(table.metadata, file)
+        _bounded_labels(table.metadata, head.label, file)
         wanted = [head.picture, *([head.label] if head.label else [])]
-        stored = sum(map(len, data))
+        stored, told = sum(map(len, data)), 0
         for batch in table.iter_batches(_BATCH, columns=wanted):
             pictures = [
                 _bytes(value, f"{file}, row {number}")
@@ -104,7 +105,11 @@ def _rows_of(file: Path, columns: tuple[str, ...], data: list[bytes], labels: li
             stored += sum(map(len, pictures))
             bounded((stored,), f"{file}, the bytes of its pictures,")
             data += pictures
-            labels += batch.column(head.label).to_pylist() if head.label else []
+            if head.label:
+                # What the footer says of a column may be untrue, and a dictionary of names is small in the file.
+                told += batch.column(head.label).nbytes
+                bounded((told,), f"{file}, its {head.label},", 8 * MOST_LABELS, "bytes")
+                labels += batch.column(head.label).to_pylist()
     return head
 
 
@@ -150,6 +155,19 @@ def _bounded_footer(metadata: Any, file: Path) -> None:
             f"{file} claims {claimed:,} bytes, above {MOST_VALUES:,}",
             hint="this is no set that one machine distils into; give a part of it",
         )
+
+
+def _bounded_labels(metadata: Any, label: str | None, file: Path) -> None:
+    """Refuse labels of more numbers or bytes than the bound, by what the footer says of their column."""
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    parts = [group.column(number) for group in groups for number in range(group.num_columns)]
+    # The leaf of a list is called `label.list.element`.
+    parts = [part for part in parts if part.path_in_schema.partition(".")[0] == label]
+    where = f"{file}, its {label},"
+    bounded((sum(part.num_values for part in parts),), where, MOST_LABELS)
+    words = any(part.physical_type == "BYTE_ARRAY" for part in parts)
+    most = MOST_LABELS if words else 8 * MOST_LABELS
+    bounded((sum(part.total_uncompressed_size for part in parts),), where, most, "bytes")
 
 
 def _features(text: bytes, file: Path) -> dict[str, Any]:
@@ -212,6 +230,7 @@ def _labels(values: Sequence[Any], name: str, path: Path) -> Shaped[np.ndarray, 
     missing = next((number for number, value in enumerate(values) if value is None), None)
     if missing is not None:
         raise UsageError(f"{path}, row {missing}: no {name}", hint="every picture has its label")
+    bounded_list(values, f"{path}, its {name},")
     try:
         array = np.asarray(values)
     except ValueError as error:

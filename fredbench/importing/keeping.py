@@ -28,7 +28,7 @@ from fredbench.runs.synset import Synset, tensors_digest
 from fredbench.training import augmentation
 from fredbench.training.loop import TrainingRecipe
 
-__all__ = ["Kept", "keep", "keep_run"]
+__all__ = ["Kept", "decoded", "keep", "keep_run"]
 
 _RATE = 0.01
 
@@ -97,6 +97,15 @@ class Kept:
         tensors |= {} if self.soft is None else {"labels": self.soft}
         state = labelled(kind(config), labels).from_tensors(tensors, classes=classes, shape=shape)
         return "pixels", to_mapping(config), {} if self.soft is None else to_mapping(labels), state
+
+
+def decoded(kept: Kept, classes: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """(pictures as students see them, their labels): of canvases more than are stored."""
+    name, settings, _, state = kept.parts(classes)
+    kind = PARAMETERIZATIONS.get(name)
+    with torch.no_grad():
+        images, labels = kind(from_mapping(kind.Config, settings, where=name)).decode(state)[:2]
+    return images, labels
 
 
 def keep(

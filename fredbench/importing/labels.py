@@ -54,13 +54,23 @@ def labels_of(
             f"{path} has labels {low}..{high} for {classes} classes{off}", hint="labels are positions in 0..C-1"
         )
     hard = hard if places is None else places[hard]
-    missing = [dataset.classes[label] for label in range(classes) if not (hard == label).any()]
+    _complete(np.eye(classes)[hard], dataset, path)
+    return hard, None, "hard"
+
+
+def _complete(rows: Float[np.ndarray, "n k"], dataset: Dataset, path: Path) -> None:
+    """`UsageError` where a class has no pictures: no row gives it half of what it gives its first class.
+
+    Not the first class alone: a teacher's soft labels may rank the class of an honest picture second.
+    """
+    least = rows.min(1, keepdims=True)
+    liked = (rows - least >= 0.5 * (rows.max(1, keepdims=True) - least)).any(0)
+    missing = [dataset.classes[label] for label in np.flatnonzero(~liked)]
     if missing:
         raise UsageError(
-            f"{path} has no pictures of {len(missing)} of {classes} classes: {', '.join(missing[:5])}",
+            f"{path} has no pictures of {len(missing)} of {len(liked)} classes: {', '.join(missing[:5])}",
             hint="bring pictures of all, or name a dataset of those classes (folder:PATH?classes=FILE)",
         )
-    return hard, None, "hard"
 
 
 def _by_name(names: list[str], dataset: Dataset, path: Path) -> Int64[np.ndarray, " n"]:
@@ -134,6 +144,7 @@ def _soft(
             + ("" if np.isfinite(rows).all() else "; some are not finite"),
             hint="soft labels are (N, classes)",
         )
+    _complete(rows, dataset, path)
     hard = rows.argmax(1).astype(np.int64)
     sums = rows.sum(1)
     probable = bool((rows >= -1e-4).all()) and bool((np.abs(sums - 1) < 1e-2).all())

@@ -29,6 +29,8 @@ PICTURES = ("file_name", "filename", "file", "image", "img", "picture", "path", 
 LABELS = ("label", "labels", "class", "target", "fine_label", "class_id", "class_name", "category", "y")
 """Columns that are taken for the labels'."""
 _LARGEST_CSV = 2**26
+_LARGEST_PICTURE = 2**27
+"""Bytes of one picture's file: uncompressed, 6,600 x 6,600 pixels."""
 
 
 def decoded(
@@ -92,11 +94,21 @@ def _found(
     more: Sequence[Path], notes: tuple[str, ...],
 ) -> Found:  # fmt: skip
     """The set of `files`; more: other files that its digest is of."""
-    images = decoded([str(file) for file in files], lambda name: Path(name).read_bytes(), printable, path)
+    images = decoded([str(file) for file in files], _bytes_of, printable, path)
     digest = hashlib.sha256()
     for file in (*files, *more):
         digest.update(sha256_of(file).encode())
     return Found(images, labels, form, digest.hexdigest(), folders=folders, pictures=True, notes=notes)
+
+
+def _bytes_of(name: str) -> bytes:
+    """The bytes of a picture's file, whose size is looked at first."""
+    file = Path(name)
+    try:
+        bounded((file.stat().st_size,), f"the picture {printable(name)}", _LARGEST_PICTURE, "bytes")
+        return file.read_bytes()
+    except OSError as error:
+        raise ArtefactError(f"{printable(name)} cannot be read: {error}", hint="fetch it anew") from error
 
 
 # Tables of labels

@@ -56,6 +56,8 @@ _LOG_LOW_SPREAD, _GONE = 1.2, 1 / 7
 EXACT = 25.0
 """How much (log-likelihood) it says where values come back to what no other space would leave: whole grey levels."""
 _MARGIN = 0.02
+# Of the likeliest space's share, below which what a file says of its values is doubtful.
+_DOUBTFUL = 0.01
 _FEW = 1000
 Whitened = Callable[["Real"], "list[Weighed]"]
 
@@ -229,7 +231,11 @@ def found_space(
             )
         return space, evidence, "asked for"
     if said is not None:
-        return Space("file's own", *said, 1.0, "normalised as the file says"), evidence, "the file says so"
+        space = Space("file's own", *said, 1.0, "normalised as the file says")
+        best, *rest = weigh(images, dataset, real, [_evidence(space, images, real)])
+        share = next((each.share for each in rest if each.space is space), best.share)
+        doubt = f", which is doubtful; this fits far better: {best.told()}" if share < _DOUBTFUL * best.share else ""
+        return space, evidence, f"the file says so{doubt}"
     if whitened is not None and not evidence[0].whole and (suspect or evidence[0].low < _GONE):
         evidence = weigh(images, dataset, real, whitened(real))
     best = evidence[0]

@@ -21,6 +21,7 @@ from fredbench.importing.found import (
     Found,
     beside,
     bounded,
+    bounded_list,
     labels_beside,
     rate_of,
     reading_of,
@@ -31,6 +32,7 @@ from fredbench.importing.found import (
 
 __all__ = ["brain_floats", "numbers_of", "read_torch"]
 
+_DEEPEST = 8
 _NUMPYS = (torch.float16, torch.float32, torch.float64)
 
 
@@ -46,19 +48,20 @@ def read_torch(path: Path) -> Found:
             notes.append("images_zca_*.pt beside it shows that the run was of whitened (ZCA) pictures")
         return Found(
             numbers_of(value, path), None if labels is None else numbers_of(_loaded(labels), labels), "a tensor", "",
-            brain=brain_floats(value),
+            brain=_is_brain(value),
             step_size=None if rate is None else rate_of(numbers_of(_loaded(rate), rate)), whitened=whitened,
             notes=tuple(notes),
         )  # fmt: skip
-    return replace(_container(value, path, ""), brain=brain_floats(value))
+    return _container(value, path, "")
 
 
-def brain_floats(value: Any) -> bool:
-    """Whether the pictures in what a file holds are bfloat16: tensors of three or four dimensions."""
-    if isinstance(value, Tensor):
-        return value.dtype == torch.bfloat16 and value.ndim in {3, 4}
-    inside = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
-    return any(brain_floats(item) for item in inside)
+def brain_floats(tensors: Mapping[str, Any], names: Sequence[str]) -> bool:
+    """Whether the pictures in a table of tensors are bfloat16; names: all that are there."""
+    return any(_is_brain(tensors[name]) for name in wanted_names(names)[:1])
+
+
+def _is_brain(value: Any) -> bool:
+    return isinstance(value, Tensor) and value.dtype == torch.bfloat16
 
 
 def _refuse_companions(path: Path) -> None:
@@ -76,8 +79,10 @@ def _refuse_companions(path: Path) -> None:
         )
 
 
-def _container(value: Any, path: Path, where: str) -> Found:
-    """Pictures and labels in what a file of several tensors holds."""
+def _container(value: Any, path: Path, where: str, depth: int = 0) -> Found:
+    """Pictures and labels in what a file of several tensors holds, `depth` containers down."""
+    if depth > _DEEPEST:
+        raise UsageError(f"{path} holds containers more than {_DEEPEST} deep, or one that holds itself", hint=RESAVE)
     if isinstance(value, Mapping):
         keys = [str(key) for key in value]
         if any(key.endswith(".enc.weight") for key in keys):
@@ -91,26 +96,30 @@ def _container(value: Any, path: Path, where: str) -> Found:
                 hint="import images_best.pt, which the same run writes decoded",
             )
         if isinstance(value.get("data"), (list, tuple)):
-            return _container(value["data"], path, " under `data`")
+            return _container(value["data"], path, " under `data`", depth + 1)
         wanted = wanted_names(keys)
         plain = {key: _plain(value[key], path) for key in wanted}
-        return table(plain, path, "a table of tensors", [key for key in keys if key not in wanted])
+        found = table(plain, path, "a table of tensors", [key for key in keys if key not in wanted])
+        return replace(found, brain=brain_floats(value, keys))
     if isinstance(value, (list, tuple)) and value:
         items = list(value)
         if len(items) == 2 and all(isinstance(item, Tensor) for item in items) and items[0].ndim == 4:
             images, labels = (numbers_of(item, path) for item in items)
-            return Found(images, labels, f"a pair of tensors{where}", "", paired=not where)
+            said = f"a pair of tensors{where}"
+            return Found(images, labels, said, "", paired=not where, brain=_is_brain(items[0]))
         if len(items) == 3 and all(isinstance(item, Tensor) for item in items) and items[2].numel() == 1:
             images, labels, rate = (numbers_of(item, path) for item in items)
-            return Found(images, labels, f"pictures, labels and rate{where}", "", step_size=rate_of(rate))
+            said = f"pictures, labels and rate{where}"
+            return Found(images, labels, said, "", step_size=rate_of(rate), brain=_is_brain(items[0]))
         if all(isinstance(item, Tensor) for item in items) and items[0].ndim in {3, 4}:
             # One tensor of pictures a class, whose labels are the places in the list; or one a picture.
             each = [len(item) for item in items] if items[0].ndim == 4 else []
             places = np.repeat(np.arange(len(each)), each) if each else None
-            return Found(_joined(items, path), places, f"a list of {len(items)} tensors{where}", "")
+            said = f"a list of {len(items)} tensors{where}"
+            return Found(_joined(items, path), places, said, "", brain=any(map(_is_brain, items)))
         if isinstance(items[-1], (list, tuple, Mapping)):
             # Experiments, one after the other; the field's readers take the last.
-            found = _container(items[-1], path, where or " in a list")
+            found = _container(items[-1], path, where or " in a list", depth + 1)
             if len(items) == 1:
                 return found
             return replace(found, notes=(*found.notes, f"the last of {len(items)} experiments in the file"))
@@ -124,6 +133,7 @@ def _plain(value: Any, path: Path) -> Shaped[np.ndarray, ...]:
     """A tensor, a number or a list of numbers or names, as an array."""
     if isinstance(value, Tensor):
         return numbers_of(value, path)
+    bounded_list(value, str(path))
     try:
         found = np.asarray(value)
     except (TypeError, ValueError):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import pickle
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 from PIL import Image
@@ -15,7 +18,7 @@ from PIL import Image
 import fredbench
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.foundation.errors import ArtefactError, FredbenchError, UsageError
-from fredbench.importing import Asked, adopt, found_runs
+from fredbench.importing import Asked, adopt, found_runs, judging
 from fredbench.importing.found import MOST_VALUES
 from fredbench.importing.judging import verdict
 from fredbench.importing.reading import read
@@ -267,6 +270,7 @@ def test_canvases_are_decoded_by_the_factor_that_is_said(digits: Dataset, store:
     found = taken(tmp_path / "data.pt", digits, store, Asked(factor=2, name="set", preset="quick"))
     torch.testing.assert_close(found.images, ours.images, rtol=0, atol=2e-6)
     assert found.ledger == ours.ledger
+    assert any(line.startswith("labels: confirmed") for line in found.header["imported"]["assumed"])
 
 
 # What is wrong is named
@@ -295,9 +299,15 @@ def not_a_number(s: Synset, at: Path) -> Path:
     return at / "x.pt"
 
 
-def nine_classes(s: Synset, at: Path) -> Path:
-    torch.save({"images": s.images[:27], "labels": s.labels[:27]}, at / "x.pt")
-    return at / "x.pt"
+def nine_classes(form: str) -> Callable[[Synset, Path], Path]:
+    def save(s: Synset, at: Path) -> Path:
+        one_hot = torch.eye(10)[s.labels[:27]]
+        labels = {"hard": s.labels[:27], "one-hot": one_hot, "soft": one_hot * 0.9 + 0.01}[form]
+        torch.save({"images": s.images[:27], "labels": labels}, at / "x.pt")
+        return at / "x.pt"
+
+    save.__name__ = f"nine_classes_{form}"
+    return save
 
 
 def module(s: Synset, at: Path) -> Path:
@@ -367,12 +377,24 @@ def labels_alone(s: Synset, at: Path) -> Path:
     return at / "labels_best.pt"
 
 
+def canvases_in_other_order(s: Synset, at: Path) -> Path:
+    # Three canvases a class, each of four pictures of a quarter of the size.
+    chosen = s.pixels().numpy().reshape(10, 3, 3, 32, 32)
+    small = torch.from_numpy(chosen).float().div(255).flatten(0, 1)
+    small = torch.nn.functional.interpolate(small, size=(16, 16), mode="area")
+    canvases = torch.cat([torch.cat([small, small], 2)] * 2, 3)
+    np.savez(at / "x.npz", images=canvases.numpy(), labels=(s.labels.numpy() + 1) % 10)
+    return at / "x.npz"
+
+
 WRONG = [
     (permuted, "look permuted"), (off_by_one, "off by one"), (from_one, "count from 1"), (not_a_number, "not finite"),
-    (nine_classes, "no pictures of 1 of 10 classes: 9"), (module, "can run code"), (empty, "no batch"),
+    *((nine_classes(form), "no pictures of 1 of 10 classes: 9") for form in ("hard", "one-hot", "soft")),
+    (module, "can run code"), (empty, "no batch"),
     (mismatched, "30 pictures and 29 labels"), (truncated, "cut off|cannot be read"), (cut_array, "claims"),
     (other_size, r"\(3, 16, 16\)"), (old_form, "before 1.6"), (hallucinators, "HaBa"), (object_array, "pickled"),
-    (logits_unsaid, "no probabilities"), (noise, "nothing says"), (nameless, "weights"), (labels_alone, "like labels"),
+    (logits_unsaid, "no probabilities"), (noise, "nothing says|not clear"), (nameless, "weights"),
+    (labels_alone, "like labels"), (canvases_in_other_order, "look permuted"),
 ]  # fmt: skip
 
 
@@ -382,7 +404,8 @@ def test_what_is_wrong_with_a_set_is_said(
 ) -> None:
     before = {run.path for run in store.runs()}
     with pytest.raises(FredbenchError, match=named) as caught:
-        taken(wrong(original, tmp_path), digits, store)
+        asked = Asked(factor=2) if wrong is canvases_in_other_order else OWN
+        taken(wrong(original, tmp_path), digits, store, asked)
     assert caught.value.hint and str(tmp_path) in caught.value.message
     assert {run.path for run in store.runs()} == before
 
@@ -400,6 +423,20 @@ def test_a_space_that_contradicts_the_values_is_refused(
         taken(path, digits, store, Asked(space="0.5/0.5"))
     found = taken(path, digits, store, Asked(space="0.5,0.5,0.5/0.25,0.25,0.25", name="set"))
     assert found.normalization["std"] == [0.25] * 3
+
+
+def test_what_a_file_says_of_its_values_is_doubted_where_they_say_otherwise(
+    original: Synset, digits: Dataset, store: Store, tmp_path: Path
+) -> None:
+    own = (tuple(original.normalization["mean"]), tuple(original.normalization["std"]))
+    halves, plain = ((0.5,) * 3, (0.5,) * 3), ((0.0,) * 3, (1.0,) * 3)
+    for said, doubtful in ((own, False), (halves, True), (plain, True)):
+        _, _, who = found_space(original.images.numpy(), digits, asked=None, said=said)
+        assert who.startswith("the file says so") and ("doubtful" in who and "own" in who) == doubtful
+    said = {"mean": [0.5] * 3, "std": [0.5] * 3}
+    np.savez(tmp_path / "x.npz", images=original.images.numpy(), labels=original.labels.numpy(), **said)
+    told = taken(tmp_path / "x.npz", digits, store).header["imported"]["assumed"]
+    assert any("doubtful" in line for line in told)
 
 
 def test_values_that_fit_no_space_stop_with_the_candidates(digits: Dataset) -> None:
@@ -431,18 +468,31 @@ class Marker:
         return (Path.touch, (self.file,))
 
 
-@pytest.mark.parametrize("form", ["pt", "npy", "npz"])
-def test_no_file_runs_code(form: str, digits: Dataset, store: Store, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("form", "named"),
+    [
+        ("pt", "can run code"), ("legacy.pt", "before 1.6, which is not read"), ("npy", "can run code"),
+        ("npz", "can run code"), ("parquet", "picture"),
+    ],
+)  # fmt: skip
+def test_no_file_runs_code(form: str, named: str, digits: Dataset, store: Store, tmp_path: Path) -> None:
     marker, path = tmp_path / "ran", tmp_path / f"x.{form}"
-    if form == "pt":
-        torch.save({"images": Marker(marker)}, path)
+    if form.endswith("pt"):
+        torch.save({"images": Marker(marker)}, path, _use_new_zipfile_serialization=form == "pt")
+    elif form == "parquet":
+        # Parquet has no objects; one that lies in its bytes is neither a picture nor unpickled.
+        at = pickle.dumps(Marker(marker))
+        pq.write_table(pa.table({"image": pa.array([at] * 10), "label": list(range(10))}), path)
     elif form == "npy":
         np.save(path, np.array([Marker(marker)], dtype=object), allow_pickle=True)
     else:
         np.savez(path, images=np.array([Marker(marker)], dtype=object))
-    with pytest.raises(UsageError, match="can run code"):
+    with pytest.raises(UsageError, match=named):
         taken(path, digits, store)
     assert not marker.exists()
+    if form == "legacy.pt":  # the marker works, where a reader unpickles it
+        torch.load(path, weights_only=False)
+        assert marker.exists()
 
 
 def test_claims_above_the_bound_are_refused_before_memory_is_taken(tmp_path: Path) -> None:
@@ -457,6 +507,45 @@ def test_claims_above_the_bound_are_refused_before_memory_is_taken(tmp_path: Pat
     for name in ("x.pt", "x.npy", "x.npz"):
         with pytest.raises(UsageError, match=f"above {MOST_VALUES:,}"):
             read(tmp_path / name)
+
+
+def test_texts_and_lists_that_would_take_memory_are_refused_before_they_do(tmp_path: Path) -> None:
+    header = np.lib.format.header_data_from_array_1_0(np.zeros(1, "<U1000000"))
+    header["shape"] = (2**20,)
+    with (tmp_path / "x.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(64))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w") as archive:
+        archive.write(tmp_path / "x.npy", "labels.npy")
+    images = torch.zeros(10, 3, 32, 32)
+    torch.save({"images": images, "labels": ["a" * 10**6, *["b"] * 10**4]}, tmp_path / "x.pt")
+    for name in ("x.npy", "x.npz", "x.pt"):
+        with pytest.raises(UsageError, match=r"claims .* bytes of (text|names), above") as caught:
+            read(tmp_path / name)
+        assert str(tmp_path / name) in caught.value.message and caught.value.hint
+    many: list[Any] = [0] * 10
+    for _ in range(10):
+        many = [many] * 10
+    torch.save({"images": images, "labels": many}, tmp_path / "many.pt")
+    with pytest.raises(UsageError, match="lists in lists in lists"):
+        read(tmp_path / "many.pt")
+
+
+def test_containers_that_hold_themselves_are_looked_at_for_pictures_alone(tmp_path: Path) -> None:
+    ring: list[Any] = []
+    ring.append(ring)
+    images = torch.zeros(10, 3, 32, 32)
+    torch.save({"images": images, "labels": torch.arange(10), "notes": ring}, tmp_path / "notes.pt")
+    assert read(tmp_path / "notes.pt").images.shape == images.shape and not read(tmp_path / "notes.pt").brain
+    torch.save({"images": images.bfloat16(), "x": images, "labels": torch.arange(10)}, tmp_path / "brain.pt")
+    assert read(tmp_path / "brain.pt").brain
+    torch.save({"images": images, "x": images.bfloat16(), "labels": torch.arange(10)}, tmp_path / "float.pt")
+    assert not read(tmp_path / "float.pt").brain
+    for name, value in (("ring", ring), ("labels", {"images": images, "labels": ring}), ("data", {"data": ring})):
+        torch.save(value, tmp_path / f"{name}.pt")
+        with pytest.raises(UsageError, match=r"holds itself|lists in lists") as caught:
+            read(tmp_path / f"{name}.pt")
+        assert f"{name}.pt" in caught.value.message and caught.value.hint
 
 
 def test_cut_files_are_told_as_such(original: Synset, tmp_path: Path) -> None:
@@ -484,6 +573,44 @@ def test_a_verdict_tells_agreement_order_and_reversal() -> None:
     assert not blind.agrees and not blind.permuted and not blind.reversed
     swapped = verdict(scores, scores + 0.5 + 0.1 * rng.normal(size=scores.shape), labels, 0.9)
     assert swapped.reversed
+
+
+def made_scores(draws: np.random.Generator, count: int, accuracy: float) -> tuple[np.ndarray, np.ndarray]:
+    """Log-probabilities of `count` pictures a class, of whose labels a share is predicted and the rest is noise."""
+    labels = np.repeat(np.arange(10), count)
+    scores = 1.5 * draws.normal(size=(len(labels), 10))
+    for row in np.flatnonzero(draws.random(len(labels)) < accuracy):
+        top = scores[row].argmax()
+        scores[row, [top, labels[row]]] = scores[row, [labels[row], top]]
+    return scores - np.log(np.exp(scores).sum(1, keepdims=True)), labels
+
+
+@pytest.mark.parametrize("moved", [2, 4, 6])
+def test_a_part_of_the_classes_in_other_order_is_found(moved: int) -> None:
+    order = np.arange(10)
+    order[:moved] = np.roll(order[:moved], 1)
+    for seed in range(5):
+        scores, labels = made_scores(np.random.default_rng(seed), 30, 0.6)
+        found = verdict(scores, scores, order[labels], 0.6)
+        assert found.agrees and found.permuted and found.order == tuple(np.argsort(order))
+        assert not verdict(scores, scores, labels, 0.6).permuted
+    # Of a picture a class nothing is proved, and what is seen is told.
+    scores, labels = made_scores(np.random.default_rng(0), 1, 1.0)
+    found = verdict(scores, scores, order[labels], 1.0)
+    names = tuple(map(str, range(10)))
+    assert not found.agrees or (not found.permuted and "in order?" in found.doubt(names))
+    assert not verdict(scores, scores, labels, 1.0).doubt(names)
+
+
+def test_noisy_sets_in_order_are_not_taken_for_permuted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(judging, "_SHUFFLES", 100)
+    monkeypatch.setattr(judging, "_ASSIGNMENTS", 1)
+    alarms = [
+        verdict(scores, scores, labels, 0.6).partly_permuted
+        for seed in range(400)
+        for scores, labels in [made_scores(np.random.default_rng(seed), (2, 3, 10, 50)[seed % 4], 0.3)]
+    ]
+    assert sum(alarms) <= 4
 
 
 def test_names_on_a_command_line_are_runs_or_files(

@@ -160,6 +160,33 @@ def test_parquet_is_bounded_by_its_footer_and_by_heads_before_it_is_unpacked(
         read(many)
 
 
+@pytest.mark.parametrize("labels", ["many numbers", "one list", "long names"])
+def test_labels_in_parquet_are_bounded_before_they_are_unpacked(
+    labels: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub, "MOST_LABELS", 5000)
+    columns = {
+        "many numbers": pa.array([[0.0] * 300] * 20),
+        "one list": pa.array([[0.0] * 5001] + [[1.0]] * 19),
+        "long names": pa.array(["x" * 4000] * 20),
+    }
+    # A dictionary or runs make the column small in the file.
+    file = hub_table(tmp_path / "x.parquet", {"image": structs(), "label": columns[labels]})
+    with pytest.raises(UsageError, match=r"its label, claims .* above") as caught:
+        read(file)
+    assert str(file) in caught.value.message and caught.value.hint
+
+
+def test_a_picture_file_of_any_size_is_not_read(tmp_path: Path) -> None:
+    (tmp_path / "0").mkdir()
+    with (tmp_path / "0" / "a.png").open("wb") as file:
+        file.write(encoded(PICTURES[0]))
+        file.truncate(2**40)
+    with pytest.raises(UsageError, match=r"a\.png claims 1,099,511,627,776 bytes") as caught:
+        read(tmp_path)
+    assert caught.value.hint
+
+
 def test_without_the_library_the_error_names_the_extra(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = hub_table(tmp_path / "a.parquet", {"image": structs(), "label": LABELS})
     known = arrow.importlib.import_module

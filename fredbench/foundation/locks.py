@@ -22,7 +22,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fredbench.foundation.errors import StorageError, UsageError
+from fredbench.foundation.errors import LockedError, UsageError
 from fredbench.foundation.files import remove_abandoned, storage_errors
 from fredbench.foundation.progress import say
 
@@ -204,7 +204,7 @@ def tried(file: Path, doing: str) -> Iterator[Holder | None]:
 def claimed(folder: Path, doing: str, hint: str) -> Iterator[None]:
     """Make `folder` and hold it for writing, cleared of what killed processes left half-written there.
 
-    Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `StorageError`,
+    Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `LockedError`,
     which says what the other is `doing`. What the other finished meanwhile must be looked for once it is held.
     """
     lock_seconds()  # a mistake in it is told before anything is made
@@ -228,7 +228,7 @@ def held(file: Path, what: str, hint: str) -> Iterator[None]:
                 return
         who = "" if other is _SOMEBODY else f" ({other})"
         if told and time.monotonic() >= end:
-            raise StorageError(f"{what}{who}, {seconds:g} s after it was asked for", hint=hint)
+            raise LockedError(f"{what}{who}, {seconds:g} s after it was asked for", hint=hint)
         if not told:
             say(f"{what}{who}; waiting for it, {seconds:g} s at most ({LOCK_VARIABLE})")
             told = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -10,12 +12,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import torch
 from spine import cifar_like, spec_of
 
 from fredbench.execution import on_slurm, schedule
 from fredbench.execution.making import MOST_STARTS, TASKS, Maker, Report, record_of
 from fredbench.execution.on_slurm import OnSlurm
 from fredbench.execution.plan import Plan, Task
+from fredbench.execution.processes import Processes
+from fredbench.execution.request import GridRequest
 from fredbench.foundation.errors import ArtefactError, LockedError, UsageError, described, restored
 from fredbench.runs.store import Store
 from fredbench.suites.grids import Cell, Resources
@@ -241,3 +246,33 @@ def test_jobs_that_a_time_limit_ends_fail_nothing_while_they_move(
     assert round_of("bbbb") == {"one": "failed", "two": "died"}
     maker.made.add("one")
     assert round_of("bbbb") == {"one": "made", "two": "died"}
+
+
+@pytest.mark.parametrize(("given", "card", "shown"), [
+    (None, None, "010"), (None, 1, "111"), ("3,5", None, "353"), ("3,5", 1, "555"),
+])  # fmt: skip
+def test_workers_see_the_card_that_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, given: str | None, card: int | None, shown: str
+) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if given is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", given)
+    executor = Processes(GridRequest("smoke", "runs", device="cuda", card=card), 3)
+    assert "".join(executor._device(number) for number in (1, 2, 3)) == shown
+
+
+@pytest.mark.parametrize("line", ['{"task": "on', "7", "{}"])
+def test_a_worker_whose_answer_is_cut_counts_as_dead(monkeypatch: pytest.MonkeyPatch, line: str) -> None:
+    """It lives on here, as one that cannot be understood any more: without an end of it the driver waits for ever."""
+    code = f"import sys, time; print({line!r}, flush=True); time.sleep(60)"
+    started = subprocess.Popen
+
+    def other(command: list[str], **options: Any) -> Any:
+        return started([sys.executable, "-c", code], **options)
+
+    monkeypatch.setattr(subprocess, "Popen", other)
+    executor = Processes(GridRequest("smoke", "runs"), 1)
+    (task,) = plan(one="").tasks.values()
+    executor.submit(task)
+    assert states(list(executor.wait(30.0))) == {"one": "died"} and not executor._workers

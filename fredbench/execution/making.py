@@ -15,7 +15,7 @@ from typing import Any, Literal
 from fredbench.evaluation.scoring import Entrant
 from fredbench.execution.inline import SCORES, GridRun, student_piece
 from fredbench.execution.plan import Plan, Task
-from fredbench.foundation.errors import FredbenchError, ResourceError, described, restored
+from fredbench.foundation.errors import FredbenchError, LockedError, ResourceError, described, restored
 from fredbench.foundation.files import remove_abandoned, write_json
 from fredbench.foundation.limits import limited
 from fredbench.foundation.locks import Holder, now, remove_left, tried
@@ -24,21 +24,25 @@ from fredbench.runs.assembly import expert_spec, real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.training.experts import FOLDER as EXPERTS
 from fredbench.training.experts import ExpertStore
-from fredbench.training.trajectories import listed_epochs
+from fredbench.training.kept import FEATURES
+from fredbench.training.trajectories import listed_epochs, shard
 
 __all__ = ["MOST_STARTS", "TASKS", "Maker", "Record", "Report", "record_of"]
 
 TASKS = "tasks"
 """Folder of a store with the locks of tasks that are being made, and records of those that were begun and not ended."""
 MOST_STARTS = 3
-"""How often a task is begun whose process dies in it, before it is given up."""
+"""How often a task is begun whose process dies in it before it came any further, until it is given up."""
 
 State = Literal["made", "found", "busy", "failed", "died"]
 
 
 @dataclass(frozen=True)
 class Report:
-    """What became of a task: `made` here, `found` made, `busy` elsewhere, `failed`, or its process `died`."""
+    """What became of a task: `made` here, `found` made, `busy` elsewhere, `failed`, or its process `died`.
+
+    problem: of a failure; of a `busy` task, what it needs and another process holds.
+    """
 
     task: str
     state: State
@@ -61,14 +65,16 @@ class Report:
 class Record:
     """What the store keeps of a task that was begun and did not end well.
 
-    starts: how often it was begun since a grid was last asked for. interrupted: a start of it was cut off, so that
-    nobody knows how long it took. problem: what ended it, as `errors.described` has it.
+    starts: how often it was begun since a grid was last asked for, or since it last came further. interrupted: a start
+    of it was cut off, so that nobody knows how long it took. problem: what ended it, as `errors.described` has it.
+    mark: how far it was when it was last begun (see `Maker.mark`).
     """
 
     label: str
     starts: int = 0
     interrupted: bool = False
     problem: Mapping[str, str] | None = None
+    mark: str = ""
     host: str = ""
     pid: int = 0
     at: float = 0.0
@@ -114,12 +120,16 @@ class Maker:
             return self._made(task)
 
     def _made(self, task: Task) -> Report:
-        before = record_of(self.folder, task.name) or Record(task.label)
+        before, mark = record_of(self.folder, task.name) or Record(task.label), self.mark(task)
+        if mark != before.mark:
+            # It moved since it was begun: what a time limit ends again and again gets done all the same.
+            before = dataclasses.replace(before, starts=0, mark=mark)
         if before.starts >= MOST_STARTS:
             problem = ResourceError(
                 f"{task.label}: the process that made it died, {before.starts} times",
                 hint="see what ended it (memory, a time limit of the cluster); then give the command again",
             )
+            self.note(task, problem)
             return Report(task.name, "failed", problem)
         begun = dataclasses.replace(before, starts=before.starts + 1, interrupted=True, problem=None, **_here())
         self._write(task, begun)
@@ -127,9 +137,15 @@ class Maker:
         try:
             with self.grid_run.failures_told(task.spec), limited(resources.seconds, resources.memory):
                 self._do(task, timed=not before.interrupted)
+        except LockedError as problem:
+            # Another process makes something that this task shares with one of its own: no failure, and no start.
+            if before.starts or before.interrupted:
+                self._write(task, before)
+            else:
+                self._forget(task)
+            return Report(task.name, "busy", problem)
         except FredbenchError as problem:
-            ended = dataclasses.replace(before, problem=described(problem), **_here())
-            self._write(task, ended)
+            self._write(task, dataclasses.replace(before, problem=described(problem), **_here()))
             return Report(task.name, "failed", problem)
         self._forget(task)
         return Report(task.name, "made")
@@ -195,19 +211,48 @@ class Maker:
     def _forget(self, task: Task) -> None:
         (self.folder / f"{task.name}.json").unlink(missing_ok=True)
 
+    def mark(self, task: Task) -> str:
+        """How far a task is that goes on where it was cut off, as a text that changes when it moves; else nothing."""
+        if task.kind == "run":
+            files = [self.grid_run.store.folder_for(task.spec).checkpoint_file]
+        elif task.kind == "expert":
+            files = [shard(self._experts_folder(task), task.number)]
+        else:
+            return ""
+        with contextlib.suppress(OSError):
+            return ", ".join(f"{found.st_mtime_ns} {found.st_size}" for found in map(os.stat, files))
+        return ""
+
+    def note(self, task: Task, problem: FredbenchError) -> None:
+        """Keep in the store why a task is not made, for who looks at nothing else."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        before = record_of(self.folder, task.name) or Record(task.label)
+        self._write(task, dataclasses.replace(before, problem=described(problem), **_here()))
+
     def forgive(self) -> None:
-        """Let every task of the plan be begun anew as often as allowed: the command was given again."""
+        """Let every task of the plan be begun anew as often as allowed: the command was given again.
+
+        What ended a task before is no longer told of it, since it is about to be tried again.
+        """
         for task in self.plan.tasks.values():
             if record_of(self.folder, task.name) is None:
                 continue
             with self._lock(task) as other:
                 record = record_of(self.folder, task.name)
-                if other is None and record is not None:
-                    self._write(task, dataclasses.replace(record, starts=0))
+                if other is not None or record is None:
+                    continue
+                if record.interrupted:
+                    self._write(task, dataclasses.replace(record, starts=0, problem=None))
+                else:
+                    self._forget(task)
 
     def tidy(self) -> None:
-        """Remove what killed processes left of this plan: locks, half-written files, records of what is made."""
-        folders = {self.folder, self.grid_run.store.root / FITS}
+        """Remove what killed processes left of this plan: locks, half-written files, records of what is made.
+
+        The folder of tasks stays, empty: another command may be about to open a lock in it.
+        """
+        root = self.grid_run.store.root
+        folders = {self.folder, root / FITS, root / FEATURES}
         for task in self.plan.tasks.values():
             place = self.grid_run.store.folder_for(task.spec)
             folders |= {place.path, place.students}
@@ -219,8 +264,6 @@ class Maker:
             if folder.is_dir():
                 remove_left(folder)
                 remove_abandoned(folder)
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
 
 
 def _here() -> dict[str, Any]:

@@ -15,7 +15,7 @@ from typing import Any
 from fredbench.execution.making import Maker, Report, record_of
 from fredbench.execution.plan import Task
 from fredbench.execution.request import GridRequest
-from fredbench.foundation.errors import UsageError, restored
+from fredbench.foundation.errors import FredbenchError, UsageError, restored
 from fredbench.foundation.locks import holder_of
 from fredbench.foundation.progress import say
 
@@ -27,15 +27,25 @@ _LOOK_SECONDS = 2.0
 
 
 def array_job(request: Mapping[str, Any]) -> None:
-    """In a job: make what is ready until nothing is left."""
+    """In a job: make what is ready until nothing is left; why something is refused is kept in the store."""
     import torch
 
     torch.set_num_threads(request["threads"])
+    from fredbench.execution.running import admission
     from fredbench.execution.schedule import Here, carried_out
     from fredbench.execution.worker import Workshop
 
     maker = Workshop(GridRequest.from_mapping(request)).maker
-    for report in carried_out(maker.plan, Here(maker), maker.done):
+    allowed = admission(maker.grid_run, yes=request["yes"])
+
+    def admitted(task: Task) -> None:
+        try:
+            allowed(task)
+        except FredbenchError as problem:
+            maker.note(task, problem)
+            raise
+
+    for report in carried_out(maker.plan, Here(maker), maker.done, admitted, maker.mark):
         if report.state != "found":
             say(f"{maker.plan.tasks[report.task].label}: {report.state}")
 
@@ -67,13 +77,17 @@ class OnSlurm:
         self._asked = _parameters(request, maker, None if partition == LOCAL else partition, minutes, more)
         self._tasks: dict[str, Task] = {}
         self._jobs: list[Any] = []
+        self._marks: dict[str, str] = {}
+        self._moved = False
         self._folder = Path(request.store).with_name(f"{Path(request.store).name}-jobs")
 
     def submit(self, task: Task) -> None:
         """Wait for it; with the first, the jobs are queued."""
         self._tasks[task.name] = task
         if not self._jobs:
+            self._marks, self._moved = {}, False
             self._queue()
+        self._marks[task.name] = self._maker.mark(task)
 
     def _queue(self) -> None:
         try:
@@ -91,14 +105,18 @@ class OnSlurm:
         """What the store has of the tasks by now, and what cannot come any more."""
         time.sleep(max(seconds, _LOOK_SECONDS))
         ended = all(job.done() for job in self._jobs)  # before the store is looked at, which they may just have written
-        found = [report for task in self._tasks.values() if (report := self._report(task, ended)) is not None]
+        # Jobs that a time limit ends have not failed in what they had not come to yet, as long as they moved anything.
+        marks = {name: self._maker.mark(task) for name, task in self._tasks.items()}
+        moved = self._moved or any(mark != self._marks.get(name) for name, mark in marks.items())
+        found = [report for task in self._tasks.values() if (report := self._report(task, ended, moved)) is not None]
+        self._moved = self._moved or any(report.state == "made" for report in found)
         for report in found:
             del self._tasks[report.task]
         if ended:
             self._jobs = []  # what is handed out again is given to new ones
         return found
 
-    def _report(self, task: Task, ended: bool) -> Report | None:
+    def _report(self, task: Task, ended: bool, moved: bool) -> Report | None:
         if self._maker.done(task):
             return Report(task.name, "made")
         if holder_of(self._maker.folder / f"{task.name}.lock") is not None:
@@ -106,7 +124,11 @@ class OnSlurm:
         record = record_of(self._maker.folder, task.name)
         if record is not None and record.problem is not None:
             return Report(task.name, "failed", restored(record.problem))
-        return Report(task.name, "died") if ended else None
+        if not ended:
+            return None
+        if moved and record is None:
+            return Report(task.name, "busy", holder="the jobs that are queued next")
+        return Report(task.name, "died")
 
     def close(self) -> None:
         """Jobs on Slurm go on; those that are processes of this machine end."""

@@ -67,9 +67,13 @@ class _Worker:
 
     def _read(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._answers.put(Report.from_mapping(json.loads(line)))
-        self._answers.put(Report("", "died", holder=str(self.number)))
+        try:
+            # A line that is no answer was cut by the worker's end, or that of the disk: it is ended, and replaced.
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                for line in self.process.stdout:
+                    self._answers.put(Report.from_mapping(json.loads(line)))
+        finally:
+            self._answers.put(Report("", "died", holder=str(self.number)))
 
     def _forward(self) -> None:
         assert self.process.stderr is not None
@@ -91,7 +95,7 @@ class _Worker:
 class Processes:
     """An executor of `slots` local processes, begun when they are needed and replaced when they die.
 
-    On accelerators each sees one device, in turn.
+    On accelerators each sees one device, in turn; all of them the one that was asked for by number.
     """
 
     def __init__(self, request: GridRequest, slots: int) -> None:
@@ -112,7 +116,8 @@ class Processes:
             return ""
         given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
         devices = given.split(",") if given else [str(index) for index in range(torch.cuda.device_count())]
-        return devices[(number - 1) % len(devices)]
+        chosen = number - 1 if self._request.card is None else self._request.card
+        return devices[chosen % len(devices)]
 
     def wait(self, seconds: float) -> Sequence[Report]:
         """The next that ended."""

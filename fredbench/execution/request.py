@@ -24,7 +24,8 @@ __all__ = ["GridRequest"]
 class GridRequest:
     """Which part of which grid, where its runs and data lie, and what computes them.
 
-    name: of the grid, or its file. The rest is as on the command line; what is left out is the suite's.
+    name: of the grid, or its file. card: of several accelerators the one that was asked for. The rest is as on the
+    command line; what is left out is the suite's.
     """
 
     name: str
@@ -41,6 +42,7 @@ class GridRequest:
     plugins: tuple[str, ...] = ()
     folder: str = ""
     scale: str | None = None
+    card: int | None = None
 
     def open(self) -> GridRun:
         """The grid with its dataset loaded, the device found, and torch set to the number of threads."""
@@ -65,6 +67,7 @@ class GridRequest:
             store=os.path.abspath(self.store),
             data=None if self.data is None else os.path.abspath(self.data),
             device=grid_run.device.type,
+            card=grid_run.device.index,
             threads=grid_run.threads,
             plugins=tuple(loaded_files()),
             folder=os.getcwd(),

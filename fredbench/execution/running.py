@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from fredbench.execution.inline import GridRun, Outcome, told
 from fredbench.execution.making import Maker, Report
@@ -12,7 +12,7 @@ from fredbench.execution.schedule import Executor, carried_out
 from fredbench.foundation.errors import FredbenchError
 from fredbench.foundation.progress import say
 
-__all__ = ["outcomes"]
+__all__ = ["admission", "outcomes"]
 
 
 def outcomes(maker: Maker, executor: Executor, *, yes: bool = False) -> Iterator[Outcome]:
@@ -25,6 +25,23 @@ def outcomes(maker: Maker, executor: Executor, *, yes: bool = False) -> Iterator
     _say_what_is_there(grid_run, plan)
     maker.tidy()
     maker.forgive()
+    reports: dict[str, Report] = {}
+    left = list(enumerate(plan.planned))
+    try:
+        for report in carried_out(plan, executor, maker.done, admission(grid_run, yes=yes), maker.mark):
+            reports[report.task] = report
+            while left and all(name in reports for name in plan.parts[left[0][0]]):
+                yield from _told(grid_run, plan, left.pop(0)[0], reports)
+        for number, _ in left:  # cells without tasks, behind the last report
+            yield from _told(grid_run, plan, number, reports)
+    finally:
+        executor.close()
+        maker.tidy()
+    _say_what_was_made(plan, reports)
+
+
+def admission(grid_run: GridRun, *, yes: bool) -> Callable[[Task], None]:
+    """What raises for a task that would take more than six hours without an accelerator, unless `yes`."""
     refused: dict[str, FredbenchError | None] = {}
 
     def admitted(task: Task) -> None:
@@ -36,19 +53,7 @@ def outcomes(maker: Maker, executor: Executor, *, yes: bool = False) -> Iterator
         if (problem := refused[key]) is not None:
             raise problem
 
-    reports: dict[str, Report] = {}
-    left = list(enumerate(plan.planned))
-    try:
-        for report in carried_out(plan, executor, maker.done, admitted):
-            reports[report.task] = report
-            while left and all(name in reports for name in plan.parts[left[0][0]]):
-                yield from _told(grid_run, plan, left.pop(0)[0], reports)
-        for number, _ in left:  # cells without tasks, behind the last report
-            yield from _told(grid_run, plan, number, reports)
-    finally:
-        executor.close()
-        maker.tidy()
-    _say_what_was_made(plan, reports)
+    return admitted
 
 
 def _refusal(grid_run: GridRun, task: Task) -> FredbenchError | None:

@@ -59,25 +59,33 @@ def carried_out(
     executor: Executor,
     done: Callable[[Task], bool],
     admitted: Callable[[Task], None] = lambda task: None,
+    mark: Callable[[Task], str] = lambda task: "",
 ) -> Iterator[Report]:
     """Have all tasks of a plan made that are not done, and yield what became of each, once, when it is known.
 
     A task that needs one that failed fails with the same problem. Tasks that another process makes are asked for again
     until they are there, or that process is gone: two of these on one store share the work. `admitted` raises where a
-    task is not to be begun.
+    task is not to be begun. `mark` says how far one is: a task whose process dies is given up after some times without
+    its having moved.
     """
-    yield from _Schedule(plan, executor, done, admitted).reports()
+    yield from _Schedule(plan, executor, done, admitted, mark).reports()
 
 
 class _Schedule:
     def __init__(
-        self, plan: Plan, executor: Executor, done: Callable[[Task], bool], admitted: Callable[[Task], None]
+        self,
+        plan: Plan,
+        executor: Executor,
+        done: Callable[[Task], bool],
+        admitted: Callable[[Task], None],
+        mark: Callable[[Task], str],
     ) -> None:
-        self._plan, self._executor, self._done, self._admitted = plan, executor, done, admitted
+        self._plan, self._executor, self._done, self._admitted, self._mark = plan, executor, done, admitted, mark
         self._waiting: set[str] = set()
         self._running: dict[str, Task] = {}
         self._settled: dict[str, Report] = {}
         self._deaths: dict[str, int] = {}
+        self._marks: dict[str, str] = {}
         self._later: dict[str, float] = {}
         self._told: dict[str, float] = {}
 
@@ -135,6 +143,8 @@ class _Schedule:
                     continue
                 self._waiting.discard(name)
                 self._running[name] = task
+                if name not in self._marks:
+                    self._marks[name] = self._mark(task)
                 self._executor.submit(task)
 
     def _collect(self) -> Iterator[Report]:
@@ -150,7 +160,10 @@ class _Schedule:
                 yield self._settle(report)
 
     def _after_death(self, task: Task) -> Report:
-        self._deaths[task.name] = deaths = self._deaths.get(task.name, 0) + 1
+        mark = self._mark(task)
+        moved = mark != self._marks[task.name]
+        self._marks[task.name] = mark
+        self._deaths[task.name] = deaths = 0 if moved else self._deaths.get(task.name, 0) + 1
         if deaths < MOST_STARTS:
             return Report(task.name, "died")
         problem = ResourceError(
@@ -163,5 +176,6 @@ class _Schedule:
         if report.state == "died":
             say(f"{task.label}: the process that made it died; it is made again")
         elif time.monotonic() - self._told.get(task.name, -_TOLD_EVERY_SECONDS) >= _TOLD_EVERY_SECONDS:
-            say(f"{task.label} is being made by {report.holder}; waiting for that")
+            why = f"is being made by {report.holder}; waiting for that"
+            say(f"{task.label} {why if report.problem is None else f'waits: {report.problem.message}'}")
             self._told[task.name] = time.monotonic()

@@ -17,6 +17,7 @@ __all__ = [
     "CompatibilityError",
     "DataError",
     "FredbenchError",
+    "LockedError",
     "ResourceError",
     "StorageError",
     "UnknownNameError",
@@ -97,6 +98,10 @@ class CompatibilityError(FredbenchError):
 
 class StorageError(FredbenchError):
     """The disk or the run store refused: full, locked, not writable."""
+
+
+class LockedError(StorageError):
+    """Another process holds what is asked for, for longer than is waited: later it may be had."""
 
 
 class ResourceError(FredbenchError):

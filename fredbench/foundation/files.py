@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any
 from fredbench.foundation.errors import StorageError
 
 __all__ = [
+    "age_of",
     "atomic_path",
     "canonical_json",
     "checksum_of",
@@ -35,6 +37,14 @@ _REFUSED = {
 }  # fmt: skip
 
 _PART = ".part"
+# What another host writes may be held in a way that only that host sees. A file that is written for so long without a
+# touch is not known, and a leftover does no harm meanwhile.
+_FOREIGN_SECONDS = 600.0
+
+
+def _ending() -> str:
+    """Of the half-written files of this host: its name may be too long for a file's, and is hashed."""
+    return f".{hashlib.sha256(socket.gethostname().encode()).hexdigest()[:8]}{_PART}"
 
 
 @contextlib.contextmanager
@@ -82,7 +92,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def _held_file(path: Path) -> tuple[int, Path]:
     """A new file beside `path`, open and held."""
     while True:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_PART, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=_ending(), dir=path.parent)
         # Between its making and its holding another process may have taken it for abandoned: then once more.
         if _hold(handle) is not False and os.path.exists(name):
             return handle, Path(name)
@@ -103,7 +113,8 @@ def _hold(handle: int) -> bool | None:
 def remove_abandoned(folder: Path) -> None:
     """Remove the half-written files that killed processes left in `folder`; those that are being written stay.
 
-    Where the file system knows no locks nothing is removed: what a process that lives is writing must not go.
+    Where the file system knows no locks nothing is removed: what a process that lives is writing must not go. Many
+    mounts keep locks to one host: files of another go only if nobody touched them for ten minutes.
     """
     for left in folder.glob(f".*{_PART}"):
         try:
@@ -111,10 +122,20 @@ def remove_abandoned(folder: Path) -> None:
         except OSError:
             continue  # gone by now, a folder, or not ours to remove
         try:
-            if _hold(handle):
+            if _hold(handle) and (left.name.endswith(_ending()) or age_of(handle, folder) >= _FOREIGN_SECONDS):
                 left.unlink(missing_ok=True)
         finally:
             os.close(handle)
+
+
+def age_of(handle: int, folder: Path) -> float:
+    """Seconds since the open file, which lies in `folder`, was touched, by the clock of the disk: hosts' may differ."""
+    clock, name = _held_file(folder / "clock")
+    try:
+        return os.fstat(clock).st_mtime - os.fstat(handle).st_mtime
+    finally:
+        name.unlink(missing_ok=True)
+        os.close(clock)
 
 
 def write_bytes(path: Path, data: bytes) -> None:

@@ -3,7 +3,9 @@
 A lock is a file held by `flock`, and removed when it is given back. Its text names host, process and since when, and
 its holder touches it every few seconds. On one host the system knows whether the holder lives. Between hosts many
 mounts keep `flock` to one of them, or have none: there a lock whose text is of another host counts as held while it is
-touched, and as left behind after a minute without.
+touched, and as left behind after a minute without. Who takes over what was left behind writes into it, waits for a
+moment and has it if the text that stands is its own; a holder that was only stalled finds another's text, and from then
+on neither touches nor removes the file.
 """
 
 from __future__ import annotations
@@ -15,15 +17,14 @@ import math
 import os
 import secrets
 import socket
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fredbench.foundation.errors import StorageError, UsageError
-from fredbench.foundation.files import remove_abandoned, storage_errors
+from fredbench.foundation.errors import LockedError, UsageError
+from fredbench.foundation.files import age_of, remove_abandoned, storage_errors
 from fredbench.foundation.progress import say
 
 __all__ = ["LOCK_VARIABLE", "Holder", "claimed", "held", "holder_of", "lock_seconds", "now", "remove_left", "tried"]
@@ -36,7 +37,7 @@ BEAT_SECONDS = 10.0
 """How often the files of held locks are touched."""
 STALE_SECONDS = 60.0
 """Without a touch for that long a lock of another host is left behind: six beats missed."""
-# Where there is no flock two processes may both find nobody: the one whose text stands after this long has it.
+# Where flock is kept to one host, or there is none, two may both find nobody: whose text stands after this long has it.
 _SETTLE_SECONDS = 0.1
 
 
@@ -60,7 +61,7 @@ class Holder:
         return f"{self.host}, process {self.pid}, since {began}"
 
 
-_held: dict[str, int] = {}
+_held: dict[str, tuple[Path, int]] = {}
 _beating = threading.Lock()
 
 
@@ -68,14 +69,15 @@ def _beat() -> None:
     while True:
         time.sleep(BEAT_SECONDS)
         with _beating:
-            for handle in _held.values():
+            for token, (file, handle) in _held.items():
                 with contextlib.suppress(OSError):
-                    os.utime(handle)
+                    if _ours(file, handle, token):
+                        os.utime(handle)
 
 
-def _keep_beating(token: str, handle: int) -> None:
+def _keep_beating(file: Path, token: str, handle: int) -> None:
     with _beating:
-        _held[token] = handle
+        _held[token] = file, handle
         if not any(thread.name == "fredbench-locks" for thread in threading.enumerate()):
             threading.Thread(target=_beat, name="fredbench-locks", daemon=True).start()
 
@@ -83,11 +85,27 @@ def _keep_beating(token: str, handle: int) -> None:
 def _let_go(file: Path, token: str, handle: int) -> None:
     with _beating:
         _held.pop(token, None)
-        # Only what is ours is removed: without flock, another may have taken it for left behind.
-        if _same(file, handle):
+        if _ours(file, handle, token):
             with contextlib.suppress(OSError):
                 file.unlink()
         os.close(handle)
+
+
+def _ours(file: Path, handle: int, token: str) -> bool:
+    """Whether the lock is still that of `token`: another host may have taken it for left behind.
+
+    The text is read by the file's name: what was opened before may be answered from what this host remembers of it.
+    """
+    if not _same(file, handle):
+        return False
+    try:
+        again = os.open(file, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        return (stands := _said(again)) is not None and stands.token == token
+    finally:
+        os.close(again)
 
 
 def _same(file: Path, handle: int) -> bool:
@@ -136,32 +154,48 @@ def _runs(pid: int) -> bool:
 
 
 def _touched(file: Path, handle: int) -> bool:
-    """Whether the lock was touched of late, by the clock of the disk: those of two hosts may differ."""
-    with tempfile.NamedTemporaryFile(prefix=".clock.", dir=file.parent) as clock:
-        return os.fstat(clock.fileno()).st_mtime - os.fstat(handle).st_mtime < STALE_SECONDS
+    """Whether the lock was touched of late."""
+    return age_of(handle, file.parent) < STALE_SECONDS
+
+
+def _opened(file: Path) -> tuple[int, bool]:
+    """The lock's file, open, and whether it was made by that, which one process of all hosts can find."""
+    while True:
+        with contextlib.suppress(FileExistsError):
+            return os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o644), True
+        with contextlib.suppress(FileNotFoundError):  # it was given back meanwhile
+            return os.open(file, os.O_RDWR), False
 
 
 def _acquired(file: Path, doing: str) -> tuple[str, int] | Holder:
     """Token and open file of a lock that is ours now, or who has it."""
     while True:
-        handle = os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+        handle, new = _opened(file)
         locked = _flock(handle, fcntl.LOCK_EX)
         said = _said(handle)
+        if said is None and locked is not False and not new:
+            time.sleep(_SETTLE_SECONDS)  # who made it, on another host, may not have come to writing it
+            said = _said(handle)
         if locked is False or (said is not None and _lives(said, file, handle, bool(locked))):
             os.close(handle)
             return said or _SOMEBODY
         token = secrets.token_hex(8)
         if _same(file, handle):  # else it was given back, and its file removed, between opening and locking
-            mine = Holder(socket.gethostname(), os.getpid(), now(), doing, token)
-            text = json.dumps(vars(mine)).encode()
-            os.pwrite(handle, text, 0)
-            os.ftruncate(handle, len(text))
-            if not locked:
+            _write(handle, Holder(socket.gethostname(), os.getpid(), now(), doing, token))
+            # With flock, nobody of this host can have written since; nor of another into what was made just now.
+            if not locked or (not new and (said is None or said.host != socket.gethostname())):
                 time.sleep(_SETTLE_SECONDS)
-            if locked or ((stands := _said(handle)) is not None and stands.token == token):
-                _keep_beating(token, handle)
+            if _ours(file, handle, token):
+                _keep_beating(file, token, handle)
                 return token, handle
         os.close(handle)
+
+
+def _write(handle: int, mine: Holder) -> None:
+    text = json.dumps(vars(mine)).encode()
+    os.pwrite(handle, text, 0)
+    os.ftruncate(handle, len(text))
+    os.fsync(handle)  # so that other hosts read it
 
 
 def holder_of(file: Path) -> Holder | None:
@@ -204,7 +238,7 @@ def tried(file: Path, doing: str) -> Iterator[Holder | None]:
 def claimed(folder: Path, doing: str, hint: str) -> Iterator[None]:
     """Make `folder` and hold it for writing, cleared of what killed processes left half-written there.
 
-    Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `StorageError`,
+    Waits for a process that holds it, `lock_seconds` at most, with a line on stderr; then raises `LockedError`,
     which says what the other is `doing`. What the other finished meanwhile must be looked for once it is held.
     """
     lock_seconds()  # a mistake in it is told before anything is made
@@ -228,7 +262,7 @@ def held(file: Path, what: str, hint: str) -> Iterator[None]:
                 return
         who = "" if other is _SOMEBODY else f" ({other})"
         if told and time.monotonic() >= end:
-            raise StorageError(f"{what}{who}, {seconds:g} s after it was asked for", hint=hint)
+            raise LockedError(f"{what}{who}, {seconds:g} s after it was asked for", hint=hint)
         if not told:
             say(f"{what}{who}; waiting for it, {seconds:g} s at most ({LOCK_VARIABLE})")
             told = True

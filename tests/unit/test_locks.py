@@ -27,6 +27,11 @@ with tried(Path(sys.argv[1]), "testing") as other:
 """
 
 
+def unknown(handle: int, operation: int) -> None:
+    """In place of `flock`, on a file system that has none."""
+    raise OSError(38, "Function not implemented")
+
+
 def foreign(file: Path, *, age: float) -> None:
     """A lock as a process of another host leaves it, touched `age` seconds ago."""
     file.write_text(json.dumps({"host": "elsewhere", "pid": 1, "since": 1.0, "doing": "x", "token": "t"}))
@@ -63,10 +68,6 @@ def test_a_lock_of_another_host_counts_while_it_is_touched(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks_are_known: bool
 ) -> None:
     if not locks_are_known:
-
-        def unknown(handle: int, operation: int) -> None:
-            raise OSError(38, "Function not implemented")
-
         monkeypatch.setattr(fcntl, "flock", unknown)
     file = tmp_path / ".lock"
     foreign(file, age=locks.STALE_SECONDS / 2)
@@ -94,3 +95,68 @@ def test_a_held_lock_is_touched(tmp_path: Path) -> None:
     )
     command = [sys.executable, "-c", code, str(tmp_path / ".lock")]
     assert subprocess.run(command, env=environment(), cwd=ROOT, check=False).returncode == 0
+
+
+@pytest.mark.parametrize("locks_are_known", [True, False])
+def test_a_holder_that_was_stalled_leaves_the_next_one_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, locks_are_known: bool
+) -> None:
+    """Of another host, as far as this one sees: it takes the lock over in the same file."""
+    if not locks_are_known:
+        monkeypatch.setattr(fcntl, "flock", unknown)
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.01)
+    file = tmp_path / ".lock"
+    with tried(file, "stalled") as nobody:
+        assert nobody is None
+        inode = file.stat().st_ino
+        foreign(file, age=0)
+        os.utime(file, (1, 1))
+        time.sleep(0.1)
+        assert file.stat().st_ino == inode and file.stat().st_mtime == 1, "the lock of another is touched"
+        os.utime(file)
+    assert file.exists() and (found := holder_of(file)) is not None and found.host == "elsewhere"
+
+
+@pytest.mark.parametrize("left", ["foreign", "empty"])
+def test_of_two_hosts_that_take_over_one_has_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, left: str) -> None:
+    """Each has the `flock` of its own host, and the text that stands at the end decides."""
+    file = tmp_path / ".lock"
+    if left == "foreign":
+        foreign(file, age=locks.STALE_SECONDS * 2)
+    else:
+        file.touch()
+    write, written = locks._write, list[str]()
+
+    def overwritten(handle: int, mine: locks.Holder) -> None:
+        write(handle, mine)
+        written.append(mine.token)
+        foreign(file, age=0)
+
+    monkeypatch.setattr(locks, "_write", overwritten)
+    with tried(file, "here") as other:
+        assert other is not None and other.host == "elsewhere" and len(written) == 1
+    assert file.exists()
+
+
+def test_what_another_host_has_made_and_not_yet_written_into_is_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / ".lock"
+    file.touch()
+    monkeypatch.setattr(time, "sleep", lambda seconds: foreign(file, age=0))
+    with tried(file, "here") as other:
+        assert other is not None and other.host == "elsewhere"
+
+
+def test_clocks_that_killed_processes_left_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fredbench.foundation import files
+
+    file = tmp_path / "file"
+    file.touch()
+    os.utime(file, (time.time() - 50,) * 2)
+    with monkeypatch.context() as killed, open(file) as opened:
+        killed.setattr(Path, "unlink", lambda self, missing_ok=False: None)
+        assert 45 < files.age_of(opened.fileno(), tmp_path) < 100
+    assert len(list(tmp_path.iterdir())) == 2
+    files.remove_abandoned(tmp_path)
+    assert list(tmp_path.iterdir()) == [file]

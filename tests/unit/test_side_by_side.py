@@ -7,6 +7,7 @@ import dataclasses
 import importlib
 import inspect
 import multiprocessing
+import os
 import pickle
 import pkgutil
 import subprocess
@@ -202,9 +203,12 @@ def test_what_a_live_process_is_writing_stays_and_what_a_dead_one_left_goes(
     part = Path(holder.stdout.readline().strip())
     old = tmp_path / ".student-old.safetensors.x1.part"
     old.write_bytes(b"cut")
+    os.utime(old, (0, 0))
+    foreign = tmp_path / ".student-new.safetensors.x2.part"  # of another host, whose locks are not seen here
+    foreign.write_bytes(b"half")
     (tmp_path / ".folder.part").mkdir()
     remove_abandoned(tmp_path)
-    assert part.exists() and not old.exists() and (tmp_path / ".folder.part").is_dir()
+    assert part.exists() and foreign.exists() and not old.exists() and (tmp_path / ".folder.part").is_dir()
     holder.stdin.write("\n")
     holder.stdin.flush()
     assert holder.wait(60) == 0 and (tmp_path / "student-abc.safetensors").read_bytes() == b"half"

@@ -9,13 +9,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation import fingerprints
 from fredbench.evaluation.fingerprints import Quantity
 from fredbench.evaluation.references import FALSE_ALARM, Finding, Found, Line, Reference, Tier, judged
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, companion_specs
+from fredbench.evaluation.scoring import Entrant, Evaluation, companion_specs
 from fredbench.evaluation.statistics import Sample, summarise
 from fredbench.execution.inline import GridRun, Planned
 from fredbench.execution.making import Maker
@@ -23,8 +24,9 @@ from fredbench.execution.plan import plan_of
 from fredbench.execution.running import outcomes
 from fredbench.execution.schedule import Here
 from fredbench.foundation.errors import UsageError
+from fredbench.runs.store import RunFolder
 
-__all__ = ["Gathered", "checked", "entrants_of", "gathered", "recorded"]
+__all__ = ["Gathered", "checked", "finished", "gathered", "recorded"]
 
 _SUITE = "suite"
 _ACCURACY_RULE = {"smoke": "statistical", "stored": "students", "published": "published"}
@@ -77,30 +79,33 @@ def gathered(grid_run: GridRun, tier: Tier, *, make: bool) -> Gathered:
     if tier == "smoke":
         for quantity in fingerprints.of_suite(grid_run.evaluation):
             found.add(_SUITE, quantity)
-    seen: set[tuple[str, str]] = set()
-    for planned in grid_run.planned():
-        for protocol in grid_run.place.protocols:
-            for label, entrant, evaluation in entrants_of(grid_run, planned, protocol):
-                key = (str(entrant.folder.path), protocol)
-                if key not in seen:
-                    seen.add(key)
-                    _gather(found, label, entrant, evaluation, tier)
+    for label, entrant, evaluation in finished(grid_run):
+        _gather(found, label, entrant, evaluation, tier)
     return found
 
 
-def entrants_of(grid_run: GridRun, planned: Planned, protocol: Protocol) -> Iterator[tuple[str, Entrant, Evaluation]]:
-    """A cell's run with its start and control, as far as they are finished, each with the name of its row."""
+def finished(grid_run: GridRun) -> Iterator[tuple[str, Entrant, Evaluation]]:
+    """The finished runs of a grid with their starts and controls, once under each protocol of their cells.
+
+    Each with the name of its row, which is the same under all seeds, and with how its cell is scored.
+    """
+    seen: set[tuple[Path, str]] = set()
+    for planned in grid_run.planned():
+        for protocol in planned.cell.protocols:
+            for role, folder in _folders(grid_run, planned):
+                if folder.finished and (folder.path, protocol) not in seen:
+                    seen.add((folder.path, protocol))
+                    scored = "" if protocol == "own" else f" [{protocol}]"
+                    label = f"{dataclasses.replace(planned.cell, seed=0).label}{role}{scored}"
+                    yield label, Entrant.of(folder), grid_run.evaluation_of(planned.cell, protocol)
+
+
+def _folders(grid_run: GridRun, planned: Planned) -> Iterator[tuple[str, RunFolder]]:
     if planned.spec is None or planned.folder is None or not planned.folder.finished:
         return
-    cell = dataclasses.replace(planned.cell, seed=0)
-    evaluation = dataclasses.replace(grid_run.evaluation, students=cell.students, protocol=protocol)
-    scored = "" if protocol == "own" else f" [{protocol}]"
-    yield f"{cell.label}{scored}", Entrant.of(planned.folder), evaluation
+    yield "", planned.folder
     for spec in companion_specs(planned.spec):
-        folder = grid_run.store.folder_for(spec)
-        if folder.finished:
-            role = "control" if spec.is_control else "start"
-            yield f"{cell.label} {role}{scored}", Entrant.of(folder), evaluation
+        yield " control" if spec.is_control else " start", grid_run.store.folder_for(spec)
 
 
 def _gather(found: Gathered, label: str, entrant: Entrant, evaluation: Evaluation, tier: Tier) -> None:

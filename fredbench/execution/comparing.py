@@ -16,7 +16,7 @@ from fredbench.evaluation.packed import Packed, PackedRow, packed
 from fredbench.evaluation.pairing import shares_right
 from fredbench.evaluation.rows import CLEAN, Row
 from fredbench.evaluation.scoring import Entrant, Evaluation
-from fredbench.execution.checking import entrants_of
+from fredbench.execution.checking import finished
 from fredbench.execution.inline import GridRun
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.files import canonical_json
@@ -42,18 +42,12 @@ def pack_grid(grid_run: GridRun, file: Path) -> tuple[Packed, int]:
     """
     rows: list[PackedRow] = []
     outcomes: dict[tuple[int, str], Outcomes] = {}
-    seen: set[tuple[Path, str]] = set()
     names = grid_run.evaluation.domains.names()
-    for planned in grid_run.planned():
-        for protocol in grid_run.place.protocols:
-            for label, entrant, evaluation in entrants_of(grid_run, planned, protocol):
-                key = (entrant.folder.path, protocol)
-                row = evaluation.stored_row(entrant, names)
-                if row is None or key in seen:
-                    continue
-                seen.add(key)
-                outcomes |= {(len(rows), name): evaluation.outcomes_of(entrant, name) for name in names}
-                rows.append(_described(label, row))
+    for label, entrant, evaluation in finished(grid_run):
+        row = evaluation.stored_row(entrant, names)
+        if row is not None:
+            outcomes |= {(len(rows), name): evaluation.outcomes_of(entrant, name) for name in names}
+            rows.append(_described(label, row))
     if not rows:
         name = grid_run.grid.name
         raise UsageError(f"the store has no scored cell of {name}", hint=f"make them: fredbench suite run {name}")

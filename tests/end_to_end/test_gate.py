@@ -157,7 +157,7 @@ FAULTS: dict[str, Fault] = {
         lambda: replaced(
             TestDomains, "names", lambda own: lambda self: tuple(n for n in own(self) if n != "contrast")
         ),
-        r"dm × pixels, ipc 1: contrast is missing",
+        r"dm × pixels, ipc 1: domains is",
     ),
     "whitening forgotten in training": (
         lambda: replaced(assembly, "fit_of", lambda _: lambda *a, **k: None),
@@ -218,6 +218,9 @@ def test_the_tiers_stored_and_published_read_the_store(gate: Gate, tmp_path: Pat
     assert {line["rule"] for line in document["lines"]} == {"students"} and document["lines"][0]["n"] == 2
     same = invoke("check", "--reference", file, "--store", gate.folder / "runs", *ONE)
     assert same.code == 0, same.err
+    # Students of one set here, several sets there: two units, which are not compared.
+    several = invoke("check", "--reference", file, "--seed", 0, "--seed", 1, "--store", gate.folder / "runs", *ONE)
+    assert several.code == 2 and "sets of seed 0, and here are those of seed 0, 1" in several.err
     document["lines"][0]["value"] += 5000
     file.write_text(json.dumps(document))
     moved = invoke("check", "--reference", file, "--store", gate.folder / "runs", *ONE)

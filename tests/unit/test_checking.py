@@ -1,4 +1,4 @@
-"""What the regression gate and packed predictions read of a store: which runs, under which protocols, in which units."""
+"""What the gate and packed predictions read of a store: which runs, under which protocols, in which units."""
 
 from __future__ import annotations
 

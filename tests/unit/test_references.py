@@ -45,12 +45,10 @@ def test_the_share_of_a_line_is_of_the_lines_that_have_chance() -> None:
     lines = [Line("dm", f"q{number}", "statistical", 50.0, std=2.0, n=10) for number in range(4)]
     exact, tight = Line("dm", "recipe", "exact", "a"), Line("dm", "change", "tight", 1.0, tolerance=0.1)
     whole = reference(*lines, exact, tight)
-    assert whole.share_of(lines[0]) == pytest.approx(0.01 / 4)
+    assert whole.shares == {"statistical": pytest.approx(0.01 / 4)}
     # Two rules with chance have half of the bound each.
     more = reference(*lines, Line("dm", "clean", "pooled", 50.0, std=2.0, n=10, df=18), exact)
-    assert more.share_of(lines[0]) == pytest.approx(0.01 / 8) and more.share_of(more.lines[4]) == pytest.approx(
-        0.01 / 2
-    )
+    assert more.shares == {"statistical": pytest.approx(0.01 / 8), "pooled": pytest.approx(0.01 / 2)}
     found = {("dm", line.quantity): line.value for line in whole.lines}
     assert all(finding.holds for finding in judged(whole, found))
     tolerance = judged(whole, found)[0].tolerance

@@ -100,5 +100,4 @@ def _compare(
         domains_as(found, dataset, data_root(data)),
         students=students,
     )
-    row, lines = compared_with(found, evaluation, entrant)
-    click.echo(against_table(row, lines, form))
+    click.echo(against_table(*compared_with(found, evaluation, entrant), form))

@@ -47,8 +47,12 @@ class Comparison:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """The 95 % interval of the difference, not corrected for other comparisons; None without a standard error."""
-        if self.error is None or self.df is None:
+        """The 95 % interval of the difference, not corrected for other comparisons; None without a standard error.
+
+        None too where that is 0: two students that are right on the same pictures have an interval of no width by
+        this formula, which says nothing of other pictures.
+        """
+        if not self.error or self.df is None:
             return None
         half = float(stdtrit(self.df, (1 + CONFIDENCE) / 2)) * self.error
         return self.difference - half, self.difference + half

@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
 from fredbench.corruptions.published import PUBLISHED, published_as
-from fredbench.corruptions.severities import PIXELS, own_constants
+from fredbench.corruptions.severities import PIXELS, family_of, own_constants, parameters
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.framing import Framing, framing_of
@@ -196,6 +196,13 @@ class TestDomains:
             "source": self.source,
             "engine": fredbench.__version__ + (f" pixels {PIXELS}" if self.source == "generated" else ""),
         }
+
+    def constants(self, name: str) -> list[list[float]]:
+        """The constants by which domain `name` is generated, a row a severity; none where nothing is generated."""
+        if self.source != "generated" or name not in self.suite.corruptions:
+            return []
+        family = family_of(self.suite.profile, *self._base.images.shape[1:3])
+        return [list(parameters(family, name, severity)) for severity in self.severities]
 
     @property
     def partial(self) -> dict[str, str]:

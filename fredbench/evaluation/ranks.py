@@ -98,22 +98,45 @@ def _critical(systems: int, columns: int) -> float:
 def columns_of(documents: Sequence[Mapping[str, Any]], *, corruptions: bool = False) -> dict[str, dict[str, float]]:
     """For each kept grid and budget the mean accuracy of each system, clean and average, or clean and each corruption.
 
-    A system is a cell's name without budget and seed. Starts and controls beside other cells are not among them; seeds
-    of one system are averaged.
+    A system is a cell's name without budget and seed, with the protocol that scored it where that is not its own. A
+    column is of one dataset, suite with its severities, preset, scale, limits and budget. Starts and controls beside
+    other cells are not among them; seeds of one system are averaged, and a cell that two documents have is refused.
     """
     columns: dict[str, dict[str, list[float]]] = {}
+    seen: set[tuple[str, str]] = set()
     for document in documents:
-        rows = [row for row in _rows(document) if "cell" in row]
-        for row in rows:
+        for row in (row for row in _rows(document) if "cell" in row):
             # "dm, ipc 1, seed 3": tables of another budget are other tables.
             system, _, rest = str(row["cell"]).partition(", ")
             budget = rest.partition(",")[0]
-            where = f"{document['dataset']}, {budget}"
+            protocol = row.get("protocol", "own")
+            system += "" if protocol == "own" else f" [{protocol}]"
+            where = f"{_where(document, row)}, {budget}"
+            if (where, key := f"{system}, {rest}") in seen:
+                raise UsageError(f"{key} stands twice in {where}", hint="give each table once")
+            seen.add((where, key))
             average = {"average": row["average"]} if "average" in row else {}
             scores = {"clean": row["clean"], **(row.get("corruptions", {}) if corruptions else average)}
             for name, sample in scores.items():
                 columns.setdefault(f"{where}, {name}", {}).setdefault(system, []).append(float(sample["mean"]))
     return {name: {system: sum(v) / len(v) for system, v in found.items()} for name, found in columns.items()}
+
+
+def _where(document: Mapping[str, Any], row: Mapping[str, Any]) -> str:
+    """What rows must share to stand in one column, beside the budget."""
+    asked = document.get("asked") or {}
+    severities = document.get("severities") or []
+    corrupted = asked.get("corrupted_limit")
+    parts = [
+        str(document["dataset"]),
+        str(document.get("scored_on") or row.get("suite") or ""),
+        "" if not severities or list(severities) == [1, 2, 3, 4, 5] else f"severities {severities}",
+        str(row.get("scale") or asked.get("preset") or ""),
+        f"scale {asked['scale']}" if asked.get("scale") else "",
+        "" if asked.get("limit") is None else f"{asked['limit']} pictures",
+        "" if corrupted is None else f"{corrupted} corrupted",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _rows(document: Any) -> list[dict[str, Any]]:

@@ -1,14 +1,16 @@
 """Reference files of the regression gate: what was found once, how far from it a run may lie, and the comparison.
 
-A line is one quantity of one row. Its rule says what is allowed: `statistical` (a new seed of the same run), `students`
-(other students of the same set), `published` (a printed number), `tight` (a deterministic quantity, up to rounding) or
-`exact` (text). The first three share one bound on the probability that a correct program is refused.
+A line is one quantity of one row. Its rule says what is allowed: `statistical` (a new seed of the same run), `pooled`
+(likewise, by the deviation of all rows together), `students` (other students of the same set), `published` (a printed
+number), `tight` (a deterministic quantity, up to rounding) or `exact` (text). The first four share one bound on the
+probability that a correct program is refused.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,13 +24,13 @@ from fredbench.foundation.files import write_json
 
 __all__ = ["FALSE_ALARM", "TIERS", "Finding", "Found", "Line", "Reference", "Rule", "Tier", "judged", "read", "written"]
 
-Rule = Literal["statistical", "students", "published", "tight", "exact"]
+Rule = Literal["statistical", "pooled", "students", "published", "tight", "exact"]
 Tier = Literal["smoke", "stored", "published"]
 TIERS: tuple[Tier, ...] = ("smoke", "stored", "published")
 FALSE_ALARM = 0.01
 """The probability, over the whole check, that honest draws are refused."""
 _FORMAT, _VERSION = "fredbench-reference", 1
-_BY_CHANCE = frozenset({"statistical", "students", "published"})
+_BY_CHANCE = frozenset({"statistical", "pooled", "students", "published"})
 
 Found = float | str | Sample
 """What a check finds of a quantity: a number, text, or a sample over seeds or students."""
@@ -38,9 +40,10 @@ Found = float | str | Sample
 class Line:
     """One quantity of one row, and how far from it a run may lie.
 
-    value, std, n: mean, deviation and number of seeds (`statistical`), of students (`students`) or as printed; text and
-    None under `exact`. floor: the least deviation that is believed, such as one test picture. tolerance: under `tight`.
-    source: where the value is from. protocol: how it was scored.
+    value, std, n: mean, deviation and number of seeds (`statistical`, `pooled`), of sets or of one set's students
+    (`students`), or as printed; text and None under `exact`. df: degrees of freedom of a `pooled` deviation. floor: the
+    least deviation that is believed, such as one test picture. tolerance: under `tight`. source: where the value is
+    from. protocol: how it was scored. seeds: of the sets that a line of `students` is of.
     """
 
     row: str
@@ -53,6 +56,8 @@ class Line:
     tolerance: float | None = None
     protocol: str = "own"
     source: str = "recorded"
+    df: int | None = None
+    seeds: tuple[int, ...] | None = None
 
     @property
     def name(self) -> str:
@@ -73,9 +78,14 @@ class Reference:
     made_in: Mapping[str, Any]
 
     @property
-    def share(self) -> float:
-        """The probability of a false alarm that each line has: Bonferroni's share of the whole."""
-        return self.false_alarm / max(1, sum(line.rule in _BY_CHANCE for line in self.lines))
+    def shares(self) -> dict[Rule, float]:
+        """The probability of a false alarm that a line has, by its rule; rules without chance are left out.
+
+        Rules with chance have equal parts of the whole, and the lines of a rule equal parts of that (Bonferroni): so
+        that the many quantities of sets and students do not widen the few lines of accuracies.
+        """
+        counts = Counter(line.rule for line in self.lines if line.rule in _BY_CHANCE)
+        return {rule: self.false_alarm / (len(counts) * count) for rule, count in counts.items()}
 
 
 @dataclass(frozen=True)
@@ -115,7 +125,8 @@ class Finding:
 
 def judged(reference: Reference, found: Mapping[tuple[str, str], Found]) -> list[Finding]:
     """Every line of a reference beside what was found, by (row, quantity); what is missing does not hold."""
-    return [_judged(line, found.get((line.row, line.quantity)), reference.share) for line in reference.lines]
+    shares = reference.shares
+    return [_judged(line, found.get((line.row, line.quantity)), shares.get(line.rule, 0.0)) for line in reference.lines]
 
 
 def _judged(line: Line, found: Found | None, share: float) -> Finding:
@@ -132,12 +143,13 @@ def _judged(line: Line, found: Found | None, share: float) -> Finding:
 
 def _tolerance(line: Line, found: Sample, share: float) -> float | None:
     """Half the width of the interval in which an honest outcome lies but for a probability of `share`."""
-    if line.rule == "statistical":
-        if line.std is None or line.n is None or line.n < 2:
+    if line.rule in {"statistical", "pooled"}:
+        df = line.df if line.rule == "pooled" else (line.n or 0) - 1
+        if line.std is None or line.n is None or df is None or df < 1:
             return None
         # A prediction interval: seeds of the check beside those of the reference.
         error = max(line.std, line.floor) * math.sqrt(1 / found.n + 1 / line.n)
-        return float(stdtrit(line.n - 1, 1 - share / 2)) * error
+        return float(stdtrit(df, 1 - share / 2)) * error
     if found.std is None:
         return None
     ours = max(found.std, line.floor) ** 2 / found.n
@@ -178,10 +190,12 @@ def read(file: Path) -> Reference:
 
 
 def _line(values: Mapping[str, Any]) -> Line:
-    line = Line(**values)
+    seeds = values.get("seeds")
+    line = Line(**{**values, "seeds": None if seeds is None else tuple(seeds)})
     numbers = [number for number in (line.value, line.std, line.tolerance, line.floor) if not isinstance(number, str)]
     if line.rule not in get_args(Rule) or not all(number is None or math.isfinite(number) for number in numbers):
         raise ValueError(f"line {line.name!r} has no rule that is known, or a number that is none")
-    if isinstance(line.value, str) != (line.rule == "exact") or (line.rule == "tight" and line.tolerance is None):
+    needed = {"tight": line.tolerance, "pooled": line.df, "published": line.std}
+    if isinstance(line.value, str) != (line.rule == "exact") or needed.get(line.rule, 0) is None:
         raise ValueError(f"line {line.name!r} lacks what its rule {line.rule} needs")
     return line

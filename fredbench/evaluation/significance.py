@@ -42,8 +42,10 @@ class Claim:
     def told(self) -> str:
         """The difference with its interval, p and size, for a sentence."""
         found, interval = self.comparison, self.comparison.interval
-        if self.p is None or interval is None:
+        if self.p is None:
             return f"{self} (n too small for a claim)"
+        if interval is None:
+            return f"{self} (p = {self.p:.2g}, and no interval: the pictures do not differ in it)"
         size = "" if found.effect is None or found.model == "mcnemar" else f", g = {found.effect:.1f}"
         p = "p < 0.0001" if self.p < 1e-4 else f"p = {self.p:.2g}"
         return f"{self} (95 % {interval[0]:.1f} to {interval[1]:.1f}, {p}{size})"

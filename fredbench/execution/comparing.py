@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fredbench.datasets import Dataset
 from fredbench.evaluation.aggregation import Outcomes
@@ -15,11 +16,12 @@ from fredbench.evaluation.domains import TestDomains, domains_of
 from fredbench.evaluation.packed import Packed, PackedRow, packed
 from fredbench.evaluation.pairing import shares_right
 from fredbench.evaluation.rows import CLEAN, Row
-from fredbench.evaluation.scoring import Entrant, Evaluation
-from fredbench.execution.checking import entrants_of
+from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol
+from fredbench.execution.checking import finished
 from fredbench.execution.inline import GridRun
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.files import canonical_json
+from fredbench.runs.spec import Spec
 from fredbench.suites.corruption import suite_named
 
 __all__ = ["Against", "compared_with", "domains_as", "pack_grid"]
@@ -27,9 +29,10 @@ __all__ = ["Against", "compared_with", "domains_as", "pack_grid"]
 
 @dataclass(frozen=True)
 class Against:
-    """A run beside one packed row, on clean pictures and on average."""
+    """A run beside one packed row, on clean pictures and on average. ours: the run's row by the same protocol."""
 
     row: PackedRow
+    ours: Row
     clean: float
     average: float | None
     comparisons: Mapping[str, Comparison]
@@ -42,18 +45,12 @@ def pack_grid(grid_run: GridRun, file: Path) -> tuple[Packed, int]:
     """
     rows: list[PackedRow] = []
     outcomes: dict[tuple[int, str], Outcomes] = {}
-    seen: set[tuple[Path, str]] = set()
     names = grid_run.evaluation.domains.names()
-    for planned in grid_run.planned():
-        for protocol in grid_run.place.protocols:
-            for label, entrant, evaluation in entrants_of(grid_run, planned, protocol):
-                key = (entrant.folder.path, protocol)
-                row = evaluation.stored_row(entrant, names)
-                if row is None or key in seen:
-                    continue
-                seen.add(key)
-                outcomes |= {(len(rows), name): evaluation.outcomes_of(entrant, name) for name in names}
-                rows.append(_described(label, row))
+    for label, entrant, evaluation in finished(grid_run):
+        row = evaluation.stored_row(entrant, names)
+        if row is not None:
+            outcomes |= {(len(rows), name): evaluation.outcomes_of(entrant, name) for name in names}
+            rows.append(_described(label, row))
     if not rows:
         name = grid_run.grid.name
         raise UsageError(f"the store has no scored cell of {name}", hint=f"make them: fredbench suite run {name}")
@@ -72,8 +69,13 @@ def _described(label: str, row: Row) -> PackedRow:
 
 
 def _pictures(domains: TestDomains) -> dict[str, str]:
-    """By domain, the digest of what determines its pictures; how they are normalised is each row's own."""
-    keys = {name: canonical_json(domains.key(name)) for name in domains.names()}
+    """By domain, the digest of what determines its pictures; how they are normalised is each row's own.
+
+    The constants are in it beside the engine's version, so that changed ones are other pictures before they have one.
+    """
+    keys = {
+        name: canonical_json(domains.key(name) | {"constants": domains.constants(name)}) for name in domains.names()
+    }
     return {name: hashlib.sha256(key.encode()).hexdigest()[:20] for name, key in keys.items()}
 
 
@@ -91,16 +93,33 @@ def domains_as(found: Packed, dataset: Dataset, data: Path | None) -> TestDomain
     return domains
 
 
-def compared_with(found: Packed, evaluation: Evaluation, entrant: Entrant) -> tuple[Row, list[Against]]:
-    """Score a run on the packed rows' pictures, where that is not done, and compare it with each of them."""
+def compared_with(found: Packed, evaluation: Evaluation, entrant: Entrant) -> tuple[list[Against], list[str]]:
+    """Score a run on the packed rows' pictures, where that is not done, and compare it with each row of its kind.
+
+    Of its kind are rows of the same network, preset and IPC; the run is scored by each row's protocol. Returned with
+    the names of the rows that are left out, each with why; `CompatibilityError` where that is all of them.
+    """
+    unlike = {number: why for number, row in enumerate(found.rows) if (why := _unlike(row, entrant.spec))}
+    left_out = [f"{found.rows[number].name} ({why})" for number, why in unlike.items()]
+    if len(unlike) == len(found.rows):
+        raise CompatibilityError(
+            f"no packed row is of the kind of {entrant.folder.path.name}: {'; '.join(left_out)}",
+            hint="compare a run of the same network, preset and IPC, or pack a grid of this one's",
+        )
     names = list(found.domains)
-    (row,) = evaluation.rows([entrant], names)
-    ours = {name: evaluation.outcomes_of(entrant, name) for name in names}
     corruptions = [name for name in names if name in evaluation.domains.suite.corruptions]
     averaged = corruptions or [name for name in names if name in evaluation.domains.shifts]
     domains = {CLEAN: [CLEAN], **({"average": averaged} if averaged else {})}
     against = []
+    by_protocol: dict[str, tuple[Row, dict[str, Outcomes]]] = {}
     for number, packed_row in enumerate(found.rows):
+        if number in unlike:
+            continue
+        if packed_row.protocol not in by_protocol:
+            own = dataclasses.replace(evaluation, protocol=cast(Protocol, packed_row.protocol))
+            (row,) = own.rows([entrant], names)
+            by_protocol[packed_row.protocol] = row, {name: own.outcomes_of(entrant, name) for name in names}
+        row, ours = by_protocol[packed_row.protocol]
         means: dict[str, float] = {}
         comparisons = {}
         for domain, members in domains.items():
@@ -109,8 +128,18 @@ def compared_with(found: Packed, evaluation: Evaluation, entrant: Entrant) -> tu
             if mine is not None and theirs is not None:
                 means[domain] = 100 * float(theirs.mean())
                 comparisons[domain] = paired(mine, theirs)
-        against.append(Against(packed_row, means[CLEAN], means.get("average"), comparisons))
-    return row, against
+        against.append(Against(packed_row, row, means[CLEAN], means.get("average"), comparisons))
+    return against, left_out
+
+
+def _unlike(row: PackedRow, spec: Spec) -> str:
+    """In what a packed row is of another kind than a run; empty where in nothing."""
+    pairs = {
+        "network": (row.network, spec.student_network),
+        "preset": (row.preset, spec.preset),
+        "ipc": (row.ipc, spec.ipc),
+    }
+    return ", ".join(f"{what} {theirs}, not {ours}" for what, (theirs, ours) in pairs.items() if theirs != ours)
 
 
 def mapping_of(against: Against) -> dict[str, Any]:
@@ -118,6 +147,7 @@ def mapping_of(against: Against) -> dict[str, Any]:
     return {
         "row": against.row.name,
         "run": against.row.run,
+        "protocol": against.row.protocol,
         "students": against.row.students,
         "clean": round(against.clean, 4),
         "average": None if against.average is None else round(against.average, 4),

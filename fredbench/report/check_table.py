@@ -110,9 +110,9 @@ def _notes(reference: Reference, findings: Sequence[Finding]) -> list[str]:
     held, by_rule = sum(finding.holds for finding in findings), [finding.line.rule for finding in findings]
     counts = ", ".join(f"{by_rule.count(rule)} {rule}" for rule in dict.fromkeys(by_rule))
     said = [f"{held} of {len(findings)} lines of {reference.suite} ({reference.tier}) hold: {counts}."]
-    if {"statistical", "students", "published"} & set(by_rule):
+    if shares := ", ".join(f"{share:.2g} a line of {rule}" for rule, share in reference.shares.items()):
         said.append(
             f"Tolerances by chance refuse a correct program with a probability of at most {reference.false_alarm:g} "
-            f"over the whole check ({reference.share:.2g} a line, Student's t); tight and exact lines have no chance."
+            f"over the whole check ({shares}; Student's t); tight and exact lines have no chance."
         )
     return said

@@ -17,8 +17,9 @@ _DOMAINS = ("clean", "average")
 _ABSENT = "–"
 
 
-def against_table(row: Row, found: Sequence[Against], form: str) -> str:
-    """The comparison in a format; Holm's correction is over all of it."""
+def against_table(found: Sequence[Against], left_out: Sequence[str], form: str) -> str:
+    """The comparison in a format; Holm's correction is over all of it. left_out: rows of another kind, with why."""
+    ours = {each.ours.protocol: each.ours for each in found}
     keys = [(number, domain) for number, each in enumerate(found) for domain in _DOMAINS if domain in each.comparisons]
     table = dict(zip(keys, claims([found[number].comparisons[domain] for number, domain in keys]), strict=True))
     if form == "json":
@@ -26,7 +27,9 @@ def against_table(row: Row, found: Sequence[Against], form: str) -> str:
             mapping_of(each) | {domain + "_compared": _mapping(table.get((number, domain))) for domain in _DOMAINS}
             for number, each in enumerate(found)
         ]
-        return json.dumps({"row": row.to_mapping(), "against": lines}, indent=1, allow_nan=False)
+        rows = [row.to_mapping() for row in ours.values()]
+        head = {"row": rows[0], "rows": rows, "left_out": list(left_out)}
+        return json.dumps({**head, "against": lines}, indent=1, allow_nan=False)
     if form == "csv":
         return comma_separated(
             [
@@ -48,9 +51,14 @@ def against_table(row: Row, found: Sequence[Against], form: str) -> str:
         for number, each in enumerate(found)
     ]
     text = rendered(head, body, form)
-    ours = f"Ours: {row.label}, clean {row.clean}" + ("" if row.average is None else f", average {row.average}")
-    notes = [f"{ours}, n = {row.students}, {row.network}, {row.preset}.", *footnotes(table.values())]
+    notes = [_ours(row) for row in ours.values()] + footnotes(table.values())
+    notes += [f"Left out, being of another kind: {'; '.join(left_out)}."] if left_out else []
     return text if form == "latex" else "\n".join([text, "", *notes])
+
+
+def _ours(row: Row) -> str:
+    average = "" if row.average is None else f", average {row.average}"
+    return f"Ours: {row.label}, clean {row.clean}{average}, n = {row.students}, {row.network}, {row.preset}."
 
 
 def _told(claim: Claim | None) -> str:

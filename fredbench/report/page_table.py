@@ -17,8 +17,9 @@ _ABSENT = "–"
 TABLE_NOTE = (
     "Accuracy in %: mean, and below it the std over students. Shaded: the best of its column among sets of one "
     "dataset and IPC, with all that it does not beat by more than the spread, 2·sqrt(s₁²/n₁ + s₂²/n₂); a column in "
-    "which no set falls behind has no shade. Avg. is the mean over all corruptions and severities; drop is the share "
-    "of the clean accuracy that is lost."
+    "which no set falls behind has no shade. The shade guides the eye: it is not corrected for the number of sets and "
+    "columns, so it is no claim, and need not agree with the stars, which are. Avg. is the mean over all corruptions "
+    "and severities; drop is the share of the clean accuracy that is lost."
 )
 
 

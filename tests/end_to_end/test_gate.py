@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import re
 import shutil
@@ -19,6 +20,7 @@ from commands import Outcome, invoke
 from fredbench.corruptions import engine, severities
 from fredbench.evaluation import scoring
 from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.packed import packed, unpacked
 from fredbench.parameterizations import frequency
 from fredbench.runs import assembly
 from fredbench.training import batches, loop, preprocessing
@@ -157,7 +159,7 @@ FAULTS: dict[str, Fault] = {
         lambda: replaced(
             TestDomains, "names", lambda own: lambda self: tuple(n for n in own(self) if n != "contrast")
         ),
-        r"dm × pixels, ipc 1: contrast is missing",
+        r"dm × pixels, ipc 1: domains is",
     ),
     "whitening forgotten in training": (
         lambda: replaced(assembly, "fit_of", lambda _: lambda *a, **k: None),
@@ -218,6 +220,9 @@ def test_the_tiers_stored_and_published_read_the_store(gate: Gate, tmp_path: Pat
     assert {line["rule"] for line in document["lines"]} == {"students"} and document["lines"][0]["n"] == 2
     same = invoke("check", "--reference", file, "--store", gate.folder / "runs", *ONE)
     assert same.code == 0, same.err
+    # Students of one set here, several sets there: two units, which are not compared.
+    several = invoke("check", "--reference", file, "--seed", 0, "--seed", 1, "--store", gate.folder / "runs", *ONE)
+    assert several.code == 2 and "sets of seed 0, and here are those of seed 0, 1" in several.err
     document["lines"][0]["value"] += 5000
     file.write_text(json.dumps(document))
     moved = invoke("check", "--reference", file, "--store", gate.folder / "runs", *ONE)
@@ -246,9 +251,17 @@ def test_a_run_is_compared_with_packed_predictions(gate: Gate, tmp_path: Path) -
     assert {path: path.stat().st_mtime_ns for path in run.rglob("student-*")} == students, "nothing is trained again"
     text = invoke("compare", run, "--against", file, "--store", store, *two, *ONE).out
     assert "n too small" in text and "dm × fred, ipc 1 start" in text
-    with harder("contrast"), replaced(TestDomains, "key", lambda own: lambda self, name: {**own(self, name), "x": 1}):
+    with harder("contrast"):
         other = invoke("compare", run, "--against", file, "--store", store, *ONE)
-    assert other.code == 2 and "of other pictures" in other.err
+    assert other.code == 2 and "of other pictures than digits has here: contrast" in other.err
+    kept = unpacked(file)
+    other_networks = [dataclasses.replace(row, network="convnet-d3-w8-in") for row in kept.rows]
+    packed(dataclasses.replace(kept, rows=(*other_networks[:-1], kept.rows[-1])), tmp_path / "one", classes=10)
+    one = invoke("compare", run, "--against", tmp_path / "one", "--store", store, *two, *ONE)
+    assert one.code == 0 and "Left out" in one.out and "network convnet-d3-w8-in, not convnet-d2-w4-in" in one.out
+    packed(dataclasses.replace(kept, rows=tuple(other_networks)), tmp_path / "none", classes=10)
+    none = invoke("compare", run, "--against", tmp_path / "none", "--store", store, *two, *ONE)
+    assert none.code == 2 and "no packed row is of the kind" in none.err
     file.write_bytes(file.read_bytes()[:-9])
     broken = invoke("compare", run, "--against", file, "--store", store, *ONE)
     assert broken.code == 2 and "cannot be read" in broken.err and "Traceback" not in broken.err

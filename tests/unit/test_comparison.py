@@ -65,6 +65,16 @@ def test_mcnemar_is_scipys_binomial_test_of_the_discordant(pictures: int, seed: 
     assert paired(ours[None].astype(float), theirs[None].astype(float)) == found
 
 
+def test_two_students_that_are_right_on_the_same_pictures_have_no_interval() -> None:
+    """0.0 to 0.0 would be a certainty that forty pictures do not give."""
+    same = np.arange(40) % 2 == 0
+    found = mcnemar(same, same)
+    assert (found.difference, found.p, found.interval) == (0, 1, None) and found.to_mapping()["ci95"] is None
+    (claim,) = claims([found])
+    assert "p = 1, and no interval" in claim.told() and not claim.holds
+    assert mcnemar(same, ~same).interval is not None and mcnemar(same | True, same & False).interval is None
+
+
 def test_paired_is_the_sum_of_three_variances() -> None:
     ours, theirs = right(4, 200, 1), right(3, 200, 2)
     found = paired(ours, theirs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,6 +56,30 @@ def test_what_cannot_be_ranked_is_refused() -> None:
         columns_of([{"format": "other"}])
 
 
+def document(
+    *, preset: str = "quick", limit: int | None = None, scale: str = "", suite: str = "digitsc"
+) -> dict[str, Any]:
+    """Two seeds of a system, and one by the published script's protocol."""
+    rows = [
+        {"cell": f"dm, ipc 1{seed}", "protocol": protocol, "scale": preset, "clean": {"mean": mean}}
+        for seed, protocol, mean in (("", "own", 10.0), (", seed 1", "own", 20.0), ("", "fred-literal", 90.0))
+    ]
+    asked = {"preset": preset, "limit": limit, "scale": scale}
+    return {"format": "fredbench-grid", "dataset": "digits", "scored_on": suite, "asked": asked, "rows": rows}
+
+
+def test_seeds_are_averaged_and_nothing_else() -> None:
+    """Protocols are systems of their own; other suites, presets, scales and limits are other columns."""
+    (column,) = columns_of([document()]).values()
+    assert column == {"dm": 15.0, "dm [fred-literal]": 90.0}
+    others = (document(preset="paper"), document(limit=100), document(scale="ci"), document(suite="other"))
+    for other in others:
+        assert len(columns_of([document(), other])) == 2
+    assert len(columns_of([document(), *others])) == 5
+    with pytest.raises(UsageError, match="stands twice"):
+        columns_of([document(), document()])
+
+
 def test_kept_tables_are_ranked_and_drawn(tmp_path: Path) -> None:
     files = [ROOT / "results" / f"twelve-digits-ipc{ipc}.json" for ipc in (1, 10)]
     picture = tmp_path / "ranks.svg"
@@ -70,6 +95,8 @@ def test_kept_tables_are_ranked_and_drawn(tmp_path: Path) -> None:
     assert invoke("suite", "ranks", *files, "--out", picture, "--corruptions").code == 0
     assert picture.read_bytes() == first
     few = json.loads(invoke("suite", "ranks", *files, "--format", "json").out)
-    assert few["columns"] == [f"digits, ipc {ipc}, {what}" for ipc in (1, 10) for what in ("clean", "average")]
+    assert few["columns"] == [
+        f"digits, digitsc, quick, ipc {ipc}, {what}" for ipc in (1, 10) for what in ("clean", "average")
+    ]
     assert invoke("suite", "ranks", *files, "--out", tmp_path / "x.gif").code == 2
     assert invoke("suite", "ranks", tmp_path / "none.json").code == 2

@@ -9,10 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import ROOT
 from scipy import stats
 
 from fredbench.evaluation.references import Finding, Line, Reference, judged, read, written
 from fredbench.evaluation.statistics import Sample, summarise
+from fredbench.execution.checking import pooled
 from fredbench.foundation.errors import ArtefactError
 from fredbench.report.check_table import check_table
 
@@ -43,7 +45,10 @@ def test_the_share_of_a_line_is_of_the_lines_that_have_chance() -> None:
     lines = [Line("dm", f"q{number}", "statistical", 50.0, std=2.0, n=10) for number in range(4)]
     exact, tight = Line("dm", "recipe", "exact", "a"), Line("dm", "change", "tight", 1.0, tolerance=0.1)
     whole = reference(*lines, exact, tight)
-    assert whole.share == pytest.approx(0.01 / 4)
+    assert whole.shares == {"statistical": pytest.approx(0.01 / 4)}
+    # Two rules with chance have half of the bound each.
+    more = reference(*lines, Line("dm", "clean", "pooled", 50.0, std=2.0, n=10, df=18), exact)
+    assert more.shares == {"statistical": pytest.approx(0.01 / 8), "pooled": pytest.approx(0.01 / 2)}
     found = {("dm", line.quantity): line.value for line in whole.lines}
     assert all(finding.holds for finding in judged(whole, found))
     tolerance = judged(whole, found)[0].tolerance
@@ -62,6 +67,37 @@ def test_false_alarms_of_a_whole_check_stay_below_their_bound() -> None:
         found = {("dm", str(number)): float(value) for number, value in enumerate(new)}
         alarms += not all(finding.holds for finding in judged(reference(*lines, false_alarm=0.05), found))
     assert 8 < alarms < 36
+
+
+def test_accuracies_of_several_rows_share_a_deviation_and_keep_the_bound() -> None:
+    """4 cells with starts that share their draws: honest checks are refused as seldom as is promised."""
+    draws, alarms = np.random.default_rng(1), 0
+    for _ in range(500):
+        kept, new = draws.normal(50, 5, (4, 5)), draws.normal(50, 5, 4)
+        lines = [
+            Line(f"{row}{role}", "clean", "statistical", float(v.mean()), std=float(v.std(ddof=1)), n=5)
+            for row, v in enumerate(kept)
+            for role in ("", " start")
+        ]
+        found = {(f"{row}{role}", "clean"): float(v) for row, v in enumerate(new) for role in ("", " start")}
+        several = pooled(lines, cells=4)
+        assert {line.df for line in several} == {16} and min(line.std or 0 for line in several) > 0
+        alarms += not all(finding.holds for finding in judged(reference(*several, false_alarm=0.05), found))
+    assert alarms <= 25
+    finding = one(Line("dm", "clean", "pooled", 50.0, std=2.0, n=5, df=16), 55.0)
+    assert finding.tolerance == pytest.approx(stats.t.ppf(0.995, 16) * 2 * math.sqrt(1 + 1 / 5))
+
+
+def test_a_fall_to_chance_is_outside_the_kept_reference_where_the_docs_say_so() -> None:
+    """Tolerances of rows that learn do not reach chance, 10 %; those of rows at chance do, and nothing else is said."""
+    kept = read(ROOT / "results" / "reference-smoke.json")
+    accuracies = [line for line in kept.lines if line.rule == "pooled"]
+    assert len(accuracies) == 16 and {line.quantity for line in accuracies} == {"clean", "average"}
+    found = judged(kept, {(line.row, line.quantity): 10.0 for line in accuracies})
+    caught = {(f.line.row, f.line.quantity) for f in found if f.line.rule == "pooled" and not f.holds}
+    rows = ("random, ipc 1", "fred, ipc 1", "fred, ipc 1 start")
+    always = {(row, quantity) for row in rows for quantity in ("clean", "average")}
+    assert caught == always | {("dm, ipc 1 start", "clean")}
 
 
 def test_other_students_and_printed_numbers_have_rules_of_their_own() -> None:
@@ -94,6 +130,7 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
     whole = reference(
         Line("dm", "clean", "statistical", 50.0, std=2.0, n=3, floor=1.0), Line("suite", "data", "exact", "abc"),
         Line("suite", "change", "tight", 3.5, tolerance=0.05),
+        Line("dm", "clean", "students", 50.0, std=2.0, n=3, seeds=(0, 1)),
     )  # fmt: skip
     written(whole, tmp_path / "r.json")
     assert read(tmp_path / "r.json") == whole
@@ -107,6 +144,8 @@ def test_a_file_is_read_as_it_was_written(tmp_path: Path) -> None:
         {"lines": [{"row": "a", "quantity": "b", "rule": "tight", "value": 1.0}]},
         {"lines": [{"row": "a", "quantity": "b", "rule": "exact", "value": 1.0}]},
         {"lines": [{"row": "a", "quantity": "b", "rule": "statistical", "value": float("nan")}]},
+        {"lines": [{"row": "a", "quantity": "b", "rule": "pooled", "value": 1.0, "std": 1.0, "n": 3}]},
+        {"lines": [{"row": "a", "quantity": "b", "rule": "published", "value": 1.0}]},
         {"lines": "x"}, {"seeds": 3}, {"unknown": 1},
     ],
 )  # fmt: skip

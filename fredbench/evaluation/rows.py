@@ -180,10 +180,11 @@ class Row:
             plain["assumed"] = list(self.assumed)
         if self.networks:
             plain["networks"] = {name: sample.to_mapping() for name, sample in self.networks.items()}
-        if self.compared:
-            plain["compared"] = [found.to_mapping() for found in self.compared]
+        plain |= self._comparisons(self.network)
         if self.over_networks is not None:
-            plain["by_network"] = {name: row.scores() for name, row in self.by_network.items()}
+            plain["by_network"] = {
+                name: {**row.scores(), **self._comparisons(name)} for name, row in self.by_network.items()
+            }
             plain["over_networks"] = {"unit": "network", "n": len(self.by_network), **self.over_networks.scores()}
         if self.selected:
             plain["selected"] = {name: found.to_mapping() for name, found in self.selected.items()}
@@ -195,6 +196,10 @@ class Row:
             "published": None if self.published is None else dict(self.published),
         }
         return plain
+
+    def _comparisons(self, network: str) -> dict[str, Any]:
+        own = [found.to_mapping() for found in self.compared if found.network == network]
+        return {"compared": own} if own else {}
 
     def scores(self) -> dict[str, Any]:
         """What follows from predictions, as the JSON tables hold it of a row, of each network and of their mean."""

@@ -18,7 +18,8 @@ from fredbench.recipes.methods import METHODS
 from fredbench.training.loop import TrainingRecipe
 
 # Of other programs that hints name.
-FOREIGN_OPTIONS = {"--no-build-isolation", "--upgrade"}
+# Of pip, of Ray, and what click gives every command.
+FOREIGN_OPTIONS = {"--no-build-isolation", "--upgrade", "--head", "--help"}
 
 
 def text_of(node: ast.expr) -> str:

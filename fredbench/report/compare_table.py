@@ -28,8 +28,8 @@ def against_table(found: Sequence[Against], left_out: Sequence[str], form: str) 
             for number, each in enumerate(found)
         ]
         rows = [row.to_mapping() for row in ours.values()]
-        head = {"row": rows[0], "rows": rows, "left_out": list(left_out)}
-        return json.dumps({**head, "against": lines}, indent=1, allow_nan=False)
+        said = {"row": rows[0], "rows": rows, "left_out": list(left_out)}
+        return json.dumps({**said, "against": lines}, indent=1, allow_nan=False)
     if form == "csv":
         return comma_separated(
             [

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
 import random
 import re
 import signal
@@ -43,6 +46,7 @@ def killed_and_run_again(moments: Path, alone: Any, tmp_path: Path, count: int, 
     assert counts is not None and int(counts[2]) + int(counts[3] or 0) == TASKS
 
 
+@pytest.mark.slow
 def test_killed_at_two_moments_with_two_workers(moments: Path, alone: Any, tmp_path: Path) -> None:
     killed_and_run_again(moments, alone, tmp_path, 2, seed=0)
 
@@ -52,34 +56,42 @@ def test_killed_at_ten_moments_with_two_workers(moments: Path, alone: Any, tmp_p
     killed_and_run_again(moments, alone, tmp_path, 10, seed=1)
 
 
+def kill_a_worker(store: Path, run: Group) -> None:
+    """One of `run`, in the middle of a task; returns when that was noticed."""
+    for _ in waiting(240):
+        time.sleep(0.02)
+        for lock in (store / "tasks").glob("*.lock"):
+            with contextlib.suppress(OSError, ValueError):
+                pid = json.loads(lock.read_text())["pid"]
+                if f"PPid:\t{run.process.pid}\n" in Path(f"/proc/{pid}/status").read_text():
+                    os.kill(pid, signal.SIGKILL)
+                    for _ in waiting(60):
+                        if "it is made again" in run.said():
+                            return
+        assert run.process.poll() is None, run.said()
+
+
+@pytest.mark.slow
 def test_two_commands_share_the_work(moments: Path, alone: Any, tmp_path: Path) -> None:
     """One of them with a worker that is killed: its task is made again, by either."""
     store = tmp_path / "runs"
-    runs = [Group(moments, store, tmp_path / f"log{number}") for number in range(2)]
+    first = Group(moments, store, tmp_path / "log", "--workers", 2)
+    kill_a_worker(store, first)
+    runs = [first, Group(moments, store, tmp_path / "log1")]
     rows = [run.rows() for run in runs]
     check_equal(store, alone, rows[0])
     assert of_rows(rows[0]) == of_rows(rows[1])
     made_here = [re.search(r"(\d+) made here", run.said()) for run in runs]
-    assert sum(int(found[1]) for found in made_here if found) == TASKS, [run.said() for run in runs]
+    # Of what the killed worker was at, the file may have been there already.
+    total = sum(int(found[1]) for found in made_here if found)
+    assert TASKS - 1 <= total <= TASKS, [run.said() for run in runs]
 
 
+@pytest.mark.slow
 def test_a_killed_worker_is_replaced_and_an_interrupt_ends_all(moments: Path, alone: Any, tmp_path: Path) -> None:
-    import json
-    import os
-
     store = tmp_path / "runs"
     run = Group(moments, store, tmp_path / "log", "--workers", 2)
-    for _ in waiting(240):
-        time.sleep(0.02)
-        locks = list((store / "tasks").glob("*.lock"))
-        holders = [json.loads(text)["pid"] for lock in locks if (text := _text(lock))]
-        if holders:
-            os.kill(holders[0], signal.SIGKILL)
-            break
-        assert run.process.poll() is None, run.said()
-    for _ in waiting(60):
-        if "it is made again" in run.said():
-            break
+    kill_a_worker(store, run)
     status = invoke("suite", "status", moments, "--store", store, "--threads", 1, "--format", "json")
     assert status.code == 0 and {line["state"] for line in json.loads(status.out)} <= {"done", "runs", "to do"}
     os.kill(run.process.pid, signal.SIGINT)
@@ -87,10 +99,3 @@ def test_a_killed_worker_is_replaced_and_an_interrupt_ends_all(moments: Path, al
     run.kill()
     assert not list(store.rglob("*.lock"))
     check_equal(store, alone, Group(moments, store, tmp_path / "log", "--workers", 1).rows())
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text()
-    except OSError:
-        return ""

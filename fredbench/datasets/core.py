@@ -91,15 +91,16 @@ def share_of(count: int, fraction: float) -> int:
 
 
 def _last_of_each_class(
-    labels: Int64[np.ndarray, " n"], fraction: float, classes: Sequence[str] = ()
+    labels: Int64[np.ndarray, " n"], fraction: float, classes: Sequence[str] = (), where: str = ""
 ) -> Bool[np.ndarray, " n"]:
     """Mask of the last `fraction` of each class in file order; every class keeps one picture on each side."""
     last = np.zeros(len(labels), dtype=bool)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         if len(members) < 2:
+            name = classes[label] if classes else label
             raise DataError(
-                f"class {classes[label] if classes else label} has one picture, too few to hold any out",
+                f"{where and f'{where}: '}class {name} has one picture, too few to hold any out",
                 hint="bring two pictures a class or more, or a test split of its own",
             )
         count = min(max(share_of(len(members), fraction), 1), len(members) - 1)
@@ -120,11 +121,11 @@ def carve_validation(split: Split, fraction: float = 0.1) -> tuple[Split, Split]
 
 
 def hold_out(
-    labels: Int64[np.ndarray, " n"], classes: Sequence[str] = ()
+    labels: Int64[np.ndarray, " n"], classes: Sequence[str] = (), *, where: str = ""
 ) -> tuple[Int64[np.ndarray, " a"], Int64[np.ndarray, " b"], str]:
     """Positions kept for training, positions held out for testing, and the sentence that says so.
 
-    `classes` names the labels in the error for a class of a single picture.
+    `classes` names the labels in the error for a class of a single picture, `where` the place of the pictures.
 
     The last 25 % in file order; where that would take a class away from either side (files sorted by class),
     the last 25 % of each class in file order.
@@ -136,7 +137,7 @@ def hold_out(
         order = np.arange(total)
         note = f"no test split here: the last 25 % in file order ({count} of {total}) are held out for testing"
         return order[:cut], order[cut:], note
-    last = _last_of_each_class(labels, HELD_OUT_SHARE, classes)
+    last = _last_of_each_class(labels, HELD_OUT_SHARE, classes, where)
     note = (
         "no test split here: the last 25 % of each class in file order "
         f"({int(last.sum())} of {total}) are held out for testing"

@@ -76,7 +76,9 @@ def _tree_source(listing: Listing, geometry: Geometry | None, reading: Reading, 
             partial_["test"] = listing.missing
         notes += listing.notes
     else:
-        kept, held, note = hold_out(np.asarray(labels, dtype=np.int64), listing.classes)
+        kept, held, note = hold_out(
+            np.asarray(labels, dtype=np.int64), listing.classes, where=printable(str(listing.base))
+        )
         notes += [note, *listing.notes]
 
         @cache

@@ -205,7 +205,7 @@ def packed_source(
         labels = packed_labels(manifest.folder, manifest.splits["train"])
         if label_map is not None:
             labels = np.sort(label_map[labels], kind="stable")
-        kept, held, note = hold_out(labels)
+        kept, held, note = hold_out(labels, where=str(manifest.folder))
         notes.append(note)
         partial["test"] = f"absent; {len(held)} training pictures are held out"
         # Both sides come out of one file, which is decoded once.

@@ -7,6 +7,7 @@ by their pictures, and say so; a system of which nothing was measured has no est
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field, replace
@@ -88,7 +89,8 @@ class Costs:
             counted.update(own)
             costs = [self.of(self.maker.plan.tasks[name]) for name in own]
             known = [cost for cost in costs if cost is not None]
-            whole = Cost(sum(c.seconds for c in known), sum(c.disk for c in known), any(c.scaled for c in known))
+            seconds, disk = math.fsum(c.seconds for c in known), math.fsum(c.disk for c in known)
+            whole = Cost(seconds, disk, any(c.scaled for c in known))
             found.append(whole if len(known) == len(costs) else None)
         return found
 

@@ -8,6 +8,7 @@ import fcntl
 import hashlib
 import json
 import os
+import re
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -40,6 +41,7 @@ _PART = ".part"
 # What another host writes may be held in a way that only that host sees. A file that is written for so long without a
 # touch is not known, and a leftover does no harm meanwhile.
 _FOREIGN_SECONDS = 600.0
+_HOST_IN_NAME = re.compile(r"\.[0-9a-f]{8}\.part$")
 
 
 def _ending() -> str:
@@ -122,7 +124,8 @@ def remove_abandoned(folder: Path) -> None:
         except OSError:
             continue  # gone by now, a folder, or not ours to remove
         try:
-            if _hold(handle) and (left.name.endswith(_ending()) or age_of(handle, folder) >= _FOREIGN_SECONDS):
+            foreign = _HOST_IN_NAME.search(left.name) is not None and not left.name.endswith(_ending())
+            if _hold(handle) and (not foreign or age_of(handle, folder) >= _FOREIGN_SECONDS):
                 left.unlink(missing_ok=True)
         finally:
             os.close(handle)

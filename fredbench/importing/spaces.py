@@ -212,11 +212,13 @@ def found_space(
     said: tuple[tuple[float, ...], tuple[float, ...]] | None,
     whitened: Whitened | None = None,
     suspect: bool = False,
+    where: str = "",
 ) -> tuple[Space, list[Evidence], str]:
     """(space, evidence, who says so). asked: a name, or MEAN/STD given by the user; said: what the file itself says.
 
-    whitened: gives the evidence for the whitened spaces, called where it is needed, or in any case (`suspect`). Raises
-    `UsageError` where no space is likely enough, and where what is asked contradicts the values.
+    whitened: gives the evidence for the whitened spaces, called where it is needed, or in any case (`suspect`). where:
+    which pictures, in words for the error. Raises `UsageError` where no space is likely enough, and where what is asked
+    contradicts the values.
     """
     known = spaces_of(dataset)
     real = real_pictures(dataset)
@@ -241,7 +243,7 @@ def found_space(
     best = evidence[0]
     if not _clear(evidence) or (best.outside > 0.5 and best.space.name in {"unit", "levels"}):
         listed = "; ".join(each.told() for each in evidence[:4])
-        raise UsageError(f"which values these pictures have is not clear: {listed}", hint=f"say it: {_ASK}")
+        raise UsageError(f"which values the pictures{where} have is not clear: {listed}", hint=f"say it: {_ASK}")
     why = f"{best.exact} in it" if best.whole else f"{100 * best.share:.0f} % by statistics and custom"
     return best.space, evidence, why
 

@@ -61,7 +61,7 @@ def values_of(
             hint="say --space MEAN/STD, a number a channel each",
         )
     space, evidence, who = found_space(
-        images, dataset, asked=asked.space, said=said, suspect=found.whitened,
+        images, dataset, asked=asked.space, said=said, suspect=found.whitened, where=f" of {path}",
         whitened=None if factor > 1 else lambda real: candidates(images, dataset, real, store, seen=found.whitened),
     )  # fmt: skip
     if space.name in WHITENED:

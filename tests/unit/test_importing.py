@@ -17,6 +17,9 @@ from PIL import Image
 
 import fredbench
 from fredbench.datasets import Dataset, load_dataset
+from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.errors import ArtefactError, FredbenchError, UsageError
 from fredbench.importing import Asked, adopt, found_runs, judging
 from fredbench.importing.found import MOST_VALUES
@@ -28,6 +31,7 @@ from fredbench.runs.auditing import audit
 from fredbench.runs.exporting import export
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset
+from fredbench.suites.corruption import CorruptionSuite
 
 OWN = Asked(name="set", preset="quick")
 
@@ -271,6 +275,41 @@ def test_canvases_are_decoded_by_the_factor_that_is_said(digits: Dataset, store:
     torch.testing.assert_close(found.images, ours.images, rtol=0, atol=2e-6)
     assert found.ledger == ours.ledger
     assert any(line.startswith("labels: confirmed") for line in found.header["imported"]["assumed"])
+
+
+@pytest.mark.slow
+def test_every_public_form_of_a_cifar10_set_scores_as_the_original(real_data: Path, tmp_path: Path) -> None:
+    """Real colours, harder to tell apart; students of what was read are as good as those of what was written."""
+    cifar, store, threads = load_dataset("cifar10", root=real_data), Store(tmp_path / "store"), torch.get_num_threads()
+    run = fredbench.distill(cifar, ipc=3, method="random", preset="quick", store=store.root, threads=threads)
+    domains = TestDomains(CorruptionSuite.clean_only("cifar10"), cifar, severities=(1,), limit=500)
+    evaluation = Evaluation(
+        cifar, torch.device("cpu"), threads, domains, networks=("convnet-d3-w8-in",), students=3, augmentation="none"
+    )
+
+    def scored(folder: RunFolder) -> Sample:
+        # Not the control's own redrawn pictures: those of the file.
+        entrant = Entrant.of(folder)
+        return evaluation.rows([entrant], domains.names())[0].clean
+
+    written = fredbench.load(run.path)
+    first: Sample | None = None
+    for save in FORMS:
+        at = tmp_path / save.__name__
+        at.mkdir()
+        path, asked = save(written, at)
+        folder = adopt(path, cifar, store, asked, device="cpu", threads=threads)
+        found = fredbench.load(folder.path)
+        hard = found.labels.argmax(1) if found.labels.ndim == 2 else found.labels
+        assert hard.tolist() == written.labels.tolist(), save.__name__
+        if save is not save_shuffled:
+            room = 0.02 if save is save_table else 1e-5
+            np.testing.assert_allclose(unit(found), unit(written), atol=room, err_msg=save.__name__)
+        sample = scored(folder)
+        first = first or sample
+        spread = 2 * np.sqrt(((first.std or 0) ** 2 + (sample.std or 0) ** 2) / 3)
+        # The same students of nearly the same pictures; soft labels and another order train otherwise.
+        assert abs(sample.mean - first.mean) <= max(spread, 3.0), save.__name__
 
 
 # What is wrong is named

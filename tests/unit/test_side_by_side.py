@@ -201,10 +201,10 @@ def test_what_a_live_process_is_writing_stays_and_what_a_dead_one_left_goes(
 ) -> None:
     assert holder.stdout is not None and holder.stdin is not None
     part = Path(holder.stdout.readline().strip())
-    old = tmp_path / ".student-old.safetensors.x1.part"
+    old = tmp_path / ".student-old.safetensors.x1.00000000.part"
     old.write_bytes(b"cut")
     os.utime(old, (0, 0))
-    foreign = tmp_path / ".student-new.safetensors.x2.part"  # of another host, whose locks are not seen here
+    foreign = tmp_path / ".student-new.safetensors.x2.00000000.part"  # of another host: no lock shows here
     foreign.write_bytes(b"half")
     (tmp_path / ".folder.part").mkdir()
     remove_abandoned(tmp_path)

@@ -20,10 +20,10 @@ from fredbench.datasets.shifted import locate_shifted
 from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.evaluation.scoring import PROTOCOLS
 from fredbench.execution.api import evaluate
+from fredbench.foundation.coding import BudgetBy
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import UsageError
 from fredbench.importing import found_runs
-from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.table import corruption_table
 from fredbench.runs.store import RunFolder, Store
 from fredbench.suites.corruption import CorruptionSuite, suite_named

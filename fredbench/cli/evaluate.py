@@ -21,9 +21,9 @@ from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.selection import SELECTIONS, Selection
 from fredbench.execution.api import evaluate
+from fredbench.foundation.coding import BudgetBy
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.importing import found_runs
-from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.table import network_table
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.store import RunFolder, Store

@@ -19,8 +19,8 @@ from fredbench.cli.options import (
 )
 from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
 from fredbench.execution.api import evaluate
+from fredbench.foundation.coding import BudgetBy
 from fredbench.foundation.errors import UsageError
-from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.table import corruption_table
 from fredbench.suites.corruption import corruptions_of, suite_named
 

@@ -10,10 +10,10 @@ from typing import Any
 import click
 
 from fredbench.cli.options import data_options, examples, format_option, store_option
+from fredbench.foundation.coding import CODER
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.files import write_bytes
 from fredbench.foundation.progress import say
-from fredbench.parameterizations.budget import CODER
 from fredbench.report.simple import simple_table
 from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.sources import dataset_of

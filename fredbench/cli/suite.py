@@ -20,7 +20,7 @@ from fredbench.suites.grids import grid_named
 from fredbench.suites.reading import kind_of, names_of
 
 if TYPE_CHECKING:
-    from fredbench.parameterizations.budget import BudgetBy
+    from fredbench.foundation.coding import BudgetBy
 
 __all__ = ["SUITE_HEAD", "command", "suite_lines"]
 

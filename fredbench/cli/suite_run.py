@@ -17,7 +17,7 @@ from fredbench.suites.grids import grid_named
 if TYPE_CHECKING:
     from fredbench.execution.inline import GridRun
     from fredbench.execution.request import GridRequest
-    from fredbench.parameterizations.budget import BudgetBy
+    from fredbench.foundation.coding import BudgetBy
 
 __all__ = [
     "asked_grid_run", "asked_grid_runs", "grid_request", "plan_command", "run_command", "run_options", "status_command",

@@ -7,7 +7,6 @@ control of a row is labelled by the same teacher.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -30,7 +29,7 @@ from fredbench.training.batches import RealPictures
 from fredbench.training.loop import TrainingRecipe, predict
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = ["AUGMENTATIONS", "FOLDER", "LABELS", "AugmentationProtocol", "LabelProtocol", "Teacher", "teacher_told"]
+__all__ = ["AUGMENTATIONS", "FOLDER", "LABELS", "AugmentationProtocol", "LabelProtocol", "Teacher"]
 
 LabelProtocol = Literal["own", "hard", "relabelled"]
 LABELS: tuple[LabelProtocol, ...] = ("own", "hard", "relabelled")
@@ -127,12 +126,3 @@ class Teacher:
             real.images, real.labels, mean=self.dataset.mean, std=self.dataset.std,
             classes=len(self.dataset.classes), device=self.device,
         )  # fmt: skip
-
-
-def teacher_told(said: Mapping[str, Any]) -> str:
-    """A teacher in a line, for the notes of a table."""
-    return (
-        f"Relabelled: every picture once, by {said['network']} ({said['digest'][:8]}) trained on the real pictures "
-        f"({said['split']}), {said['recipe']}, seed {said['seed']}; it is right on {said['clean']:.1f} % of the clean "
-        "test pictures scored here."
-    )

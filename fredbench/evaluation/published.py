@@ -14,10 +14,12 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+from fredbench.datasets.catalogue import plain_name
 from fredbench.recipes.methods import METHODS
+from fredbench.recipes.systems.common import IMAGENET_SUBSETS
 from fredbench.suites.corruption import CorruptionSuite
 
-__all__ = ["published_clean", "published_increment", "published_row"]
+__all__ = ["SCRIPT_LEVEL_OF", "known_to_script", "published_clean", "published_increment", "published_row"]
 
 SOURCE = "FreD, NeurIPS 2023"
 _DATASETS = {
@@ -124,3 +126,12 @@ def published_row(
     if clean is None and average is None and not corruptions:
         return None
     return {"clean": clean, "average": average, "corruptions": corruptions, "source": SOURCE, "inferred": inferred}
+
+
+SCRIPT_LEVEL_OF = "cifar10"
+"""The dataset that FreD's corruption script normalises by .5, whatever its sets were distilled for."""
+
+
+def known_to_script(dataset: str) -> bool:
+    """Whether FreD's published corruption script tests sets of `dataset`: CIFAR-10 and the ImageNet subsets."""
+    return plain_name(dataset) in {SCRIPT_LEVEL_OF, *IMAGENET_SUBSETS}

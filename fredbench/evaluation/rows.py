@@ -9,7 +9,7 @@ from typing import Any, Literal
 from fredbench.evaluation.comparison import Comparison
 from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
-from fredbench.parameterizations.budget import Storage
+from fredbench.foundation.coding import InBytes
 
 __all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "Compared", "CorruptionScore", "Row"]
 
@@ -132,7 +132,7 @@ class Row:
     over_networks: Row | None = None
     apart: bool = False
     unit: Literal["student", "network"] = "student"
-    storage: Storage | None = None
+    storage: InBytes | None = None
     train_labels: str = "own"
     augmentation: str = "own"
     own_labels: str = "hard"

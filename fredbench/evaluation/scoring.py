@@ -26,7 +26,7 @@ from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.pairing import compared
-from fredbench.evaluation.published import published_row
+from fredbench.evaluation.published import SCRIPT_LEVEL_OF, published_row
 from fredbench.evaluation.rows import CLEAN, Compared, Row
 from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import (
@@ -43,7 +43,6 @@ from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget, Storage
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
-from fredbench.recipes.systems.common import IMAGENET_SUBSETS
 from fredbench.runs import distillation
 from fredbench.runs.assembly import real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
@@ -56,7 +55,7 @@ from fredbench.training.loop import TrainingRecipe
 from fredbench.training.preprocessing import Preprocessing
 
 __all__ = [
-    "PROTOCOLS", "Entrant", "Evaluation", "Standing", "companion_specs", "companions", "literal", "with_companions",
+    "PROTOCOLS", "Entrant", "Evaluation", "Standing", "companion_specs", "companions", "with_companions",
 ]  # fmt: skip
 
 Protocol = Literal["own", "fred-literal"]
@@ -64,7 +63,6 @@ PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
 # FreD's corruption script trains at .01 for 1,000 epochs whatever the method, and normalises CIFAR-10-C and CIFAR-10.1
 # by .5/.5 (corruption-exp/utils.py:106,112), ImageNet-C by ImageNet's statistics (119-129).
 _LITERAL_LEVEL = 0.5
-_LITERAL_LEVEL_OF = "cifar10"
 
 
 @dataclass(frozen=True)
@@ -469,7 +467,7 @@ class Evaluation:
         On ImageNet subsets the script has ImageNet's mean and deviation, which are the sets' own. Of other datasets it
         knows nothing; they keep their own statistics, and what is literal is how students are trained.
         """
-        if self.protocol != "fred-literal" or plain_name(self.dataset.name) != _LITERAL_LEVEL_OF:
+        if self.protocol != "fred-literal" or plain_name(self.dataset.name) != SCRIPT_LEVEL_OF:
             return synset.normalization
         levels = [_LITERAL_LEVEL] * self.dataset.channels
         return {"kind": "mean-std", "mean": levels, "std": levels}
@@ -576,8 +574,3 @@ def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
     if spec.iterations and "experts" in spec.objective_settings:
         steps += f"{spec.objective_settings['experts']} experts, N = {spec.objective_settings['steps']}, "
     return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"
-
-
-def literal(dataset: str) -> bool:
-    """Whether FreD's published corruption script tests sets of `dataset`: CIFAR-10 and the ImageNet subsets."""
-    return plain_name(dataset) in {_LITERAL_LEVEL_OF, *IMAGENET_SUBSETS}

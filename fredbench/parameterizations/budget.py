@@ -8,28 +8,22 @@ scalar may be kept in eight bytes or in one, and what is kept may be coded witho
 
 from __future__ import annotations
 
-import lzma
 import math
 import struct
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from fredbench.foundation.coding import CODER, InBytes, coded_size
 from fredbench.foundation.errors import BudgetError
 
-__all__ = ["BUDGETS", "CODER", "Budget", "BudgetBy", "Ledger", "Storage", "raw_bytes"]
+__all__ = ["Budget", "Ledger", "Storage", "raw_bytes"]
 
-BudgetBy = Literal["params", "strict", "bytes"]
-BUDGETS: tuple[BudgetBy, ...] = ("params", "strict", "bytes")
-"""What a budget may be counted in: scalars of the paper's convention, scalars with everything, bytes."""
-CODER = "xz (LZMA2, preset 9 extreme) of the raw little-endian tensors, one after the other by name"
-# Preset 9 asks for a dictionary of 64 MiB, and ten times that in memory; one that holds all of the data codes the same.
-_DICTIONARY = (1 << 12, 1 << 26)
 _HALF = ("float16", "bfloat16")
 
 
@@ -104,7 +98,7 @@ def raw_bytes(tensor: Tensor) -> bytes:
 
 
 @dataclass(frozen=True)
-class Storage:
+class Storage(InBytes):
     """What a synset takes in bytes: all its tensors, free ones too, and a learned step size as one float32.
 
     What follows from the order of the classes (hard labels) takes none. pixels: of the real training pictures that the
@@ -126,10 +120,7 @@ class Storage:
         """Bytes after `CODER`; takes about a second a MB. Versions of liblzma may differ by some bytes."""
         parts = [raw_bytes(self.tensors[name]) for name in sorted(self.tensors)]
         data = b"".join(parts) + (b"" if self.step_size is None else struct.pack("<f", self.step_size))
-        least, most = _DICTIONARY
-        size = min(max(least, 1 << (len(data) - 1).bit_length()), most)
-        settings = {"id": lzma.FILTER_LZMA2, "preset": 9 | lzma.PRESET_EXTREME, "dict_size": size}
-        return len(lzma.compress(data, format=lzma.FORMAT_XZ, filters=[settings]))
+        return coded_size(data)
 
     @property
     def types(self) -> dict[str, str]:

@@ -16,8 +16,8 @@ from typing import Any
 from fredbench.evaluation.results.entries import Entry, Setting
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.significance import TESTS, Claim, between, claims
+from fredbench.foundation.coding import CODER
 from fredbench.foundation.files import storage_errors, write_text
-from fredbench.parameterizations.budget import CODER
 from fredbench.report.entry_page import entry_page, page_name
 from fredbench.report.page_table import best_columns, cell, sample_cell
 from fredbench.report.templates import filled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from fredbench.evaluation.rows import Row
-from fredbench.parameterizations.budget import CODER, BudgetBy
+from fredbench.foundation.coding import CODER, BudgetBy
 
 __all__ = ["budget_cells", "budget_heads", "budget_notes"]
 

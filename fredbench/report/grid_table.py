@@ -11,8 +11,8 @@ from typing import Any
 from fredbench.evaluation.significance import Claim, between, claims, footnotes
 from fredbench.execution.costs import Cost, Costs
 from fredbench.execution.inline import GridRun, Outcome, Planned, Scored
+from fredbench.foundation.coding import BudgetBy
 from fredbench.foundation.environment import without_places
-from fredbench.parameterizations.budget import BudgetBy
 from fredbench.recipes.reproducing import distill_command
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.simple import simple_table

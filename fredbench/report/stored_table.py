@@ -10,8 +10,8 @@ from typing import Any
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.statistics import Sample
 from fredbench.execution.inline import GridRun
+from fredbench.foundation.coding import BudgetBy
 from fredbench.foundation.errors import UsageError
-from fredbench.parameterizations.budget import BudgetBy
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.laid_out import laid_out
 from fredbench.report.pooled import ABSENT, Pooled, pooled, shown

@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fredbench.evaluation.across import expanded
-from fredbench.evaluation.labelling import teacher_told
+from fredbench.evaluation.published import known_to_script
 from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, CorruptionScore, Row
-from fredbench.evaluation.scoring import literal
 from fredbench.evaluation.selection import explained
 from fredbench.evaluation.significance import between, claims, footnotes
 from fredbench.evaluation.statistics import Sample
-from fredbench.parameterizations.budget import BudgetBy
+from fredbench.foundation.coding import BudgetBy
 from fredbench.recipes.methods import METHODS
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.columns import Column, further_columns
@@ -184,7 +183,7 @@ def notes(rows: Sequence[Row], severities: Sequence[int], budget_by: BudgetBy | 
 def _protocol_notes(rows: Sequence[Row]) -> list[str]:
     """What students were told and shown, where some rows say that it is not the set's and the recipe's own."""
     said = [
-        teacher_told(teacher)
+        _teacher_told(teacher)
         for teacher in {row.teacher["digest"]: row.teacher for row in rows if row.teacher}.values()
     ]
     if any(row.train_labels == "hard" for row in rows):
@@ -204,12 +203,23 @@ def _other_objectives(rows: Sequence[Row]) -> Iterator[tuple[str, str, str]]:
 
 def _literal_notes(rows: Sequence[Row]) -> list[str]:
     """That the published script has nothing to say of a dataset, where rows follow it all the same."""
-    unknown = dict.fromkeys(row.dataset for row in rows if row.protocol == "fred-literal" and not literal(row.dataset))
+    unknown = dict.fromkeys(
+        row.dataset for row in rows if row.protocol == "fred-literal" and not known_to_script(row.dataset)
+    )
     return [
         f"fred-literal: FreD's script tests CIFAR-10 and ImageNet subsets; {name} is scored by the students that it "
         "trains, on pictures prepared as the sets' own."
         for name in unknown
     ]
+
+
+def _teacher_told(said: Mapping[str, Any]) -> str:
+    """A teacher in a line, for the notes of a table."""
+    return (
+        f"Relabelled: every picture once, by {said['network']} ({said['digest'][:8]}) trained on the real pictures "
+        f"({said['split']}), {said['recipe']}, seed {said['seed']}; it is right on {said['clean']:.1f} % of the clean "
+        "test pictures scored here."
+    )
 
 
 def _unharmed(score: CorruptionScore) -> bool:

@@ -18,8 +18,9 @@ from made_rows import made_row
 
 import fredbench
 from fredbench.cli.options import BUDGETS as OFFERED
+from fredbench.foundation.coding import BUDGETS, CODER
 from fredbench.foundation.files import sha256_of
-from fredbench.parameterizations.budget import BUDGETS, CODER, Storage, raw_bytes
+from fredbench.parameterizations.budget import Storage, raw_bytes
 from fredbench.report.budgets import budget_cells, budget_notes
 from fredbench.runs.synset import Synset, header_digest
 

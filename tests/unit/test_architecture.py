@@ -298,9 +298,11 @@ def test_only_the_command_line_prints_or_exits() -> None:
     assert met == MAY_EXIT
 
 
-@pytest.mark.parametrize("package", ["fredbench", "fredbench.corruptions", "fredbench.datasets", "fredbench.cli"])
+@pytest.mark.parametrize(
+    "package", ["fredbench", "fredbench.corruptions", "fredbench.datasets", "fredbench.cli", "fredbench.cli.board"]
+)
 def test_light_packages_do_not_load_torch(package: str) -> None:
-    """Worker processes of the corruption engine, `--help` and data commands start without its seconds."""
+    """Worker processes of the corruption engine, `--help`, data commands and the board start without its seconds."""
     code = f"import sys, {package}; print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, cwd=ROOT, env=environment(), timeout=120

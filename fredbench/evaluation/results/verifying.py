@@ -21,8 +21,9 @@ from fredbench.evaluation.results.reading import read_document
 from fredbench.evaluation.results.schema import VERSION, violations
 from fredbench.evaluation.scoring import Entrant, Evaluation
 from fredbench.foundation.checks import Check, equal
+from fredbench.foundation.coding import CODER
 from fredbench.foundation.errors import ArtefactError, FredbenchError
-from fredbench.parameterizations.budget import CODER, Ledger
+from fredbench.parameterizations.budget import Ledger
 from fredbench.runs.auditing import audit_run
 from fredbench.runs.sources import dataset_of
 from fredbench.runs.spec import Spec

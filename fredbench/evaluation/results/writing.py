@@ -19,10 +19,10 @@ from fredbench.evaluation.results.claims import suite_digest
 from fredbench.evaluation.results.schema import VERSION, violations
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant
+from fredbench.foundation.coding import CODER
 from fredbench.foundation.environment import without_places
 from fredbench.foundation.errors import ArtefactError, UsageError
 from fredbench.foundation.files import digest_of
-from fredbench.parameterizations.budget import CODER
 from fredbench.recipes.reproducing import distill_command
 from fredbench.runs.store import RunFolder
 

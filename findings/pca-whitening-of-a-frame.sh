@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # One would guess: PCA(whiten=True) gives no component of the training pictures a spread above 1, and constant border pixels give nothing.
-# What happens: the solver that 'auto' picks blows the constant pixels' rounding noise up: spreads of hundreds, 1-NN on framed digits falls from 94 % to about a half.
+# What happens: the solver that 'auto' picks blows the constant pixels' rounding noise up to spreads of dozens; 1-NN on framed digits falls from 94 % to a half.
 set -euo pipefail
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT

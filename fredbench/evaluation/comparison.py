@@ -118,7 +118,12 @@ def holm(ps: Sequence[float]) -> list[float]:
     """p values after Holm's step-down correction, in the order given: the family-wise rate stays below the level.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979). Holds whatever the comparisons share.
+    Raises `ValueError` for what is no p value: a NaN would take any rank, and the others would be corrected by it.
     """
+    if not all(0 <= p <= 1 for p in ps):
+        raise ValueError(
+            f"p values are between 0 and 1, not {[p for p in ps if not 0 <= p <= 1]}: leave missing ones out"
+        )
     adjusted, highest = [0.0] * len(ps), 0.0
     for rank, position in enumerate(sorted(range(len(ps)), key=lambda place: ps[place])):
         highest = max(highest, min(1.0, (len(ps) - rank) * ps[position]))

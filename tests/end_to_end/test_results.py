@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from commands import ROOT, TINY, invoke
 
@@ -124,6 +125,19 @@ def test_the_gap_of_a_selection_is_the_kept_one() -> None:
         assert f"--checkpoints {choice['checkpoints']}" in run["made_by"] and "not exactly" not in run["made_by"]
         gaps.append(choice["above_last"])
     assert found["gap"]["n"] == len(gaps) and found["gap"]["mean"] == pytest.approx(sum(gaps) / len(gaps), abs=1e-3)
+
+
+def test_the_cells_at_the_published_scale_are_the_kept_ones() -> None:
+    """The page's table is made of the kept cells, whose means follow from the values of their students."""
+    found = KEPT["reproduced.json"]
+    table = runpy.run_path(str(ROOT / "benchmarks" / "reproduced.py"))["table"](found)
+    assert "\n".join(table) in PAGE
+    for row in found["rows"]:
+        assert row["preset"] == "paper" and row["clean"]["n"] == len(row["clean"]["values"]) >= 2
+        assert row["clean"]["mean"] == pytest.approx(np.mean(row["clean"]["values"]), abs=1e-3)
+        if row["published"]:
+            low, high = row["clean"]["ci95"]
+            assert (row["published_is"] == "inside") == (low <= row["published"]["clean"]["mean"] <= high)
 
 
 def test_a_changed_number_of_any_block_would_be_seen(maker: dict[str, Any]) -> None:

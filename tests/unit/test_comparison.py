@@ -124,6 +124,12 @@ def test_holm_is_the_step_down_by_definition(ps: list[float]) -> None:
     assert all(r or not b for r, b in zip(rejected, bonferroni, strict=True)), "never weaker than Bonferroni"
 
 
+@pytest.mark.parametrize("p", [float("nan"), -0.1, 1.5])
+def test_holm_refuses_what_is_no_p(p: float) -> None:
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        holm([0.01, p, 0.2])
+
+
 def test_a_star_is_of_sets_and_a_dagger_of_two_students() -> None:
     draws = np.random.default_rng(0)
     strong = mcnemar(np.ones(100, dtype=bool), draws.random(100) < 0.5)

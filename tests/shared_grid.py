@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import random
+import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +46,8 @@ GRID = {
 }
 # Experts 2, runs 3 (random, which is the control; fred and its start), students 6, scores 3.
 TASKS = 2 + 3 + 6 + 3
+PATIENCE = 600.0
+"""Seconds, for machines that do other things beside."""
 
 
 def write_grid(folder: Path, suite: Path, **more: Any) -> Path:
@@ -109,7 +115,7 @@ class Group:
 
     def rows(self) -> list[dict[str, Any]]:
         """To its end: the rows that it printed."""
-        out, _ = self.process.communicate(timeout=240)
+        out, _ = self.process.communicate(timeout=PATIENCE)
         assert self.process.returncode == 0, self.said()
         rows: list[dict[str, Any]] = json.loads(out)["rows"]
         return rows
@@ -145,3 +151,62 @@ def check_equal(store: Path, alone: tuple[Path, list[dict[str, Any]]], rows: lis
     assert [name for name in wanted if found[name] != wanted[name]] == []
     place = str(alone[0])
     assert str(of_rows(rows)).replace(str(store), place) == str(of_rows(alone[1]))
+
+
+def killed_and_run_again(
+    moments: Path, alone: tuple[Path, list[dict[str, Any]]], tmp_path: Path, count: int, seed: int, *more: object
+) -> None:
+    """Kill the command, with `more` options, at `count` moments, run it to its end, and compare.
+
+    Its store is `runs` in `tmp_path`, with whatever is there already.
+    """
+    store, drawn = tmp_path / "runs", random.Random(seed)
+    before = made(store)
+    total = len(made(alone[0]))
+    for moment in sorted(drawn.sample(range(total), count)):
+        run = Group(moments, store, tmp_path / "log", *more)
+        for _ in waiting(PATIENCE):
+            if len(made(store)) >= max(moment, len(before) + 1):
+                break
+            assert run.process.poll() is None, run.said()
+            time.sleep(0.05)
+        time.sleep(drawn.random() * 0.2)
+        run.kill()
+        now = made(store)
+        assert before.items() <= now.items(), "made twice"
+        before = now
+    run = Group(moments, store, tmp_path / "log", *more)
+    check_equal(store, alone, run.rows())
+    assert before.items() <= made(store).items(), "made twice"
+    counts = re.search(r"(\d+) tasks: (\d+) made here(?:, (\d+) found made)?", run.said())
+    assert counts is not None and int(counts[2]) + int(counts[3] or 0) == TASKS
+
+
+def stopped_worker(store: Path, run: Group, parent: int) -> int:
+    """A child of `parent` in the middle of a task, stopped, so that it stays there: its process number."""
+    for _ in waiting(PATIENCE):
+        time.sleep(0.02)
+        for lock in (store / "tasks").glob("*.lock"):
+            with contextlib.suppress(OSError, ValueError):
+                pid = json.loads(lock.read_text())["pid"]
+                if f"PPid:\t{parent}\n" in Path(f"/proc/{pid}/status").read_text():
+                    os.kill(pid, signal.SIGSTOP)
+                    if json.loads(lock.read_text())["pid"] == pid:
+                        return int(pid)
+                    os.kill(pid, signal.SIGCONT)
+        assert run.process.poll() is None, run.said()
+    raise AssertionError
+
+
+def kill_a_worker(store: Path, run: Group, parent: int) -> None:
+    """A child of `parent` in the middle of a task of `run`; returns when that was noticed."""
+    os.kill(stopped_worker(store, run, parent), signal.SIGKILL)
+    made_again(run)
+
+
+def made_again(run: Group) -> None:
+    """Wait until `run` says that a task is made again whose process died."""
+    for _ in waiting(PATIENCE):
+        if "it is made again" in run.said():
+            return
+        time.sleep(0.05)

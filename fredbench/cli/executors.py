@@ -40,7 +40,12 @@ def executor_options(command: Any) -> Any:
     """`--executor`, `--workers`, and what single executors need."""
     for option in (
         click.option("--slurm-set", multiple=True, metavar="KEY=VALUE", help="slurm: more of submitit (repeatable)."),
-        click.option("--slurm-time", metavar="MINUTES", type=click.IntRange(min=1), help="slurm: of a job."),
+        click.option(
+            "--slurm-time",
+            metavar="MINUTES",
+            type=click.IntRange(min=1),
+            help="slurm: of a job; the next goes on.  [default: 240]",
+        ),
         click.option("--partition", help="slurm: where its jobs are queued; `local` runs them here, to try it."),
         click.option("--address", help="ray: of a cluster, or auto.  [default: one of this machine, for this command]"),
         click.option(

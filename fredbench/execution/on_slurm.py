@@ -19,10 +19,12 @@ from fredbench.foundation.errors import FredbenchError, UsageError, restored
 from fredbench.foundation.locks import holder_of
 from fredbench.foundation.progress import say
 
-__all__ = ["LOCAL", "OnSlurm", "array_job"]
+__all__ = ["JOB_MINUTES", "LOCAL", "OnSlurm", "array_job"]
 
 LOCAL = "local"
 """In place of a partition: jobs are processes of this machine, to try it without Slurm."""
+JOB_MINUTES = 240
+"""A job's time limit where none is asked for: left to submitit, it would end after five minutes."""
 _LOOK_SECONDS = 2.0
 
 
@@ -53,7 +55,8 @@ def array_job(request: Mapping[str, Any]) -> None:
 class OnSlurm:
     """An executor whose `jobs` array jobs do the work; all that it is given counts as begun until the store has it.
 
-    minutes: a job's time limit, after which the next one goes on. more: further parameters of submitit, KEY=VALUE.
+    minutes: a job's time limit, after which the next one goes on, or `JOB_MINUTES`. more: further parameters of
+    submitit, KEY=VALUE.
     """
 
     slots = 10**6
@@ -96,9 +99,15 @@ class OnSlurm:
             raise UsageError(
                 f"no Slurm here: {error}", hint="log in to a submitting node, or --partition local"
             ) from error
-        executor.update_parameters(**self._asked)
-        with executor.batch():
-            self._jobs = [executor.submit(array_job, self._request.to_mapping()) for _ in range(self._count)]
+        try:
+            executor.update_parameters(**self._asked)
+            with executor.batch():
+                self._jobs = [executor.submit(array_job, self._request.to_mapping()) for _ in range(self._count)]
+        except Exception as error:
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            raise UsageError(
+                f"no jobs can be queued: {first}", hint="mend --partition, --slurm-time, --slurm-set or [resources]"
+            ) from error
         say(f"{self._count} jobs queued ({', '.join(job.job_id for job in self._jobs)}), logs in {self._folder}")
 
     def wait(self, seconds: float) -> Sequence[Report]:
@@ -150,7 +159,7 @@ def _parameters(
     if gpus:
         asked["gpus_per_node"] = max(1, round(gpus))
     asked |= {"mem_gb": resources.memory} if resources.memory else {}
-    asked |= {"timeout_min": minutes} if minutes else {}
+    asked["timeout_min"] = minutes or JOB_MINUTES
     asked |= {"slurm_partition": partition} if partition else {}
     for pair in more:
         key, equals, value = pair.partition("=")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -33,3 +34,10 @@ def alone(moments: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path
     rows = run.rows()
     assert f"{TASKS} tasks: {TASKS} made here" in run.said()
     return store, rows
+
+
+@pytest.fixture
+def begun(alone: Any, tmp_path: Path) -> Path:
+    """A store with experts and control, as one process makes them; the other runs, all that needs them, are to do."""
+    shutil.copytree(alone[0], tmp_path / "runs", ignore=shutil.ignore_patterns("*-fred-*"))
+    return tmp_path / "runs"

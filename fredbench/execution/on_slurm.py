@@ -85,9 +85,10 @@ class OnSlurm:
         self._folder = Path(request.store).with_name(f"{Path(request.store).name}-jobs")
 
     def submit(self, task: Task) -> None:
-        """Wait for it; with the first, the jobs are queued."""
+        """Wait for it; with the first that is missing, the jobs are queued."""
         self._tasks[task.name] = task
-        if not self._jobs:
+        # Jobs go through the whole grid: those that have ended may have made what is handed out only now.
+        if not self._jobs and not self._maker.done(task):
             self._marks, self._moved = {}, False
             self._queue()
         self._marks[task.name] = self._maker.mark(task)

@@ -93,7 +93,7 @@ def test_jobs_outlive_the_command_and_a_second_one_makes_only_what_is_missing(
     asked = ("--executor", "slurm", "--partition", "cpu")
     first = Group(moments, begun, tmp_path / "log", *asked, "--workers", 2, "--slurm-set", "slurm_account=lab")
     for _ in waiting(PATIENCE):
-        if slurm.running():
+        if "2 jobs queued" in first.said():
             break
         assert first.process.poll() is None, first.said()
     first.kill()

@@ -62,6 +62,7 @@ class Costs:
     memory: int = 0
     _known: dict[Hashable, float] = field(default_factory=dict)
     _steps: dict[Hashable, dict[int, float]] = field(default_factory=dict)
+    _took: dict[Hashable, dict[int, float]] = field(default_factory=dict)
     _began: float = field(default_factory=time.monotonic)
     _pictures: dict[str, RealPictures] = field(default_factory=dict)
 
@@ -120,8 +121,13 @@ class Costs:
         """Seconds of an iteration, and whether they are scaled from another budget."""
         system = (spec.method, spec.objective, spec.parameterization, spec.network)
         measured = self._steps.setdefault(system, {})
-        if spec.budget not in measured and time.monotonic() - self._began < self.limit:
+        took = self._took.setdefault(system, {})
+        began = time.monotonic()
+        # What measuring another budget took says whether this one fits into what is left.
+        likely = max((seconds * spec.budget / budget for budget, seconds in took.items()), default=0.0)
+        if spec.budget not in measured and likely < self.limit - (began - self._began):
             measured[spec.budget] = step_seconds(_unwhitened(spec), self.grid_run.dataset, self.grid_run.store.root)
+            took[spec.budget] = time.monotonic() - began
         if spec.budget in measured:
             return measured[spec.budget], False
         if not measured:

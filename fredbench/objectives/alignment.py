@@ -10,8 +10,8 @@ to the loss, has no gradient with respect to the synthetic ones, and is left out
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -149,6 +149,12 @@ class FeatureAlignment(Objective):
         self._network = context.network(context.rng.child("network"))
         with torch.no_grad():
             self._network.feature_maps(self._pictures(torch.tensor([0])))
+
+    @classmethod
+    def shortened(cls, config: Any) -> tuple[Any, float]:
+        """Two rounds; an iteration takes `window` of them at least, and how many more is not known beforehand."""
+        few = min(config.most_rounds, 2)
+        return replace(config, most_rounds=few), min(config.window, config.most_rounds) / few
 
     def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
         """Picture steps until the accuracy on real pictures has settled; between two the network is trained."""

@@ -8,8 +8,8 @@ network on real pictures; every `renew` iterations the network is drawn anew.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from typing import ClassVar, Literal, TypeAlias
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
@@ -142,6 +142,11 @@ class IDCMatching(Objective):
     name: ClassVar[str] = "idc"
     Config: ClassVar[type[IDCConfig]] = IDCConfig
     config: IDCConfig
+
+    @classmethod
+    def shortened(cls, config: Any) -> tuple[Any, float]:
+        """An iteration with a network at hand: passes over all real pictures come once in `renew` iterations."""
+        return replace(config, pretrain_epochs=0), 1.0
 
     def prepare(self, context: Context) -> None:
         """Builds the network that is re-initialised every `renew` iterations; tries what is to be matched."""

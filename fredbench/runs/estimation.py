@@ -21,6 +21,8 @@ __all__ = ["Estimate", "duration", "estimate", "step_seconds", "too_long", "wort
 
 LONG_SECONDS = 6 * 3600
 _FEW_ITERATIONS = 50
+# Of a step that long, what the first one takes beyond the others does not show.
+_WARM_SECONDS = 5.0
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Estimate:
 def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
     """The cost of `spec` in the store of runs at `store`; experts are neither trained nor read.
 
-    One step is measured, after one to warm up; an objective whose steps are long gives a shorter one to scale from
+    One step is measured, after one to warm up unless that took long; an objective whose steps are long gives a shorter one to scale from
     (`Objective.shortened`). The memory is the peak of what was measured, on the CPU that of the whole process.
     """
     kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
@@ -74,13 +76,14 @@ def _timed_step(spec: Spec, dataset: Dataset, store: Path) -> tuple[Distillation
         lambda _: UntrainedExperts(meant),
         fits=store / FITS,
     )
-    trial.step()
-    _wait(device)
-    began = time.perf_counter()
-    trial.step()
-    _wait(device)
-    seconds = (time.perf_counter() - began) * factor
-    return trial, seconds
+    for _ in range(2):
+        began = time.perf_counter()
+        trial.step()
+        _wait(device)
+        seconds = time.perf_counter() - began
+        if seconds > _WARM_SECONDS:
+            break
+    return trial, seconds * factor
 
 
 def worth_estimating(spec: Spec) -> bool:

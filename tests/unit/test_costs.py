@@ -16,7 +16,11 @@ from fredbench.execution.inline import GridRun
 from fredbench.execution.making import Maker
 from fredbench.execution.plan import plan_of
 from fredbench.foundation.device import use_threads
+from fredbench.objectives.alignment import CAFEConfig, FeatureAlignment
+from fredbench.objectives.alongside import IDCConfig, IDCMatching
+from fredbench.objectives.gradient import DCConfig, GradientMatching
 from fredbench.report.grid_table import plan_table
+from fredbench.runs.spec import Spec
 from fredbench.runs.store import Store
 from fredbench.suites.grids import grid_named
 
@@ -122,3 +126,33 @@ def test_measuring_ends_and_the_rest_is_scaled_or_unknown(maker: Maker) -> None:
 def test_nothing_is_made_by_an_estimate(maker: Maker) -> None:
     Costs(maker).by_cell()
     assert not list(maker.grid_run.store.root.glob("*"))
+
+
+def test_a_budget_that_would_take_longer_than_is_left_is_scaled(maker: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step of ten times the pictures is not begun in the last seconds of measuring."""
+    clock = [0.0]
+
+    def step(spec: Spec, dataset: Dataset, store: Path) -> float:
+        clock[0] += 6.0 * spec.ipc
+        return 5.0
+
+    monkeypatch.setattr(costs, "step_seconds", step)
+    monkeypatch.setattr(costs.time, "monotonic", lambda: clock[0])
+    tasks = {(t.spec.method, t.spec.ipc): t for t in maker.plan.tasks.values() if t.kind == "run" and t.spec.iterations}
+    for limit, scaled in ((20.0, False), (17.0, True)):
+        clock[0] = 0.0
+        found = Costs(maker, limit=limit, _began=0.0)
+        one, two = found.of(tasks["dm", 1]), found.of(tasks["dm", 2])
+        assert one is not None and two is not None and not one.scaled and two.scaled is scaled
+
+
+def test_shortened_iterations_say_how_much_longer_whole_ones_are() -> None:
+    dc, few = GradientMatching.shortened(DCConfig(rounds=50, epochs=10))
+    assert dc.rounds == 2 and few == pytest.approx((25 * 49) ** 0.5)
+    for matching, training in ((1.0, 0.0), (0.0, 1.0), (1.0, 3.0)):
+        whole, seen = 50 * matching + 49 * training, 2 * matching + training
+        assert 2**-0.5 <= few * seen / whole <= 2**0.5
+    assert GradientMatching.shortened(DCConfig()) == (DCConfig(), 1.0)
+    cafe, few = FeatureAlignment.shortened(CAFEConfig())
+    assert cafe.most_rounds == 2 and few == CAFEConfig().window / 2
+    assert IDCMatching.shortened(IDCConfig(pretrain_epochs=3)) == (IDCConfig(), 1.0)

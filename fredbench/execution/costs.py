@@ -138,9 +138,11 @@ class Costs:
     def _student(self, task: Task) -> Cost:
         evaluation, spec = self.grid_run.evaluation_of(task.cell, task.protocol), task.spec
         recipe, seen = evaluation.recipe_at(spec, None), self._seen(spec)
-        key = ("student", task.network, seen, recipe.augmentation, recipe.batch_size)
-        seconds = self._once(key, lambda: self._epoch(spec, task.network, seen))
-        return Cost(seconds * recipe.epochs, 4.0 * self._weights(task.network))
+        # Whole batches take the same time however many there are.
+        size = min(seen, recipe.batch_size)
+        key = ("student", task.network, size, recipe.augmentation, recipe.batch_size)
+        seconds = self._once(key, lambda: self._epoch(spec, task.network, size))
+        return Cost(seconds * seen / size * recipe.epochs, 4.0 * self._weights(task.network))
 
     def _scores(self, task: Task) -> Cost:
         evaluation, spec = self.grid_run.evaluation_of(task.cell, task.protocol), task.spec

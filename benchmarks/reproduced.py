@@ -36,7 +36,7 @@ def main() -> None:
         "benchmark": "cells of the paper's tables at the published scale",
         "setting": f"suite reproduced, preset paper, all 10,000 clean test pictures, {options.threads} thread(s)",
         "environment": {k: v for k, v in environment("cpu", options.threads).items() if k != "platform"},
-        "rows": rows,
+        "cells": rows,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, found)
@@ -61,12 +61,12 @@ def kept(line: Pooled, partial: Mapping[str, str]) -> dict[str, Any]:
 
 
 def table(document: Mapping[str, Any]) -> list[str]:
-    """The Markdown table of docs/results.md: a line a cell."""
+    """The Markdown table of docs/reproduced.md: a line a cell."""
     lines = [
         "| dataset | set | IPC | protocol | n | clean | 95 % | published | which is | average of 15 |",
         "|---|---|---|---|---|---|---|---|---|---|",
     ]
-    for row in document["rows"]:
+    for row in document["cells"]:
         clean, theirs = row["clean"], (row["published"] or {}).get("clean") or {}
         deviation = f" ± {theirs['std']:g}" if theirs.get("std") else ""
         low, high = clean["ci95"] or (None, None)

@@ -89,7 +89,7 @@ class OnSlurm:
         self._tasks[task.name] = task
         # Jobs go through the whole grid: those that have ended may have made what is handed out only now.
         if not self._jobs and not self._maker.done(task):
-            self._marks, self._moved = {}, False
+            self._moved = False
             self._queue()
         self._marks[task.name] = self._maker.mark(task)
 
@@ -123,7 +123,7 @@ class OnSlurm:
         for report in found:
             del self._tasks[report.task]
         if ended:
-            self._jobs = []  # what is handed out again is given to new ones
+            self._jobs, self._marks = [], marks  # what is handed out again is given to new ones
         return found
 
     def _report(self, task: Task, ended: bool, moved: bool) -> Report | None:

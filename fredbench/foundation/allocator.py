@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import gc
 import sys
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["give_freed_memory_back", "keep_freed_memory"]
 
 # malloc.h of glibc.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
@@ -22,10 +23,23 @@ def keep_freed_memory() -> bool:
     results do not change; the process keeps its high-water mark of memory. Acts on the whole process, once;
     elsewhere than glibc it does nothing.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    library = ctypes.CDLL(None)
-    if not hasattr(library, "gnu_get_libc_version"):
+    library = _glibc()
+    if library is None:
         return False
     never = 2**31 - 1
     return bool(library.mallopt(_M_MMAP_MAX, 0)) and bool(library.mallopt(_M_TRIM_THRESHOLD, never))
+
+
+def give_freed_memory_back() -> None:
+    """Return to the kernel what was freed and kept, so that what the process holds is what it uses; glibc only."""
+    gc.collect()
+    library = _glibc()
+    if library is not None:
+        library.malloc_trim(0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    if not sys.platform.startswith("linux"):
+        return None
+    library = ctypes.CDLL(None)
+    return library if hasattr(library, "gnu_get_libc_version") else None

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+from fredbench.foundation.allocator import give_freed_memory_back
 from fredbench.foundation.errors import ResourceError
 
 __all__ = ["held_bytes", "limited"]
@@ -40,6 +41,9 @@ def limited(seconds: float | None, memory: float | None) -> Iterator[None]:
         raise ResourceError(
             "limits hold in the main thread, and that of memory on Linux, only", hint="drop them from [resources]"
         )
+    if memory is not None:
+        # Kept for reuse from the work before, it would count as this one's.
+        give_freed_memory_back()
     passed: list[str] = []
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -215,15 +215,16 @@ def test_settings_are_written_as_text_or_as_tables(tmp_path: Path) -> None:
 def test_reproduced_is_what_a_cpu_can_make_of_the_published_scale() -> None:
     grid = grid_named("reproduced")
     assert [(p.name, p.preset, p.limit, p.corrupted_limit) for p in grid.places] == [
-        ("cifar10", "paper", None, 500), ("cifar100", "paper", None, 500),
+        ("cifar10", "paper", None, 500), ("svhn", "paper", None, 500), ("cifar100", "paper", None, 500),
     ]  # fmt: skip
     cells = Counter((c.dataset, c.method, c.ipc, c.students, c.protocols) for p in grid.places for c in grid.cells(p))
     both = tuple(PROTOCOLS)
     assert cells == dict.fromkeys([
         ("cifar10", "random", 1, 10, both), ("cifar10", "random", 10, None, ("own",)),
-        ("cifar10", "random", 50, 3, ("own",)),
+        ("cifar10", "random", 50, 2, ("own",)),
         ("cifar10", "herding", 1, None, both), ("cifar10", "herding", 10, None, ("own",)),
-        ("cifar10", "herding", 50, 3, ("own",)), ("cifar10", "dc", 1, None, both),
+        ("cifar10", "herding", 50, 2, ("own",)), ("cifar10", "dc", 1, None, both),
+        ("svhn", "random", 1, 10, ("own",)), ("svhn", "random", 10, None, ("own",)),
         ("cifar100", "random", 1, 5, ("own",)), ("cifar100", "herding", 1, None, ("own",)),
     ], 1)  # fmt: skip
 

@@ -229,6 +229,7 @@ def test_jobs_that_a_time_limit_ends_fail_nothing_while_they_move(
     one, two = maker.plan.tasks.values()
     executor: Any = OnSlurm()  # type: ignore[call-arg]
     executor._maker, executor._tasks, executor._jobs, executor._kind = maker, {}, [], "slurm"
+    executor._marks = {}
     executor._queue = lambda: executor._jobs.append(Job())
 
     def round_of(marks: str) -> dict[str, str]:

@@ -112,7 +112,7 @@ def behind(measured: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
 
 
 def table(document: Mapping[str, Any]) -> list[str]:
-    """The Markdown table of docs/table3.md: a line a system, clean / corrupted by each way, the published beside."""
+    """The Markdown table: a line a system, clean / corrupted by each way, the published beside."""
     lines = [
         "| system | own: clean / corrupted | script's training | script | below FreD, corrupted: own "
         "| script's training | script | published: clean / corrupted | below FreD |",

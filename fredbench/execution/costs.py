@@ -18,6 +18,7 @@ from fredbench.execution.inline import GridRun
 from fredbench.execution.making import Maker
 from fredbench.execution.plan import Task
 from fredbench.foundation.config import from_mapping
+from fredbench.foundation.files import canonical_json
 from fredbench.foundation.memory import peak_bytes
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
@@ -29,11 +30,12 @@ from fredbench.runs.estimation import step_seconds
 from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.spec import Spec
 from fredbench.training.batches import RealPictures
+from fredbench.training.loop import TrainingRecipe
 from fredbench.training.timing import Few, epoch_seconds, prediction_seconds
 
 __all__ = ["Cost", "Costs"]
 
-MEASURING_SECONDS = 75.0
+MEASURING_SECONDS = 60.0
 # A prediction keeps the class as int16, confidence and log-likelihood as float32.
 _BYTES_A_PREDICTION = 10
 # A run keeps its set and, to go on from, what is learned with the moments of its optimiser.
@@ -53,17 +55,16 @@ class Cost:
 class Costs:
     """Costs of the tasks of `maker`'s grid. Each kind is measured when it is first asked for.
 
-    limit: seconds after which no further kind of step is measured. memory: peak bytes of what was measured, on the CPU
-    that of the whole process.
+    limit: seconds of measuring steps after which no further kind of them is measured. memory: peak bytes of what was
+    measured, on the CPU that of the whole process.
     """
 
     maker: Maker
     limit: float = MEASURING_SECONDS
     memory: int = 0
     _known: dict[Hashable, float] = field(default_factory=dict)
-    _steps: dict[Hashable, dict[int, float]] = field(default_factory=dict)
-    _took: dict[Hashable, dict[int, float]] = field(default_factory=dict)
-    _began: float = field(default_factory=time.monotonic)
+    _steps: dict[Hashable, dict[int, tuple[float, float]]] = field(default_factory=dict)
+    _stepped: dict[Hashable, tuple[float, float]] = field(default_factory=dict)
     _pictures: dict[str, RealPictures] = field(default_factory=dict)
 
     @property
@@ -83,6 +84,7 @@ class Costs:
 
     def by_cell(self) -> list[Cost | None]:
         """What each cell of the plan takes beyond the cells above it; None where a part of it has no estimate."""
+        self._measure_steps()
         counted: set[str] = set()
         found: list[Cost | None] = []
         for names in self.maker.plan.parts:
@@ -95,11 +97,18 @@ class Costs:
             found.append(whole if len(known) == len(costs) else None)
         return found
 
+    def _measure_steps(self) -> None:
+        """Small budgets first, and of these the runs of many iterations: their steps are short, and weigh most."""
+        runs = [task for task in self.maker.plan.tasks.values() if task.kind == "run" and task.spec.iterations]
+        for task in sorted(runs, key=lambda task: (task.spec.budget, -task.spec.iterations)):
+            if not task.spec.is_choice and not self.maker.done(task):
+                self._step(task.spec)
+
     def _expert(self, task: Task) -> Cost:
         meant = expert_spec(task.spec, self.grid_run.dataset)
         key = ("expert", meant.network, task.recipe.batch_size, task.recipe.augmentation)
         seconds = self._once(key, lambda: epoch_seconds(meant.blank, self._real(task.spec), task.recipe))
-        weights = sum(parameter.numel() for parameter in meant.blank(Stream(0)).parameters())
+        weights = self._once(("weights", meant.network), lambda: _scalars(meant.blank))
         return Cost(seconds * task.recipe.epochs, 4.0 * weights * (task.recipe.epochs + 1))
 
     def _run(self, task: Task) -> Cost | None:
@@ -110,7 +119,7 @@ class Costs:
             # One network serves all budgets; it is counted with the first of them.
             key = ("features", spec.method, spec.network, recipe.epochs)
             first = key not in self._known
-            seconds = self._once(key, lambda: self._epoch(spec, spec.network, None) * recipe.epochs)
+            seconds = self._once(key, lambda: self._epoch(spec, spec.network, recipe, None) * recipe.epochs)
             return Cost(seconds if first else 0.0, disk)
         if not spec.iterations:
             return Cost(0.0, disk)
@@ -119,21 +128,23 @@ class Costs:
 
     def _step(self, spec: Spec) -> tuple[float, bool] | None:
         """Seconds of an iteration, and whether they are scaled from another budget."""
-        system = (spec.method, spec.objective, spec.parameterization, spec.network)
-        measured = self._steps.setdefault(system, {})
-        took = self._took.setdefault(system, {})
-        began = time.monotonic()
+        # Augmentation takes next to nothing beside the networks: one measurement serves CAFE with it and without.
+        settings = {key: value for key, value in spec.objective_settings.items() if key != "augmentation"}
+        same = (spec.objective, spec.parameterization, spec.network, spec.budget, canonical_json(settings))
+        measured = self._steps.setdefault((spec.method, *same[:3]), {})
         # What measuring another budget took says whether this one fits into what is left.
-        likely = max((seconds * spec.budget / budget for budget, seconds in took.items()), default=0.0)
-        if spec.budget not in measured and likely < self.limit - (began - self._began):
-            measured[spec.budget] = step_seconds(_unwhitened(spec), self.grid_run.dataset, self.grid_run.store.root)
-            took[spec.budget] = time.monotonic() - began
-        if spec.budget in measured:
-            return measured[spec.budget], False
+        likely = max((took * spec.budget / budget for budget, (_, took) in measured.items()), default=0.0)
+        if same not in self._stepped and likely < self.limit - sum(took for _, took in self._stepped.values()):
+            began = time.monotonic()
+            seconds = step_seconds(_unwhitened(spec), self.grid_run.dataset, self.grid_run.store.root)
+            self._stepped[same] = seconds, time.monotonic() - began
+        if same in self._stepped:
+            measured[spec.budget] = self._stepped[same]
+            return measured[spec.budget][0], False
         if not measured:
             return None
         nearest = min(measured, key=lambda budget: abs(budget - spec.budget))
-        return measured[nearest] * spec.budget / nearest, True
+        return measured[nearest][0] * spec.budget / nearest, True
 
     def _student(self, task: Task) -> Cost:
         evaluation, spec = self.grid_run.evaluation_of(task.cell, task.protocol), task.spec
@@ -141,7 +152,7 @@ class Costs:
         # Whole batches take the same time however many there are.
         size = min(seen, recipe.batch_size)
         key = ("student", task.network, size, recipe.augmentation, recipe.batch_size)
-        seconds = self._once(key, lambda: self._epoch(spec, task.network, size))
+        seconds = self._once(key, lambda: self._epoch(spec, task.network, recipe, size))
         return Cost(seconds * seen / size * recipe.epochs, 4.0 * self._weights(task.network))
 
     def _scores(self, task: Task) -> Cost:
@@ -157,10 +168,10 @@ class Costs:
             seconds += count * total * each
         return Cost(seconds, float(_BYTES_A_PREDICTION * count * total))
 
-    def _epoch(self, spec: Spec, network: str, count: int | None) -> float:
+    def _epoch(self, spec: Spec, network: str, recipe: TrainingRecipe, count: int | None) -> float:
         real = self._real(spec)
         pictures = real if count is None else Few(real, count)
-        return epoch_seconds(self._blank(network), pictures, spec.student, count)
+        return epoch_seconds(self._blank(network), pictures, recipe, count)
 
     def _prediction(self, spec: Spec, network: str) -> float:
         return prediction_seconds(self._blank(network), self._real(spec))
@@ -180,7 +191,7 @@ class Costs:
         )
 
     def _weights(self, network: str) -> int:
-        return sum(tensor.numel() for tensor in self._blank(network)(Stream(0)).state_dict().values())
+        return int(self._once(("weights", network), lambda: _scalars(self._blank(network))))
 
     def _real(self, spec: Spec) -> RealPictures:
         if spec.split not in self._pictures:
@@ -193,6 +204,10 @@ class Costs:
         if key not in self._known:
             self._known[key] = measured()
         return self._known[key]
+
+
+def _scalars(blank: Callable[[Stream], Network]) -> float:
+    return float(sum(tensor.numel() for tensor in blank(Stream(0)).state_dict().values()))
 
 
 def _unwhitened(spec: Spec) -> Spec:

@@ -141,6 +141,7 @@ def wanted_names(names: Sequence[str]) -> list[str]:
 
 
 def per_channel(values: Any) -> tuple[float, ...]:
+    """A mean or deviation a channel, whatever shape it was stored in; a `UsageError` where it is no numbers."""
     try:
         return tuple(np.asarray(values, dtype=np.float64).ravel().tolist())
     except (TypeError, ValueError) as error:
@@ -150,6 +151,7 @@ def per_channel(values: Any) -> tuple[float, ...]:
 
 
 def named_first(arrays: Mapping[str, Any], names: Sequence[str]) -> Any:
+    """What stands under the first of `names` that there is; None where there is none of them."""
     return next((arrays[name] for name in names if name in arrays), None)
 
 

@@ -151,10 +151,14 @@ class FeatureAlignment(Objective):
             self._network.feature_maps(self._pictures(torch.tensor([0])))
 
     @classmethod
-    def shortened(cls, config: Any) -> tuple[Any, float]:
-        """Two rounds; an iteration takes `window` of them at least, and how many more is not known beforehand."""
-        few = min(config.most_rounds, 2)
-        return replace(config, most_rounds=few), min(config.window, config.most_rounds) / few
+    def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
+        """Two rounds of half the real pictures, which are most of the work at small budgets.
+
+        An iteration takes `window` rounds at least, and how many more is not known beforehand.
+        """
+        few, half = min(config.most_rounds, 2), max(config.batch_real // 2, 1)
+        less = replace(config, most_rounds=few, batch_real=half, batch_probe=max(config.batch_probe // 2, 1))
+        return less, min(config.window, config.most_rounds) / few * config.batch_real / half
 
     def iterate(self, iteration: int, synthetic: Synthetic) -> Iterator[Update]:
         """Picture steps until the accuracy on real pictures has settled; between two the network is trained."""

@@ -7,6 +7,7 @@ network on real pictures; every `renew` iterations the network is drawn anew.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeAlias
@@ -144,9 +145,10 @@ class IDCMatching(Objective):
     config: IDCConfig
 
     @classmethod
-    def shortened(cls, config: Any) -> tuple[Any, float]:
-        """An iteration with a network at hand: passes over all real pictures come once in `renew` iterations."""
-        return replace(config, pretrain_epochs=0), 1.0
+    def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
+        """Each iteration with its share of the passes over all real pictures, which come once in `renew` of them."""
+        share = math.ceil(config.pretrain_epochs * pictures / config.renew)
+        return replace(config, pretrain_epochs=0, train_pictures=config.train_pictures + share), 1.0
 
     def prepare(self, context: Context) -> None:
         """Builds the network that is re-initialised every `renew` iterations; tries what is to be matched."""

@@ -125,8 +125,11 @@ class Objective(ABC):
         """Yield the updates of one iteration; all draws come from child streams named after `iteration`."""
 
     @classmethod
-    def shortened(cls, config: Any) -> tuple[Any, float]:
-        """Settings of a cheaper iteration to estimate from, and how many times as long a whole one takes."""
+    def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
+        """Settings of a cheaper iteration to estimate from, and how many times as long a whole one takes.
+
+        pictures: how many real ones the training split has.
+        """
         return config, 1.0
 
     @classmethod

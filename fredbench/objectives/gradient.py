@@ -199,7 +199,7 @@ class GradientMatching(Objective):
     scored_plain: ClassVar[bool] = True
 
     @classmethod
-    def shortened(cls, config: Any) -> tuple[Any, float]:
+    def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
         """Two rounds with the epochs between them, where there are more.
 
         Of R rounds there are R matchings and R - 1 trainings; what was measured holds two and one. Between R / 2 times

@@ -225,7 +225,7 @@ class TrajectoryMatching(Objective):
         return Segment(start, target, steps)
 
     @classmethod
-    def shortened(cls, config: Any) -> tuple[Any, float]:
+    def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
         """Two steps of the student: time is linear in N."""
         few = min(config.steps, 2)
         return replace(config, steps=few), config.steps / few

@@ -15,6 +15,7 @@ from fredbench.training.experts import FOLDER, ExpertStore, UntrainedExperts
 from fredbench.foundation.memory import peak_bytes
 from fredbench.objectives import OBJECTIVES
 from fredbench.runs.preprocessing import FOLDER as FITS
+from fredbench.runs.preprocessing import training_split
 from fredbench.runs.spec import Spec
 
 __all__ = ["Estimate", "duration", "estimate", "step_seconds", "too_long", "worth_estimating"]
@@ -22,7 +23,7 @@ __all__ = ["Estimate", "duration", "estimate", "step_seconds", "too_long", "wort
 LONG_SECONDS = 6 * 3600
 _FEW_ITERATIONS = 50
 # Of a step that long, what the first one takes beyond the others does not show.
-_WARM_SECONDS = 5.0
+_WARM_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,9 @@ class Estimate:
 def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
     """The cost of `spec` in the store of runs at `store`; experts are neither trained nor read.
 
-    One step is measured, after one to warm up unless that took long; an objective whose steps are long gives a shorter one to scale from
-    (`Objective.shortened`). The memory is the peak of what was measured, on the CPU that of the whole process.
+    One step is measured, after one to warm up unless that took long; an objective whose steps are long gives a shorter
+    one to scale from (`Objective.shortened`). The memory is the peak of what was measured, on the CPU that of the whole
+    process.
     """
     kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
     config = from_mapping(kind.Config, spec.objective_settings, where="objective")
@@ -67,7 +69,7 @@ def step_seconds(spec: Spec, dataset: Dataset, store: Path) -> float:
 def _timed_step(spec: Spec, dataset: Dataset, store: Path) -> tuple[Distillation, float]:
     kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
     config = from_mapping(kind.Config, spec.objective_settings, where="objective")
-    shortened, factor = kind.shortened(config)
+    shortened, factor = kind.shortened(config, len(training_split(dataset, spec.split)))
     meant = expert_spec(spec, dataset)
     trial = Distillation(
         replace(spec, objective_settings=to_mapping(shortened)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -17,7 +16,7 @@ from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, predict, 
 
 __all__ = ["Few", "epoch_seconds", "prediction_seconds"]
 
-_TIMED = 3
+_BATCHES, _PART, _LONG_SECONDS = 3, 16, 0.5
 TRIAL = Stream(0).child("trial")
 
 
@@ -43,30 +42,46 @@ class Few:
 def epoch_seconds(
     blank: Callable[[Stream], Network], pictures: Pictures, recipe: TrainingRecipe, count: int | None = None
 ) -> float:
-    """Seconds of an epoch over `count` pictures (by default all), measured on three batches after one to warm up.
+    """Seconds of an epoch over `count` pictures (by default all), measured on few of them (see `_timed`).
 
     `pictures` may be fewer than `count`: batches are what is timed, of the recipe's size where that many are there.
+    A rate that a network is asked for first (`lr_unit = stable`) is no part of an epoch.
     """
     wanted = len(pictures) if count is None else count
     size = min(recipe.batch_size, len(pictures), wanted)
-    network = blank(TRIAL).to(pictures.device)
-    seconds = 0.0
-    for batches in (1, _TIMED):
-        few = Few(pictures, batches * size)
-        began = time.perf_counter()
-        train(network, few, replace(recipe, epochs=1), TRIAL)
+    network, once = blank(TRIAL).to(pictures.device), replace(recipe, epochs=1, lr_unit="absolute")
+
+    def learn(few: int) -> None:
+        train(network, Few(pictures, few), once, TRIAL)
         float(next(network.parameters()).detach().sum())  # waits for the device
-        seconds = (time.perf_counter() - began) / math.ceil(len(few) / size)
-    return seconds * wanted / size
+
+    return _timed(learn, size, len(pictures)) * wanted
 
 
 def prediction_seconds(blank: Callable[[Stream], Network], pictures: RealPictures) -> float:
-    """Seconds of predicting one picture, measured on two batches after one to warm up."""
+    """Seconds of predicting one picture, measured on few (see `_timed`)."""
     network = blank(TRIAL).to(pictures.device)
-    count = min(PREDICTED_AT_ONCE, len(pictures))
-    images = pictures.images(torch.arange(count))
-    predict(network, images)
-    began = time.perf_counter()
-    for _ in range(2):
-        float(predict(network, images).sum())
-    return (time.perf_counter() - began) / (2 * count)
+
+    def look(few: int) -> None:
+        float(predict(network, pictures.images(torch.arange(few))).sum())  # waits for the device
+
+    return _timed(look, min(PREDICTED_AT_ONCE, len(pictures)), len(pictures))
+
+
+def _timed(do: Callable[[int], None], size: int, most: int) -> float:
+    """Seconds a picture that `do` takes on three batches of `size`, of `most` pictures that there are, once warm.
+
+    A part of a batch and one whole batch warm up; the first of them that takes long is the measurement, so that
+    wide networks, of which a batch takes minutes, are told in seconds too.
+    """
+    part = min(_PART, size)
+    # What the very first call takes beyond the others is fractions of a second.
+    for few, long in (
+        (part, 4 * _LONG_SECONDS), (part, _LONG_SECONDS), (size, _LONG_SECONDS), (min(_BATCHES * size, most), 0.0),
+    ):  # fmt: skip
+        began = time.perf_counter()
+        do(few)
+        took = time.perf_counter() - began
+        if took > long:
+            break
+    return took / few

@@ -9,6 +9,7 @@ import pytest
 import torch
 from spine import set_of
 
+from fredbench import networks
 from fredbench.datasets import Dataset
 from fredbench.execution import costs
 from fredbench.execution.costs import Costs
@@ -16,6 +17,7 @@ from fredbench.execution.inline import GridRun
 from fredbench.execution.making import Maker
 from fredbench.execution.plan import plan_of
 from fredbench.foundation.device import use_threads
+from fredbench.foundation.rng import Stream
 from fredbench.objectives.alignment import CAFEConfig, FeatureAlignment
 from fredbench.objectives.alongside import IDCConfig, IDCMatching
 from fredbench.objectives.gradient import DCConfig, GradientMatching
@@ -23,6 +25,9 @@ from fredbench.report.grid_table import plan_table
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import Store
 from fredbench.suites.grids import grid_named
+from fredbench.training import loop, timing
+from fredbench.training.batches import RealPictures
+from fredbench.training.loop import TrainingRecipe
 
 GRID = """
 kind = "grid"
@@ -141,18 +146,54 @@ def test_a_budget_that_would_take_longer_than_is_left_is_scaled(maker: Maker, mo
     tasks = {(t.spec.method, t.spec.ipc): t for t in maker.plan.tasks.values() if t.kind == "run" and t.spec.iterations}
     for limit, scaled in ((20.0, False), (17.0, True)):
         clock[0] = 0.0
-        found = Costs(maker, limit=limit, _began=0.0)
+        found = Costs(maker, limit=limit)
         one, two = found.of(tasks["dm", 1]), found.of(tasks["dm", 2])
         assert one is not None and two is not None and not one.scaled and two.scaled is scaled
 
 
 def test_shortened_iterations_say_how_much_longer_whole_ones_are() -> None:
-    dc, few = GradientMatching.shortened(DCConfig(rounds=50, epochs=10))
+    dc, few = GradientMatching.shortened(DCConfig(rounds=50, epochs=10), 1000)
     assert dc.rounds == 2 and few == pytest.approx((25 * 49) ** 0.5)
     for matching, training in ((1.0, 0.0), (0.0, 1.0), (1.0, 3.0)):
         whole, seen = 50 * matching + 49 * training, 2 * matching + training
         assert 2**-0.5 <= few * seen / whole <= 2**0.5
-    assert GradientMatching.shortened(DCConfig()) == (DCConfig(), 1.0)
-    cafe, few = FeatureAlignment.shortened(CAFEConfig())
-    assert cafe.most_rounds == 2 and few == CAFEConfig().window / 2
-    assert IDCMatching.shortened(IDCConfig(pretrain_epochs=3)) == (IDCConfig(), 1.0)
+    assert GradientMatching.shortened(DCConfig(), 1000) == (DCConfig(), 1.0)
+    cafe, few = FeatureAlignment.shortened(CAFEConfig(), 1000)
+    assert (cafe.most_rounds, cafe.batch_real) == (2, 128) and few == CAFEConfig().window
+    # Three epochs of 1,000 pictures for a hundred iterations: 30 pictures for each.
+    assert IDCMatching.shortened(IDCConfig(pretrain_epochs=3), 1000) == (IDCConfig(train_pictures=530), 1.0)
+
+
+@pytest.mark.parametrize(("each", "asked"), [
+    (0.0001, [16, 16, 256, 768]),  # quick: three batches, warm
+    (0.004, [16, 16, 256]),  # a batch takes a second
+    (0.05, [16, 16]),  # a batch takes 13 seconds
+    (1.0, [16]),  # a batch takes minutes
+])  # fmt: skip
+def test_wide_networks_are_timed_on_few_pictures(
+    each: float, asked: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, seen = [0.0], list[int]()
+
+    def do(few: int) -> None:
+        seen.append(few)
+        clock[0] += each * few
+
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: clock[0])
+    assert timing._timed(do, 256, 10_000) == pytest.approx(each)
+    assert seen == asked
+
+
+def test_a_rate_that_is_asked_for_is_no_part_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    """FRePo's students ask each network once for the largest rate that it stands, for as long as many epochs take."""
+    monkeypatch.setattr(loop, "maximum_stable_rate", lambda *arguments, **settings: pytest.fail("asked for"))
+    data = set_of(2, (8, 8), per_class=10)
+    pictures = RealPictures(
+        data.train.images, data.train.labels, mean=data.mean, std=data.std, classes=2, device=torch.device("cpu")
+    )
+    recipe = TrainingRecipe(lr_unit="stable", augmentation="none")
+
+    def blank(rng: Stream) -> networks.Network:
+        return networks.build("convnet-d1-w4-in", channels=data.channels, classes=2, size=(8, 8), rng=rng)
+
+    assert timing.epoch_seconds(blank, pictures, recipe) > 0

@@ -436,5 +436,5 @@ def test_exhausted_memory_is_told_with_what_to_change() -> None:
 
 
 def test_the_trial_is_shorter_and_says_by_how_much() -> None:
-    assert TrajectoryMatching.shortened(TMConfig(steps=50)) == (TMConfig(steps=2), 25.0)
-    assert TrajectoryMatching.shortened(TMConfig(steps=1)) == (TMConfig(steps=1), 1.0)
+    assert TrajectoryMatching.shortened(TMConfig(steps=50), 1000) == (TMConfig(steps=2), 25.0)
+    assert TrajectoryMatching.shortened(TMConfig(steps=1), 1000) == (TMConfig(steps=1), 1.0)

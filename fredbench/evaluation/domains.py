@@ -149,6 +149,12 @@ class TestDomains:
         return self.corrupted_limit if corrupted else self.limit
 
     @property
+    def fewer_corrupted(self) -> int | None:
+        """How many of the scored pictures are corrupted, where these are fewer than all of them."""
+        limit = self.corrupted_limit
+        return None if limit is None or limit >= len(self.indices) else limit
+
+    @property
     def labels(self) -> Int64[np.ndarray, " n"]:
         """Labels of the clean pictures that are scored."""
         return self.labels_of(CLEAN)

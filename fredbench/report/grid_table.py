@@ -176,7 +176,7 @@ def _line(scored: Scored, leads: _Leads, budget_by: BudgetBy | None) -> Sequence
 def _notes(grid_run: GridRun, outcomes: Sequence[Outcome]) -> list[str]:
     place, domains = grid_run.place, grid_run.evaluation.domains
     severities = ", ".join(map(str, domains.severities))
-    fewer = "" if place.corrupted_limit is None else f", {place.corrupted_limit} of them corrupted"
+    fewer = "" if domains.fewer_corrupted is None else f", {domains.fewer_corrupted} of them corrupted"
     title = grid_run.dataset.title
     said = [
         f"Suite {grid_run.grid.name} on {title}, scored on {place.scored_on} (severities {severities}, "

@@ -119,7 +119,7 @@ _LAID_OUT = (
 def _told(grid_run: GridRun) -> str:
     place, domains = grid_run.place, grid_run.evaluation.domains
     severities = ", ".join(map(str, domains.severities))
-    fewer = "" if place.corrupted_limit is None else f", corruptions on {place.corrupted_limit} of them"
+    fewer = "" if domains.fewer_corrupted is None else f", corruptions on {domains.fewer_corrupted} of them"
     scale = f", scale {place.scale}" if place.scale else ""
     return (
         f"Suite {grid_run.grid.name} on {grid_run.dataset.title}{scale}, scored on {place.scored_on} (severities "

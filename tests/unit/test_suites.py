@@ -258,3 +258,11 @@ def test_a_users_arrays_are_read_in_place_of_generating(tmp_path: Path) -> None:
     np.save(tmp_path / "labels.npy", np.tile(cifar_like().test.labels[::-1], 5))
     with pytest.raises(DataError, match=r"labels\.npy holds other labels"):
         list(found.pictures("brightness"))
+
+
+def test_a_limit_of_corruptions_beyond_what_is_scored_is_none() -> None:
+    """Else a table would tell of corruptions on 500 of 271 pictures."""
+    total = len(domains().indices)
+    assert domains().fewer_corrupted is None and domains(corrupted_limit=total).fewer_corrupted is None
+    assert domains(corrupted_limit=total - 1).fewer_corrupted == total - 1
+    assert domains(limit=5, corrupted_limit=6).fewer_corrupted is None

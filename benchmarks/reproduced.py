@@ -3,8 +3,9 @@
     python benchmarks/reproduced.py --out results/reproduced.json --store runs --threads 1
 
 Nothing is computed: what is scored of the grid `reproduced` is read, with its interval, the published value and the
-seconds of its run, and kept. Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and
---store. No path and no name of a machine is in the file.
+seconds of its run, and kept; a line that the file has already and the store lacks stays, where it is still of the same
+runs, each with the environment it was measured in. Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE`
+say, or --data and --store. No path and no name of a machine is in the file.
 """
 
 from __future__ import annotations
@@ -29,13 +30,14 @@ from fredbench.suites.grids import grid_named  # noqa: E402
 
 def main() -> None:
     options = parse()
-    rows = [row for place in grid_named("reproduced").places for row in scored(place.name, options)]
+    here = {k: v for k, v in environment("cpu", options.threads).items() if k != "platform"}
+    rows = [row for place in grid_named("reproduced").places for row in scored(place.name, options, here)]
     found = {
         "format": "fredbench-benchmark",
         "format_version": 1,
         "benchmark": "cells of the paper's tables at the published scale",
         "setting": f"suite reproduced, preset paper, all clean test pictures there are, {options.threads} thread(s)",
-        "environment": {k: v for k, v in environment("cpu", options.threads).items() if k != "platform"},
+        "environment": here,
         "cells": rows,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -43,21 +45,24 @@ def main() -> None:
     print("\n".join(table(found)))
 
 
-def scored(dataset: str, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """The lines of one dataset that have a clean accuracy."""
+def scored(dataset: str, options: argparse.Namespace, here: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The lines of one dataset that have a clean accuracy: of the store, or as they are kept."""
     data = None if options.data is None else str(options.data)
     grid_run = GridRequest(
         "reproduced", str(options.store), dataset, device="cpu", threads=options.threads, data=data, offline=True
     ).open()
-    lines = pooled(grid_run.stored(), len(grid_run.dataset.classes))
-    return [kept(line, dict(grid_run.dataset.partial)) for line in lines if line.clean is not None]
+    lines = pooled(grid_run.stored(), len(grid_run.dataset.classes), kept_of="reproduced")
+    return [kept(line, dict(grid_run.dataset.partial), here) for line in lines if line.clean is not None]
 
 
-def kept(line: Pooled, partial: Mapping[str, str]) -> dict[str, Any]:
+def kept(line: Pooled, partial: Mapping[str, str], here: Mapping[str, Any]) -> dict[str, Any]:
     """A line as it is kept: without what is missing of it, with the seconds of its runs."""
-    plain = {key: value for key, value in line.to_mapping().items() if key != "missing"}
+    if line.kept is not None:
+        return dict(line.kept.values)
+    plain = {key: value for key, value in line.to_mapping().items() if key not in {"missing", "kept"}}
     folders = [cell.planned.folder for cell in line.sets]
-    return {**plain, "partial": partial, "seconds": [f.result()["seconds"] for f in folders if f is not None]}
+    seconds = [folder.result()["seconds"] for folder in folders if folder is not None]
+    return {**plain, "partial": partial, "seconds": seconds, "environment": here}
 
 
 def table(document: Mapping[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from fredbench.evaluation.kept import Kept, kept_for
 from fredbench.evaluation.published import published_increment
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.statistics import Sample, over_sets
@@ -19,10 +20,14 @@ Verdict = Literal["inside", "reaches ±", "outside"]
 
 @dataclass(frozen=True)
 class Pooled:
-    """The seeds of one system at one budget under one protocol, as far as they are scored; `classes` of the dataset."""
+    """The seeds of one system at one budget under one protocol, as far as they are scored; `classes` of the dataset.
+
+    kept: what the project measured of them, which stands in while no set is scored, and is said to.
+    """
 
     cells: tuple[Stored, ...]
     classes: int = 1
+    kept: Kept | None = None
 
     @property
     def sets(self) -> list[Stored]:
@@ -32,12 +37,16 @@ class Pooled:
     @property
     def clean(self) -> Sample | None:
         """Clean accuracy, the unit being the set where there are several (see `over_sets`)."""
+        if self.kept is not None:
+            return self.kept.clean
         found = [cell.row.clean for cell in self.cells if cell.row is not None]
         return over_sets(found) if found else None
 
     @property
     def average(self) -> Sample | None:
         """The same of the average over corruptions; None while a set that has a row lacks it."""
+        if self.kept is not None:
+            return self.kept.average
         found = [cell.row.average for cell in self.cells if cell.row is not None]
         known = [sample for sample in found if sample is not None]
         return over_sets(known) if known and len(known) == len(found) else None
@@ -61,6 +70,8 @@ class Pooled:
     @property
     def budgets(self) -> dict[str, Any]:
         """What its first scored set stores, by every count but that after the coder; all None while none is scored."""
+        if self.kept is not None:
+            return {name: self.kept.values[name] for name in ("params", "params_strict", "storage")}
         row = self.first
         if row is None:
             return {"params": None, "params_strict": None, "storage": None}
@@ -70,6 +81,9 @@ class Pooled:
     @property
     def increment(self) -> float | None:
         """Decoded pictures for each that the budget would buy whole; None while no set is scored."""
+        if self.kept is not None:
+            increment: float | None = self.kept.values["increment"]
+            return increment
         row = self.first
         return None if row is None else row.decoded / (row.ipc * self.classes)
 
@@ -108,6 +122,8 @@ class Pooled:
     @property
     def counted(self) -> str:
         """Sets and students of each, such as `3 of 5 sets × 4`; `10 draws` of random pictures, one a student."""
+        if self.kept is not None:
+            return self.kept.counted
         found, students = self.sets, sorted({cell.row.students for cell in self.sets if cell.row is not None})
         if not found:
             return f"0 of {len(self.cells)}"
@@ -119,6 +135,9 @@ class Pooled:
     @property
     def unit(self) -> Literal["set", "student", "draw"] | None:
         """What an interval is over; students of one random run see a draw of pictures each, which are sets as well."""
+        if self.kept is not None:
+            kept_unit: Literal["set", "student", "draw"] = self.kept.values["unit"]
+            return kept_unit
         if not self.sets:
             return None
         if len(self.sets) > 1:
@@ -146,6 +165,7 @@ class Pooled:
             "published_increment": self.published_increment,
             "difference": None if self.difference is None else round(self.difference, 4),
             "published_is": self.verdict,
+            "kept": None if self.kept is None else self.kept.to_mapping(),
             "runs": [each.planned.folder.path.name for each in self.sets if each.planned.folder is not None],
             "missing": [
                 {"cell": each.planned.cell.label, "commands": list(each.commands), **_refusal(each)}
@@ -160,12 +180,21 @@ def _refusal(cell: Stored) -> dict[str, str]:
     return {} if problem is None else {"refused": str(problem)}
 
 
-def pooled(cells: Sequence[Stored], classes: int = 1) -> list[Pooled]:
-    """`cells` by system, budget and protocol, in the order in which a grid first names these."""
+def pooled(cells: Sequence[Stored], classes: int = 1, *, kept_of: str | None = None) -> list[Pooled]:
+    """`cells` by system, budget and protocol, in the order in which a grid first names these.
+
+    kept_of: the grid of which what the project has kept stands in where no set of a line is scored.
+    """
     groups: dict[tuple[str, int, str], list[Stored]] = {}
     for cell in cells:
         groups.setdefault((cell.planned.cell.system, cell.planned.cell.ipc, cell.protocol), []).append(cell)
-    return [Pooled(tuple(group), classes) for group in groups.values()]
+    return [Pooled(tuple(group), classes, _kept(group, kept_of)) for group in groups.values()]
+
+
+def _kept(group: Sequence[Stored], grid: str | None) -> Kept | None:
+    if grid is None or any(cell.row is not None for cell in group):
+        return None
+    return kept_for(grid, [cell.planned.spec for cell in group], group[0].protocol)
 
 
 def shown(sample: Sample | None) -> str:

@@ -31,7 +31,7 @@ def stored_table(grid_runs: Sequence[GridRun], form: str, *, budget_by: BudgetBy
             f"the table of {grid_runs[0].grid.name} has the shape of a printed one, without a column of budgets",
             hint="leave out --budget-by, or take --format csv or json, which hold all of them",
         )
-    found = [(grid_run, pooled(grid_run.stored(), len(grid_run.dataset.classes))) for grid_run in grid_runs]
+    found = [(each, pooled(each.stored(), len(each.dataset.classes), kept_of=each.grid.name)) for each in grid_runs]
     every = [line for _, lines in found for line in lines]
     if form == "json":
         titles = ", ".join(grid_run.dataset.title for grid_run, _ in found)
@@ -97,7 +97,8 @@ def _record(line: Pooled) -> dict[str, Any]:
     record |= {"sets": len(line.sets), "sets_asked": len(line.cells), "unit": plain["unit"]}
     record |= {name: plain[name] for name in ("params", "params_strict")}
     record["bytes"] = (plain["storage"] or {}).get("bytes")
-    record["students"] = " ".join(map(str, plain["students"]))
+    record["students"] = " ".join(map(str, (line.kept.values if line.kept else plain)["students"]))
+    record["kept"] = line.kept is not None
     for name, sample in (("clean", line.clean), ("average", line.average)):
         low, high = (sample.interval if sample is not None else None) or (None, None)
         mean, std = (None, None) if sample is None else (sample.mean, sample.std)
@@ -137,6 +138,7 @@ def _short_notes(grid_run: GridRun, lines: Sequence[Pooled]) -> list[str]:
         said.append(f"Preset {place.preset} on {grid_run.dataset.title}: not the published experiment.")
     if any("severity" in line.published.get("inferred", ()) for line in lines):
         said.append("Published averages over corruptions do not say their severity.")
+    said += _kept(lines)
     said += [f"Partial dataset ({split}: {what})." for split, what in grid_run.dataset.partial.items()]
     said += [f"Refused: {label}: {problem}" for label, problem in _refused(lines).items()]
     if missing:
@@ -160,10 +162,20 @@ def _notes(grid_run: GridRun, lines: Sequence[Pooled]) -> list[str]:
         said.append("Published averages over corruptions do not say their severity: no verdict stands beside them.")
     if any(cell.row is not None and not cell.whole for line in lines for cell in line.cells):
         said.append("Where an average is missing and clean is not, the corruptions are not all scored yet.")
+    said += _kept(lines)
     said += [f"Partial dataset ({split}: {what})." for split, what in grid_run.dataset.partial.items()]
     said += [f"Refused: {label}: {problem}" for label, problem in _refused(lines).items()]
     said += [f"Missing: {label}: {' && '.join(commands)}" for label, commands in _missing(lines).items()]
     return said + ([grid_run.grid.note] if grid_run.grid.note else [])
+
+
+def _kept(lines: Sequence[Pooled]) -> list[str]:
+    """What `kept` means, where a line says it."""
+    found = dict.fromkeys(line.kept.made_with for line in lines if line.kept is not None)
+    if not found:
+        return []
+    made = "; ".join(found)
+    return [f"kept: not of this store. The project measured them of the same runs, with {made}; they travel with it."]
 
 
 def _refused(lines: Sequence[Pooled]) -> dict[str, str]:

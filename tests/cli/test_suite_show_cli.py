@@ -97,6 +97,55 @@ def test_an_empty_store_stays_empty_and_every_cell_is_named_with_its_commands(gr
     assert text.count("Missing: ") == 3 and "0 of 2" in text and "–" in text
 
 
+@pytest.fixture
+def kept(
+    grid: Path, made: tuple[Path, dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Path]:
+    """A folder of kept results that holds the lines of the made store, and is the one that fredbench reads."""
+    from fredbench.evaluation import kept as module
+    from fredbench.foundation.environment import environment
+
+    file = tmp_path / "kept" / "seeds.json"
+    file.parent.mkdir()
+    here = environment("cpu", 1)
+    file.write_text(json.dumps({"cells": [{**line, "environment": here} for line in rows(grid, made[0])]}))
+    monkeypatch.setattr(module, "_folder", lambda: file.parent)
+    module._all_of.cache_clear()
+    yield file.parent
+    module._all_of.cache_clear()
+
+
+@pytest.mark.usefixtures("kept")
+def test_what_an_empty_store_lacks_is_shown_as_the_project_kept_it(
+    grid: Path, made: tuple[Path, dict[str, Any]], tmp_path: Path
+) -> None:
+    own, lines = rows(grid, made[0]), rows(grid, tmp_path / "runs")
+    same = ("system", "protocol", "clean", "average", "unit", "params", "params_strict", "storage", "increment")
+    assert [[line[key] for key in same] for line in lines] == [[line[key] for key in same] for line in own]
+    assert all(line["kept"] is None and not line["missing"] for line in own), "a store's own come first"
+    assert all(line["kept"]["environment"]["threads"] == 1 and line["missing"] for line in lines)
+    assert all(line["runs"] == [] and line["scored_seeds"] == [] for line in lines)
+    text = show(grid, tmp_path / "runs", form="table")
+    assert "2 sets × 3, kept" in text and "kept: not of this store" in text
+    assert "kept" not in show(grid, made[0], form="table")
+    record = next(csv.DictReader(io.StringIO(show(grid, tmp_path / "runs", form="csv"))))
+    assert record["kept"] == "True" and record["students"] == "3 3" and record["sets"] == "0"
+    assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.usefixtures("kept")
+def test_other_threads_find_what_is_kept_and_other_experiments_do_not(grid: Path, tmp_path: Path) -> None:
+    """The kept lines name their threads; a changed setting is another run, and its line stays empty."""
+    asked = ("--store", tmp_path / "runs", "--offline", "--format", "json")
+    lines = json.loads(invoke("suite", "show", grid, "--threads", 2, *asked).out)["rows"]
+    assert [line["kept"]["environment"]["threads"] for line in lines] == [1] * 4
+    changed = tmp_path / "changed.toml"
+    changed.write_text(grid.read_text().replace("batch_real = 8", "batch_real = 7"))
+    lines = json.loads(invoke("suite", "show", changed, "--threads", 1, *asked).out)["rows"]
+    assert [line["kept"] is None for line in lines] == [False, False, True, True]
+    assert [line["clean"] is None for line in lines] == [False, False, True, True]
+
+
 def test_the_table_is_what_the_run_made(grid: Path, made: tuple[Path, dict[str, Any]]) -> None:
     store, document = made
     before = {name: (store / name).stat().st_mtime_ns for name in files_below(store)}

@@ -140,6 +140,18 @@ def test_the_cells_at_the_published_scale_are_the_kept_ones() -> None:
             assert (row["published_is"] == "inside") == (low <= row["published"]["clean"]["mean"] <= high)
 
 
+def test_the_kept_cells_of_the_published_scale_are_those_of_todays_recipes(real_data: Path, tmp_path: Path) -> None:
+    """`suite show reproduced` prints them on a fresh checkout: a recipe that moves leaves its cell behind."""
+    asked = ("--store", tmp_path / "runs", "--data", real_data, "--offline", "--format", "json")
+    found = invoke("suite", "show", "reproduced", *asked)
+    assert found.code == 0, found.err
+    shown = [row for row in json.loads(found.out)["rows"] if row["kept"]]
+    there = {row["dataset"] for row in json.loads(found.out)["rows"]}
+    kept = [row for row in KEPT["reproduced.json"]["cells"] if row["dataset"] in there]
+    assert [row["clean"] for row in shown] == [row["clean"] for row in kept] and kept
+    assert all(row["clean"]["ci95"] and row["published"] for row in shown)
+
+
 def test_a_changed_number_of_any_block_would_be_seen(maker: dict[str, Any]) -> None:
     for block in maker["BLOCK"].finditer(PAGE):
         place = block.start("body") + re.search(r"\d(?= ±)", block["body"]).start()

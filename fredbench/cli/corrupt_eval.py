@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from fredbench.cli.options import (
+    attack_options,
     budget_option,
     data_options,
     device_option,
@@ -59,6 +60,7 @@ __all__ = ["command"]
     "--calibration", is_flag=True, help="Add negative log-likelihood and expected calibration error (15 bins)."
 )
 @click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
+@attack_options
 @label_options
 @budget_option
 @format_option
@@ -76,6 +78,9 @@ def command(
     protocol: str,
     calibration: bool,
     intervals: bool,
+    attacks: tuple[str, ...],
+    epsilons: tuple[float, ...],
+    attack_limit: int | None,
     train_labels: tuple[LabelProtocol, ...],
     augmentation: tuple[AugmentationProtocol, ...],
     teacher: str | None,
@@ -112,6 +117,9 @@ def command(
         corrupted_limit=corrupted_limit,
         protocol="fred-literal" if protocol == "fred-literal" else "own",
         calibration=calibration,
+        attacks=attacks,
+        epsilons=epsilons,
+        attack_limit=attack_limit,
         train_labels=train_labels,
         augmentation=augmentation,
         teacher=teacher,

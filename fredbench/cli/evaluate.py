@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from fredbench.cli.options import (
+    attack_options,
     budget_option,
     data_options,
     device_option,
@@ -52,6 +53,7 @@ __all__ = ["command"]
     show_default=True,
     help="Beside the last iterate, the best of the checkpoints that the runs kept, by name.",
 )
+@attack_options
 @label_options
 @budget_option
 @format_option
@@ -65,6 +67,9 @@ def command(
     limit: int | None,
     dataset_name: str | None,
     selection: Selection,
+    attacks: tuple[str, ...],
+    epsilons: tuple[float, ...],
+    attack_limit: int | None,
     train_labels: tuple[LabelProtocol, ...],
     augmentation: tuple[AugmentationProtocol, ...],
     teacher: str | None,
@@ -96,6 +101,9 @@ def command(
             students=students,
             limit=limit,
             selection=selection,
+            attacks=attacks,
+            epsilons=epsilons,
+            attack_limit=attack_limit,
             train_labels=train_labels,
             augmentation=augmentation,
             teacher=teacher,

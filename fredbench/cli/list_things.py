@@ -64,6 +64,17 @@ def _corruptions(store: Path) -> _Table:
     return ("corruption", "kind", "randomness"), list(lines)
 
 
+def _attacks(store: Path) -> _Table:
+    from fredbench.evaluation.attacked import told_radius
+    from fredbench.evaluation.threats import ATTACKS
+
+    lines = [
+        (a.name, a.title, {"linf": "L∞", "l2": "L2"}[a.norm], ", ".join(told_radius(a.norm, e) for e in a.epsilons))
+        for a in ATTACKS.values()
+    ]
+    return ("attack", "what", "norm", "radii"), list(lines)
+
+
 def _suites(store: Path) -> _Table:
     from fredbench.cli.suite import SUITE_HEAD, suite_lines
 
@@ -96,6 +107,7 @@ _KINDS: dict[str, Callable[[Path], _Table]] = {
     "parameterizations": _parameterizations,
     "networks": _networks,
     "corruptions": _corruptions,
+    "attacks": _attacks,
     "suites": _suites,
     "runs": _runs,
 }

@@ -13,6 +13,7 @@ BUDGETS = ("params", "strict", "bytes")
 
 __all__ = [
     "FORMATS",
+    "attack_options",
     "budget_option",
     "data_options",
     "device_option",
@@ -119,6 +120,31 @@ def _label_options(command: _Command, *, several: bool) -> _Command:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def attack_options(command: _Command) -> _Command:
+    """`--attack NAME`, `--epsilon`, `--attack-limit`: adversarial attacks; all three go to `evaluate` as they are."""
+    for option in (
+        click.option(
+            "--attack-limit", type=int, help="Attack that many evenly spaced test pictures.  [default: --limit]"
+        ),
+        click.option(
+            "--epsilon", "epsilons", multiple=True, callback=_radii, metavar="8/255",
+            help="Radius in picture space, of the range 0 to 1 (repeatable).  [default: up to 8/255; l2: up to .5]",
+        ),
+        click.option(
+            "--attack", "attacks", multiple=True, metavar="NAME",
+            help="Attack the students with it, in picture space (repeatable; see `fredbench list attacks`).",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _radii(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[float, ...]:
+    from fredbench.evaluation.threats import parse_epsilon
+
+    return tuple(parse_epsilon(text) for text in given)
 
 
 def device_option(command: _Command) -> _Command:

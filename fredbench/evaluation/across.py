@@ -64,6 +64,7 @@ def _mean_row(rows: Sequence[Row]) -> Row:
         mce=over(lambda row: row.mce),
         relative_mce=over(lambda row: row.relative_mce),
         calibration={name: _calibration([row.calibration[name] for row in rows]) for name in first.calibration},
+        attacked=None,
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from fredbench.evaluation.attacked import Attacked
 from fredbench.evaluation.comparison import Comparison
 from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
@@ -87,7 +88,8 @@ class Row:
     by_network, over_networks: where several test networks were asked for, the row of each (`apart`: labels name the
     network) and their mean, whose `unit` is the network (see `across`); all else is the first's.
     storage: the set's bytes; of a control, those of its first random subset. train_labels, augmentation, teacher: the
-    protocol that students are trained by (see `labelling`); own_labels: what the set's own labels are.
+    protocol that students are trained by (see `labelling`); own_labels: what the set's own labels are. attacked: what
+    adversarial attacks leave, where they were asked for; None in a mean over networks.
     """
 
     run: str
@@ -137,6 +139,7 @@ class Row:
     augmentation: str = "own"
     own_labels: str = "hard"
     teacher: Mapping[str, Any] = field(default_factory=dict)
+    attacked: Attacked | None = None
 
     @property
     def reference(self) -> Sample:
@@ -217,6 +220,8 @@ class Row:
             plain["domains"] = {name: sample.to_mapping() for name, sample in self.domains.items()}
         if self.calibration:
             plain["calibration"] = {name: found.to_mapping() for name, found in self.calibration.items()}
+        if self.attacked is not None:
+            plain["attacked"] = self.attacked.to_mapping()
         return plain
 
 

@@ -19,10 +19,14 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
+import fredbench
+from fredbench.corruptions import evenly_spaced
 from fredbench.datasets import Dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.across import in_networks
 from fredbench.evaluation.aggregation import Outcomes, row_scores
+from fredbench.evaluation.attacked import Attacked, Attacks
+from fredbench.evaluation.attacking import Prey, attack_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.pairing import compared
@@ -35,6 +39,7 @@ from fredbench.evaluation.students import (
     store_predictions,
     stored_predictions,
 )
+from fredbench.evaluation.threats import Attack
 from fredbench.foundation.errors import ArtefactError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.foundation.files import canonical_json, remove_abandoned
 from fredbench.foundation.progress import Progress, say
@@ -168,6 +173,7 @@ class Evaluation:
     networks: test networks, None for each run's own. students: how many, None for each run's own number.
     calibration: whether rows say how far confidences can be trusted. labels, augmentation: what students are told of
     the pictures (by `teacher` where it is `relabelled`), and whether they see them augmented as the recipe has it.
+    attacks: adversarial ones, on clean test pictures, for rows to say what they leave.
     """
 
     dataset: Dataset
@@ -181,6 +187,7 @@ class Evaluation:
     labels: LabelProtocol = "own"
     augmentation: AugmentationProtocol = "own"
     teacher: Teacher | None = None
+    attacks: Attacks | None = None
     # What was derived from the data and is used again: the last preprocessing, the last run's training pictures.
     _kept: dict[str, tuple[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -209,6 +216,8 @@ class Evaluation:
         plans = {entrant.key: self._plans(entrant) for entrant in entrants}
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
         self._make(entrants, missing)
+        if self.attacks is not None:
+            self._attack(self.attacks, entrants, plans)
         rows = [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
         beside = self.compared(entrants, names)
         return [dataclasses.replace(row, compared=beside.get(row.run, ())) for row in rows]
@@ -429,6 +438,85 @@ class Evaluation:
                 progress.advance()
         self._kept.pop("white", None)
 
+    def _attack(
+        self, asked: Attacks, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
+    ) -> None:
+        """Attack every student that was not, and store what it made of the pictures that were found."""
+        groups = [(entrant, group) for entrant in entrants for group in plans[entrant.key].values()]
+        if any(attack.transfer for attack in asked.attacks) and any(len(group) < 2 for _, group in groups):
+            raise UsageError("--attack transfer needs two students a set", hint="give --students 2 or more")
+        missing = [
+            (entrant, group, place, attack, epsilon)
+            for entrant, group in groups
+            for place, plan in enumerate(group)
+            for attack, epsilon in [(None, 0.0), *asked.pairs()]
+            if not plan.scores_file(self._attack_key(entrant, group, place, attack, epsilon)).is_file()
+        ]
+        with Progress("attacking students", len(missing)) as progress:
+            for entrant, group, place, attack, epsilon in missing:
+                plan, other = group[place], self._source(group, place, attack)
+                plan.ensure()
+                source = None if other is None or other is plan else self._loaded(other)
+                found = self._prey(asked, entrant, plan).predictions(plan.load(), attack, epsilon, source=source)
+                store_predictions(plan.scores_file(self._attack_key(entrant, group, place, attack, epsilon)), found)
+                progress.advance()
+
+    @staticmethod
+    def _source(group: Sequence[StudentPlan], place: int, attack: Attack | None) -> StudentPlan | None:
+        """The student that pictures are made on: the one itself or, to be transferred, the next of its group."""
+        if attack is None:
+            return None
+        return group[(place + 1) % len(group)] if attack.transfer else group[place]
+
+    @staticmethod
+    def _loaded(plan: StudentPlan) -> torch.nn.Module:
+        plan.ensure()
+        return plan.load()
+
+    def _attacked_indices(self, asked: Attacks) -> np.ndarray:
+        total = len(self.dataset.test.labels)
+        limit = asked.limit or self.domains.limit or total
+        return evenly_spaced(total, min(limit, total))
+
+    def _prey(self, asked: Attacks, entrant: Entrant, plan: StudentPlan) -> Prey:
+        indices, test = self._attacked_indices(asked), self.dataset.test
+        return Prey(
+            test.images[indices], test.labels[indices], indices.tolist(), self._preprocessing(entrant),
+            plan.recipe.standardise, self.device,
+        )  # fmt: skip
+
+    def _attack_key(
+        self, entrant: Entrant, group: Sequence[StudentPlan], place: int, attack: Attack | None, epsilon: float
+    ) -> dict[str, Any]:
+        """What determines the predictions of a student under an attack, for the names of their files."""
+        asked = self.attacks
+        assert asked is not None
+        other = self._source(group, place, attack)
+        return {
+            "domain": "attack",
+            "attack": None if attack is None else attack.to_mapping(),
+            "epsilon": epsilon,
+            "source": "" if other is None or other is group[place] else other.digest(),
+            "test": self.dataset.test_fingerprint,
+            "pictures": len(self._attacked_indices(asked)),
+            "normalization": dict(self._normalization(entrant.synset)),
+            "engine": fredbench.__version__,
+        }
+
+    def _attacked(self, entrant: Entrant, group: Sequence[StudentPlan]) -> Attacked | None:
+        """What attacks left of the students of one network, from stored predictions."""
+        asked = self.attacks
+        if asked is None:
+            return None
+        labels = self.dataset.test.labels[self._attacked_indices(asked)]
+
+        def outcomes(attack: Attack | None, epsilon: float) -> Outcomes:
+            keys = [self._attack_key(entrant, group, place, attack, epsilon) for place in range(len(group))]
+            files = [plan.scores_file(key) for plan, key in zip(group, keys, strict=True)]
+            return Outcomes([stored_predictions(file) for file in files], labels)
+
+        return attack_scores(asked, outcomes(None, 0.0), outcomes)
+
     def _prepared(
         self, entrant: Entrant, name: str, severities: Sequence[UInt8[np.ndarray, "n h w c"]]
     ) -> Iterable[Float[Tensor, "n c h w"]]:
@@ -488,9 +576,12 @@ class Evaluation:
             for network, group in plans.items()
         }
         scores = {
-            network: row_scores(
-                self.domains, names, partial(self._outcomes, entrant, group), calibration=self.calibration
-            )
+            network: {
+                **row_scores(
+                    self.domains, names, partial(self._outcomes, entrant, group), calibration=self.calibration
+                ),
+                "attacked": self._attacked(entrant, group),
+            }
             for network, group in plans.items()
         }
         row = Row(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.datasets.catalogue import plain_name
+from fredbench.evaluation.attacked import Attacks
 from fredbench.evaluation.checkpoints import score_checkpoints
 from fredbench.evaluation.domains import domains_of
 from fredbench.evaluation.labelling import FOLDER as TEACHERS
@@ -15,6 +16,7 @@ from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol, 
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_companions
 from fredbench.evaluation.selection import Selection
+from fredbench.evaluation.threats import attack_named
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.networks import canonical_name
@@ -119,6 +121,9 @@ def evaluate(
     augmentation: Sequence[AugmentationProtocol] = ("own",),
     teacher: str | None = None,
     teacher_epochs: int = 20,
+    attacks: Sequence[str] = (),
+    epsilons: Sequence[float] = (),
+    attack_limit: int | None = None,
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -146,6 +151,9 @@ def evaluate(
     every combination has a row of its own beside the others, controls and starts likewise.
     teacher: the network that relabels, by default the first run's test network; teacher_epochs: for how long it is
     trained on the real training pictures. It is kept in the store, and `Row.teacher` says what it is.
+    attacks: adversarial attacks by name (see `fredbench list attacks`), in picture space, for `Row.attacked`; epsilons:
+    their radii as shares of the range of a picture's values, by default each attack's own; attack_limit: on that many
+    evenly spaced clean test pictures, by default as `limit`.
     store, data, offline, device, threads: as of `distill`. dataset: the runs' dataset, where it is at hand already.
 
     Accuracies of a `Row` are `Sample`s in percent: mean, standard deviation (n - 1) and n over students. What was
@@ -165,6 +173,7 @@ def evaluate(
         raise UsageError("no run to evaluate", hint="name one or more, see `fredbench list runs`")
     if selection != "last" and suite is not None:
         raise UsageError("a selection is by clean accuracy, and no suite goes with it", hint="leave one of them out")
+    under = _attacks(attacks, epsilons, attack_limit)
     own = entrants[0].spec.dataset
     chosen = suite_named(suite) if isinstance(suite, str) else suite or CorruptionSuite.clean_only(own)
     for entrant in entrants:
@@ -196,6 +205,7 @@ def evaluate(
         students=students,
         protocol=protocol,
         calibration=calibration,
+        attacks=under,
     )
     teaching = Teacher(
         pictures, folders.root / TEACHERS, teacher or entrants[0].spec.student_network, evaluation.device,
@@ -215,6 +225,14 @@ def evaluate(
         for by, chosen in zip(each, selected, strict=True)
     ]
     return [row for of_one_run in zip(*tables, strict=True) for row in of_one_run]
+
+
+def _attacks(names: Sequence[str], epsilons: Sequence[float], limit: int | None) -> Attacks | None:
+    if not names:
+        if epsilons or limit is not None:
+            raise UsageError("a radius or number of pictures, and no attack", hint="name one, such as --attack pgd20")
+        return None
+    return Attacks(tuple(attack_named(name) for name in dict.fromkeys(names)), tuple(epsilons), limit)
 
 
 def _check_network(name: str, dataset: Dataset) -> None:

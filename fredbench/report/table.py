@@ -15,6 +15,7 @@ from fredbench.evaluation.significance import between, claims, footnotes
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.coding import BudgetBy
 from fredbench.recipes.methods import METHODS
+from fredbench.report.attacks import attack_columns, attack_tables
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.columns import Column, further_columns
 from fredbench.report.simple import comma_separated, rendered, simple_table
@@ -73,7 +74,9 @@ def corruption_table(
         if row.published is not None:
             lines.append(_published_cells(row, names, len(further), budget_by))
     body = rendered(head, lines, form)
-    return "\n".join([body, "", *notes(rows, severities, budget_by)]) if form != "latex" else body
+    if form != "latex":
+        body = "\n".join([body, "", *notes(rows, severities, budget_by)])
+    return "\n\n".join(filter(None, [body, attack_tables(rows, form)]))
 
 
 def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None = None) -> str:
@@ -88,6 +91,7 @@ def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None 
                     **_identity(row),
                     **_sample_columns(name, (row.networks or {row.network: row.clean})[name]),
                     **_selected_columns(name, row),
+                    **attack_columns(row.by_network.get(name, row)),
                     **({} if row.over_networks is None else _sample_columns("over_networks", row.over_networks.clean)),
                 }
                 for row in rows
@@ -116,7 +120,9 @@ def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None 
         for row in rows
     ]
     body = rendered(["set", *heads, *budget_heads(budget_by), "n", "preset"], lines, form)
-    return "\n".join([body, "", *notes(rows, (), budget_by)]) if form != "latex" else body
+    if form != "latex":
+        body = "\n".join([body, "", *notes(rows, (), budget_by)])
+    return "\n\n".join(filter(None, [body, attack_tables(rows, form)]))
 
 
 def _selected_cell(row: Row, network: str, way: str) -> str:
@@ -361,4 +367,4 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
         flat |= {} if sample is None else _sample_columns(name, sample)
     for name, found in row.calibration.items():
         flat |= {f"{name}_nll": found.nll.mean, f"{name}_ece": found.ece.mean}
-    return flat
+    return flat | attack_columns(row)

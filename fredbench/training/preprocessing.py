@@ -18,7 +18,7 @@ __all__ = ["Preprocessing", "fit_pixels", "normalise"]
 
 
 def normalise(
-    images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"],
+    images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"],
     mean: Sequence[float],
     std: Sequence[float],
     device: torch.device | None = None,
@@ -43,10 +43,13 @@ class Preprocessing:
 
     def __call__(
         self,
-        images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"],
+        images: UInt8[np.ndarray, "n h w c"] | UInt8[Tensor, "n c h w"] | Float[Tensor, "n c h w"],
         device: torch.device | None = None,
     ) -> Float[Tensor, "n c h w"]:
-        """Pictures of 0..255 in the networks' input space, on `device` (of arrays the CPU, of tensors their own)."""
+        """Pictures of 0..255 in the networks' input space, on `device` (of arrays the CPU, of tensors their own).
+
+        Of levels between whole ones as of whole ones, and gradients pass.
+        """
         if self.whitening is None or not len(images):
             return normalise(images, self.mean, self.std, device)
         blocks = (images[first : first + BLOCK] for first in range(0, len(images), BLOCK))

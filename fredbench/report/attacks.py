@@ -1,0 +1,87 @@
+"""What attacks leave of each row: a table a norm, below the table of accuracies, and what must be read beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from fredbench.evaluation.across import expanded
+from fredbench.evaluation.attacked import Attacked, signs_of_masking, told_radius
+from fredbench.evaluation.rows import Row
+from fredbench.evaluation.threats import Norm
+from fredbench.report.simple import rendered
+
+__all__ = ["attack_columns", "attack_tables"]
+
+_ABSENT = "–"
+_NORMS: dict[Norm, str] = {
+    "linf": "largest change of a value",
+    "l2": "root of the summed squares of a picture's changes",
+}
+_NOTES = (
+    "Attacks change pictures within the radius, of a range of 0 to 1, before they are normalised or whitened; a "
+    "student counts as right where no iterate was found that it misclassifies. Accuracy in %, mean ± std over n "
+    "students; in brackets the share broken of the pictures that are right without.",
+    "An accuracy under attack is an upper bound: a stronger attack may lower it. Students were not trained against "
+    "attacks (docs/adversarial.md).",
+)
+
+
+def attack_tables(rows: Sequence[Row], form: str) -> str:
+    """The tables as text, aligned, Markdown or LaTeX; empty where nothing was attacked."""
+    found = [(row, row.attacked) for row in expanded(rows) if row.attacked is not None]
+    norms = list(dict.fromkeys(norm for _, attacked in found for _, norm in attacked.attacks))
+    tables = [_table(found, norm, form) for norm in norms]
+    if not tables:
+        return ""
+    if form == "latex":
+        return "\n\n".join(tables)
+    said = "\n".join([*_NOTES, *(f"{_word(norm)}: {_NORMS[norm]}." for norm in norms), *_said(found)])
+    return "\n\n".join([*tables, said])
+
+
+def _word(norm: Norm) -> str:
+    return {"linf": "L∞", "l2": "L2"}[norm]
+
+
+def _table(found: Sequence[tuple[Row, Attacked]], norm: Norm, form: str) -> str:
+    radii = sorted({score.epsilon for _, attacked in found for score in attacked.scores if score.norm == norm})
+    head = ("set", _word(norm), "clean", *(told_radius(norm, radius) for radius in radii), "pictures", "n")
+    return rendered(head, [line for row, attacked in found for line in _lines(row, attacked, norm, radii)], form)
+
+
+def _lines(row: Row, attacked: Attacked, norm: Norm, radii: Sequence[float]) -> Iterator[list[Any]]:
+    for name, of in attacked.attacks:
+        if of != norm:
+            continue
+        scores = attacked.of(name, norm)
+        cells = [_ABSENT if (score := scores.get(radius)) is None else _cell(score) for radius in radii]
+        yield [row.label, name, str(attacked.clean), *cells, attacked.pictures, attacked.clean.n]
+
+
+def _cell(score: Any) -> str:
+    return f"{score.robust}" + ("" if score.success is None else f" ({score.success.mean:.0f} %)")
+
+
+def _said(found: Sequence[tuple[Row, Attacked]]) -> Iterator[str]:
+    """Signs of masking row by row, or that there are none; and BEARD's ratio where there are several attacks."""
+    signs = {row.label: said for row, attacked in found if (said := signs_of_masking(attacked))}
+    for label, said in signs.items():
+        yield f"Signs of masked gradients, {label}: {'; '.join(said)}."
+    if not signs:
+        yield "Signs of masked gradients: none among the attacks above (more of them look for more)."
+    for row, attacked in found:
+        ratios = [f"{ratio:.1f} at {_word(norm)} {told_radius(norm, eps)}" for norm, eps, ratio in attacked.ratios()]
+        if ratios:
+            yield f"Robustness ratio (BEARD; relative to the set's own worst attack), {row.label}: {', '.join(ratios)}."
+
+
+def attack_columns(row: Row) -> dict[str, Any]:
+    """A row's scores as plain numbers, for tables of a line a row."""
+    if row.attacked is None:
+        return {}
+    plain: dict[str, Any] = {"attacked_pictures": row.attacked.pictures, "attacked_clean_mean": row.attacked.clean.mean}
+    for score in row.attacked.scores:
+        name = f"{score.attack} {score.norm} {told_radius(score.norm, score.epsilon)}"
+        plain |= {f"{name}_mean": score.robust.mean, f"{name}_std": score.robust.std, f"{name}_n": score.robust.n}
+    return plain

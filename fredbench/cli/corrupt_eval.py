@@ -57,7 +57,9 @@ __all__ = ["command"]
     help="`fred-literal` scores as FreD's published script does (lr .01; CIFAR-10 normalised by .5).",
 )
 @click.option(
-    "--calibration", is_flag=True, help="Add negative log-likelihood and expected calibration error (15 bins)."
+    "--calibration",
+    is_flag=True,
+    help="Add negative log-likelihood, calibration errors (15 bins), area under risk-coverage.",
 )
 @click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
 @attack_options

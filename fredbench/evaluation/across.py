@@ -78,7 +78,16 @@ def _corruption(scores: Sequence[CorruptionScore]) -> CorruptionScore:
 
 
 def _calibration(found: Sequence[Calibration]) -> Calibration:
-    return Calibration(summarise([each.nll.mean for each in found]), summarise([each.ece.mean for each in found]))
+    def over(samples: Sequence[Sample | None]) -> Sample | None:
+        known = [sample.mean for sample in samples if sample is not None]
+        return summarise(known) if len(known) == len(samples) else None
+
+    return Calibration(
+        summarise([each.nll.mean for each in found]),
+        summarise([each.ece.mean for each in found]),
+        over([each.adaptive for each in found]),
+        over([each.aurc for each in found]),
+    )
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -63,11 +63,21 @@ def row_scores(
 
 
 def _calibration(outcomes: Mapping[str, Outcomes], averaged: Sequence[str]) -> dict[str, Calibration]:
-    nll = {name: [found.mean_nll() for found in own.predictions] for name, own in outcomes.items()}
-    ece = {name: [found.calibration_error(own.labels) for found in own.predictions] for name, own in outcomes.items()}
+    def each(measure: Callable[[Predictions, Int64[np.ndarray, " n"]], list[float]]) -> dict[str, Values]:
+        return {name: [measure(found, own.labels) for found in own.predictions] for name, own in outcomes.items()}
+
+    measured = [
+        each(measure)
+        for measure in (
+            lambda found, labels: found.mean_nll(),
+            Predictions.calibration_error,
+            Predictions.adaptive_calibration_error,
+            Predictions.area_under_risk,
+        )
+    ]
     groups = {name: [name] for name in outcomes} | ({"average": list(averaged)} if averaged else {})
 
     def over(values: Mapping[str, Values], names: Sequence[str]) -> Sample:
         return summarise(student_means([values[name] for name in names]))
 
-    return {key: Calibration(over(nll, names), over(ece, names)) for key, names in groups.items()}
+    return {key: Calibration(*(over(values, names) for values in measured)) for key, names in groups.items()}

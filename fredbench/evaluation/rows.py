@@ -46,14 +46,21 @@ class CorruptionScore:
 
 @dataclass(frozen=True)
 class Calibration:
-    """How far confidences can be trusted: negative log-likelihood in nats, expected calibration error in percent."""
+    """How far confidences can be trusted: negative log-likelihood in nats, expected calibration error in percent.
+
+    adaptive: the latter with bins of equally many pictures. aurc: area under the risk-coverage curve, in percent. Both
+    None in files of earlier versions.
+    """
 
     nll: Sample
     ece: Sample
+    adaptive: Sample | None = None
+    aurc: Sample | None = None
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
-        return {"nll": self.nll.to_mapping(), "ece": self.ece.to_mapping()}
+        named = {"nll": self.nll, "ece": self.ece, "adaptive_ece": self.adaptive, "aurc": self.aurc}
+        return {name: sample.to_mapping() for name, sample in named.items() if sample is not None}
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,8 @@ def evaluate(
     severities: 1 to 5, by default the suite's. limit: that many evenly spaced test pictures, in place of all;
     corrupted_limit: the same for corruptions alone, in place of `limit`.
     protocol: `own`, or `fred-literal` as FreD's published corruption script scores.
-    calibration: adds negative log-likelihood (nats) and expected calibration error (percent).
+    calibration: adds negative log-likelihood (nats), expected calibration error with bins of equal width and of equally
+    many pictures, and the area under the risk-coverage curve (percent).
     selection: `best-on-test` or `best-on-validation` adds, as `Row.selected`, what the best of the run's checkpoints
     would give on clean test pictures, by their accuracy or by that on the validation pictures; without a suite only.
     All other numbers of a row are of the last iterate whatever is given here.

@@ -50,8 +50,16 @@ def _calibration_columns(where: str, sample: Callable[[Sample | None, int], str 
     def ece(row: Row) -> str | None:
         return sample(row.calibration[where].ece, 1) if where in row.calibration else None
 
+    def adaptive(row: Row) -> str | None:
+        return sample(row.calibration[where].adaptive, 1) if where in row.calibration else None
+
+    def aurc(row: Row) -> str | None:
+        return sample(row.calibration[where].aurc, 1) if where in row.calibration else None
+
     short = "avg." if where == "average" else where
     return [
         (f"NLL {short}", f"negative log-likelihood in nats, {where}", nll),
         (f"ECE {short}", f"expected calibration error in %, 15 bins, {where}", ece),
+        (f"aECE {short}", f"the same with bins of equally many pictures, {where}", adaptive),
+        (f"AURC {short}", f"area under the risk-coverage curve in %, {where}", aurc),
     ]

@@ -366,5 +366,6 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
     for name, sample in {**row.domains, "mce": row.mce, "relative_mce": row.relative_mce}.items():
         flat |= {} if sample is None else _sample_columns(name, sample)
     for name, found in row.calibration.items():
-        flat |= {f"{name}_nll": found.nll.mean, f"{name}_ece": found.ece.mean}
+        named = {"nll": found.nll, "ece": found.ece, "adaptive_ece": found.adaptive, "aurc": found.aurc}
+        flat |= {f"{name}_{key}": sample.mean for key, sample in named.items() if sample is not None}
     return flat | attack_columns(row)

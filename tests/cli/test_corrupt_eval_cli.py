@@ -118,6 +118,7 @@ def test_metrics_come_from_stored_predictions_alone(table: dict[str, object], st
         for found in calibration.values():
             # Ten classes: a student that knows nothing has ln 10 = 2.3 nats; none of these is far better.
             assert 0 < found["nll"]["mean"] < 20 and 0 <= found["ece"]["mean"] <= 100 and found["nll"]["n"] == 2
+            assert found.keys() == {"nll", "ece", "adaptive_ece", "aurc"} and 0 <= found["aurc"]["mean"] <= 100
         means = [calibration[name]["ece"]["mean"] for name in NAMES]
         assert calibration["average"]["ece"]["mean"] == pytest.approx(sum(means) / 15, abs=1e-3)
 

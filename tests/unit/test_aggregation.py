@@ -175,3 +175,37 @@ def test_the_page_has_the_same_columns(tmp_path: Path) -> None:
     (line,) = accuracy_lines([row], ["x"], [])
     assert len(line["cells"]) == len(titles)
     assert line["cells"][2]["text"] == f"{row.domains['cifar10.1-v6'].mean:.1f}" and line["cells"][2]["small"]
+
+
+def test_bins_of_equally_many_pictures() -> None:
+    """Seventeen pictures in four bins, by hand; and where every width is one bin, that one alone is not blind."""
+    draw = np.random.default_rng(5)
+    confidence, predicted, labels = draw.random(17), draw.integers(0, 3, 17), draw.integers(0, 3, 17)
+    found = Predictions(
+        torch.tensor(predicted)[None].short(), torch.tensor(confidence)[None].float(), torch.zeros(1, 17)
+    )
+    order = np.argsort(confidence)
+    parts = [order[:5], order[5:9], order[9:13], order[13:]]
+    error = sum(abs(np.sum((predicted == labels)[part]) - np.sum(confidence[part])) for part in parts) / 17
+    assert found.adaptive_calibration_error(labels, bins=4) == [pytest.approx(100 * error, abs=1e-4)]
+    # Right exactly where it is the surer of two confidences that share an equal-width bin.
+    split = Predictions(torch.zeros(1, 10).short(), torch.tensor([[0.98] * 5 + [0.99] * 5]), torch.zeros(1, 10))
+    labels = np.array([1] * 5 + [0] * 5)
+    assert split.adaptive_calibration_error(labels, bins=2)[0] == pytest.approx(49.5, abs=1e-3)
+    assert split.calibration_error(labels)[0] == pytest.approx(48.5, abs=1e-3)
+
+
+def test_the_area_under_risk_and_coverage() -> None:
+    """By its definition; 0 where all is right, all where nothing is; order by confidence alone, ties shared."""
+    draw = np.random.default_rng(6)
+    confidence, predicted, labels = draw.random(40), draw.integers(0, 3, 40), draw.integers(0, 3, 40)
+    found = Predictions(
+        torch.tensor(predicted)[None].short(), torch.tensor(confidence)[None].float(), torch.zeros(1, 40)
+    )
+    wrong = (predicted != labels)[np.argsort(-confidence)]
+    risks = [wrong[:covered].mean() for covered in range(1, 41)]
+    assert found.area_under_risk(labels) == [pytest.approx(100 * np.mean(risks))]
+    assert found.area_under_risk(predicted) == [0.0]
+    assert found.area_under_risk((predicted + 1) % 3) == [pytest.approx(100)]
+    level = Predictions(torch.tensor(predicted)[None].short(), torch.full((1, 40), 0.5), torch.zeros(1, 40))
+    assert level.area_under_risk(labels) == [pytest.approx(100 * wrong.mean())]

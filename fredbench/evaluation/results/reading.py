@@ -87,7 +87,12 @@ def row_of(plain: Mapping[str, Any]) -> Row:
         clean=_sample(plain["clean"]),
         corruptions={name: _corruption(found) for name, found in plain.get("corruptions", {}).items()},
         calibration={
-            name: Calibration(_sample(found["nll"]), _sample(found["ece"]))
+            name: Calibration(
+                _sample(found["nll"]),
+                _sample(found["ece"]),
+                # Files of earlier versions lack them.
+                *(_sample(found[key]) if key in found else None for key in ("adaptive_ece", "aurc")),
+            )
             for name, found in plain.get("calibration", {}).items()
         },
         assumed=tuple(plain.get("assumed", ())),

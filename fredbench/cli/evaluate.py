@@ -53,6 +53,10 @@ __all__ = ["command"]
     show_default=True,
     help="Beside the last iterate, the best of the checkpoints that the runs kept, by name.",
 )
+@click.option(
+    "--ood", "others", multiple=True, metavar="DATASET",
+    help="Can students tell its test pictures from their own? (repeatable; AUROC, FPR95)",
+)  # fmt: skip
 @attack_options
 @label_options
 @budget_option
@@ -67,6 +71,7 @@ def command(
     limit: int | None,
     dataset_name: str | None,
     selection: Selection,
+    others: tuple[str, ...],
     attacks: tuple[str, ...],
     epsilons: tuple[float, ...],
     attack_limit: int | None,
@@ -101,6 +106,7 @@ def command(
             students=students,
             limit=limit,
             selection=selection,
+            others=others,
             attacks=attacks,
             epsilons=epsilons,
             attack_limit=attack_limit,
@@ -110,6 +116,7 @@ def command(
             teacher_epochs=teacher_epochs,
             store=store,
             data=data,
+            offline=offline,
             device=device,
             threads=threads,
             dataset=dataset,

@@ -65,6 +65,7 @@ def _mean_row(rows: Sequence[Row]) -> Row:
         relative_mce=over(lambda row: row.relative_mce),
         calibration={name: _calibration([row.calibration[name] for row in rows]) for name in first.calibration},
         attacked=None,
+        outliers=(),
     )
 
 

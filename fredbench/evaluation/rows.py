@@ -12,11 +12,19 @@ from fredbench.evaluation.selection import Selected
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.coding import InBytes
 
-__all__ = ["CLEAN", "CLEAN_CROP", "Calibration", "Compared", "CorruptionScore", "Row"]
+__all__ = [
+    "CLEAN", "CLEAN_CROP", "SCORES", "Calibration", "Compared", "CorruptionScore", "OutlierScore", "Outliers", "Row",
+]  # fmt: skip
 
 CLEAN = "clean"
 CLEAN_CROP = "clean-crop"
 """The uncorrupted pictures in the framing of the corrupted ones, where that is not the test split's own."""
+SCORES = {
+    "msp": "largest probability (Hendrycks and Gimpel, ICLR 2017)",
+    "energy": "log-sum-exp of the logits (Liu et al., NeurIPS 2020, at temperature 1)",
+    "knn": "cosine to the nearest training picture in the last features (Sun et al., ICML 2022, k = 1)",
+}
+"""By which students tell other pictures from their own, by name, and whose these are."""
 
 
 @dataclass(frozen=True)
@@ -64,6 +72,36 @@ class Calibration:
 
 
 @dataclass(frozen=True)
+class OutlierScore:
+    """By one score, over students, in percent. auroc: 50 by chance. fpr95: share of the other pictures that pass where
+    95 % of one's own do; 95 by chance, lower is better.
+    """
+
+    score: str
+    auroc: Sample
+    fpr95: Sample
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        return {"score": self.score, "auroc": self.auroc.to_mapping(), "fpr95": self.fpr95.to_mapping()}
+
+
+@dataclass(frozen=True)
+class Outliers:
+    """A row's students against pictures of another dataset. inside, outside: test pictures of its own and of that."""
+
+    dataset: str
+    inside: int
+    outside: int
+    scores: tuple[OutlierScore, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        counts = {"dataset": self.dataset, "inside": self.inside, "outside": self.outside}
+        return {**counts, "scores": [score.to_mapping() for score in self.scores]}
+
+
+@dataclass(frozen=True)
 class Compared:
     """A row against another of its table, by predictions on the same test pictures.
 
@@ -96,7 +134,8 @@ class Row:
     network) and their mean, whose `unit` is the network (see `across`); all else is the first's.
     storage: the set's bytes; of a control, those of its first random subset. train_labels, augmentation, teacher: the
     protocol that students are trained by (see `labelling`); own_labels: what the set's own labels are. attacked: what
-    adversarial attacks leave, where they were asked for; None in a mean over networks.
+    adversarial attacks leave, where they were asked for; None in a mean over networks. outliers: how well students tell
+    other datasets' pictures from their own, likewise.
     """
 
     run: str
@@ -147,6 +186,7 @@ class Row:
     own_labels: str = "hard"
     teacher: Mapping[str, Any] = field(default_factory=dict)
     attacked: Attacked | None = None
+    outliers: tuple[Outliers, ...] = ()
 
     @property
     def reference(self) -> Sample:
@@ -229,6 +269,8 @@ class Row:
             plain["calibration"] = {name: found.to_mapping() for name, found in self.calibration.items()}
         if self.attacked is not None:
             plain["attacked"] = self.attacked.to_mapping()
+        if self.outliers:
+            plain["outliers"] = [found.to_mapping() for found in self.outliers]
         return plain
 
 

@@ -29,14 +29,16 @@ from fredbench.evaluation.attacked import Attacked, Attacks
 from fredbench.evaluation.attacking import Prey, attack_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
+from fredbench.evaluation.outliers import familiarity, outlier_scores
 from fredbench.evaluation.pairing import compared
 from fredbench.evaluation.published import SCRIPT_LEVEL_OF, published_row
-from fredbench.evaluation.rows import CLEAN, Compared, Row
+from fredbench.evaluation.rows import CLEAN, Compared, Outliers, Row
 from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import (
     StudentPlan,
     predictions_on,
     store_predictions,
+    store_tensors,
     stored_predictions,
 )
 from fredbench.evaluation.threats import Attack
@@ -44,6 +46,7 @@ from fredbench.foundation.errors import ArtefactError, CompatibilityError, Unkno
 from fredbench.foundation.files import canonical_json, remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
+from fredbench.networks.base import Network
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget, Storage
@@ -56,6 +59,7 @@ from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset, load
 from fredbench.training.batches import Pictures, TensorPictures
+from fredbench.training.kept import read_tensors
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.preprocessing import Preprocessing
 
@@ -173,7 +177,8 @@ class Evaluation:
     networks: test networks, None for each run's own. students: how many, None for each run's own number.
     calibration: whether rows say how far confidences can be trusted. labels, augmentation: what students are told of
     the pictures (by `teacher` where it is `relabelled`), and whether they see them augmented as the recipe has it.
-    attacks: adversarial ones, on clean test pictures, for rows to say what they leave.
+    attacks: adversarial ones, on clean test pictures, for rows to say what they leave. others: datasets whose test
+    pictures students are to tell from their own.
     """
 
     dataset: Dataset
@@ -188,6 +193,7 @@ class Evaluation:
     augmentation: AugmentationProtocol = "own"
     teacher: Teacher | None = None
     attacks: Attacks | None = None
+    others: tuple[Dataset, ...] = ()
     # What was derived from the data and is used again: the last preprocessing, the last run's training pictures.
     _kept: dict[str, tuple[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -218,6 +224,7 @@ class Evaluation:
         self._make(entrants, missing)
         if self.attacks is not None:
             self._attack(self.attacks, entrants, plans)
+        self._compare_with_others(entrants, plans)
         rows = [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
         beside = self.compared(entrants, names)
         return [dataclasses.replace(row, compared=beside.get(row.run, ())) for row in rows]
@@ -517,6 +524,54 @@ class Evaluation:
 
         return attack_scores(asked, outcomes(None, 0.0), outcomes)
 
+    def _compare_with_others(
+        self, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
+    ) -> None:
+        """Store how familiar the pictures of other datasets, and one's own, look to every student that lacks it."""
+        missing = [
+            (entrant, plan, other, file)
+            for other in self.others
+            for entrant in entrants
+            for group in plans[entrant.key].values()
+            for plan in group
+            if not (file := plan.scores_file(self._outlier_key(entrant, other))).is_file()
+        ]
+        with Progress("looking at other pictures", len(missing)) as progress:
+            for entrant, plan, other, file in missing:
+                plan.ensure()
+                student, pictures = plan.load(), plan.pictures()
+                every = torch.arange(len(pictures), device=pictures.device)
+                bank, _ = pictures.batch(every, plan.stream.child("bank"))
+                seen = {
+                    side: familiarity(
+                        cast(Network, student), self.given(entrant, data.test.images[self._spaced(data)]), bank,
+                        plan.recipe.standardise,
+                    )
+                    for side, data in (("inside", self.dataset), ("outside", other))
+                }  # fmt: skip
+                store_tensors(file, seen)
+                progress.advance()
+
+    def _spaced(self, data: Dataset) -> np.ndarray:
+        """The test pictures of a dataset that are looked at: as many as are scored clean, evenly spaced."""
+        total = len(data.test.labels)
+        return evenly_spaced(total, min(self.domains.limit or total, total))
+
+    def _outlier_key(self, entrant: Entrant, other: Dataset) -> dict[str, Any]:
+        return {
+            "domain": "outliers",
+            "test": self.dataset.test_fingerprint,
+            "other": other.test_fingerprint,
+            "limit": self.domains.limit,
+            "normalization": dict(self._normalization(entrant.synset)),
+            "engine": fredbench.__version__,
+        }
+
+    def _outliers(self, entrant: Entrant, group: Sequence[StudentPlan], other: Dataset) -> Outliers:
+        key = self._outlier_key(entrant, other)
+        kept = [read_tensors(plan.scores_file(key)) for plan in group]
+        return outlier_scores(other.name, [(found["inside"], found["outside"]) for found in kept])
+
     def _prepared(
         self, entrant: Entrant, name: str, severities: Sequence[UInt8[np.ndarray, "n h w c"]]
     ) -> Iterable[Float[Tensor, "n c h w"]]:
@@ -581,6 +636,7 @@ class Evaluation:
                     self.domains, names, partial(self._outcomes, entrant, group), calibration=self.calibration
                 ),
                 "attacked": self._attacked(entrant, group),
+                "outliers": tuple(self._outliers(entrant, group, other) for other in self.others),
             }
             for network, group in plans.items()
         }

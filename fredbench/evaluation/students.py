@@ -33,6 +33,7 @@ __all__ = [
     "StudentPlan",
     "predictions_on",
     "store_predictions",
+    "store_tensors",
     "stored_predictions",
 ]
 
@@ -211,5 +212,9 @@ def stored_predictions(file: Path) -> Predictions:
 
 def store_predictions(file: Path, predictions: Predictions) -> None:
     """Write a file of predictions."""
-    tensors = {name: tensor.contiguous() for name, tensor in predictions.to_tensors().items()}
-    write_bytes(file, safetensors.torch.save(tensors))
+    store_tensors(file, predictions.to_tensors())
+
+
+def store_tensors(file: Path, tensors: Mapping[str, Tensor]) -> None:
+    """Write what was made of a student beside it."""
+    write_bytes(file, safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}))

@@ -124,6 +124,7 @@ def evaluate(
     attacks: Sequence[str] = (),
     epsilons: Sequence[float] = (),
     attack_limit: int | None = None,
+    others: Sequence[str | Dataset] = (),
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -155,6 +156,8 @@ def evaluate(
     attacks: adversarial attacks by name (see `fredbench list attacks`), in picture space, for `Row.attacked`; epsilons:
     their radii as shares of the range of a picture's values, by default each attack's own; attack_limit: on that many
     evenly spaced clean test pictures, by default as `limit`.
+    others: datasets, by name or in memory, whose test pictures students are to tell from their own, for `Row.outliers`;
+    of the same size and channels, `CompatibilityError` for another.
     store, data, offline, device, threads: as of `distill`. dataset: the runs' dataset, where it is at hand already.
 
     Accuracies of a `Row` are `Sample`s in percent: mean, standard deviation (n - 1) and n over students. What was
@@ -207,6 +210,7 @@ def evaluate(
         protocol=protocol,
         calibration=calibration,
         attacks=under,
+        others=_others(others, pictures, data, offline),
     )
     teaching = Teacher(
         pictures, folders.root / TEACHERS, teacher or entrants[0].spec.student_network, evaluation.device,
@@ -234,6 +238,23 @@ def _attacks(names: Sequence[str], epsilons: Sequence[float], limit: int | None)
             raise UsageError("a radius or number of pictures, and no attack", hint="name one, such as --attack pgd20")
         return None
     return Attacks(tuple(attack_named(name) for name in dict.fromkeys(names)), tuple(epsilons), limit)
+
+
+def _others(
+    asked: Sequence[str | Dataset], own: Dataset, data: str | Path | None, offline: bool
+) -> tuple[Dataset, ...]:
+    """Other datasets, whose pictures must be of the shape that the students take."""
+    found = tuple(_dataset(other, data, offline) for other in asked)
+    for other in found:
+        here, there = ((data.channels, *data.size) for data in (own, other))
+        if here != there:
+            raise CompatibilityError(
+                "pictures of {} are {} x {} x {}, those of {} {} x {} x {}".format(other.name, *there, own.name, *here),
+                hint="take one of the same shape",
+            )
+        if other.test_fingerprint == own.test_fingerprint:
+            raise UsageError(f"{other.name} is the dataset itself", hint="name another one")
+    return found
 
 
 def _check_network(name: str, dataset: Dataset) -> None:

@@ -18,6 +18,7 @@ from fredbench.recipes.methods import METHODS
 from fredbench.report.attacks import attack_columns, attack_tables
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.columns import Column, further_columns
+from fredbench.report.outliers import outlier_columns, outlier_table
 from fredbench.report.simple import comma_separated, rendered, simple_table
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def corruption_table(
     body = rendered(head, lines, form)
     if form != "latex":
         body = "\n".join([body, "", *notes(rows, severities, budget_by)])
-    return "\n\n".join(filter(None, [body, attack_tables(rows, form)]))
+    return "\n\n".join(filter(None, [body, attack_tables(rows, form), outlier_table(rows, form)]))
 
 
 def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None = None) -> str:
@@ -92,6 +93,7 @@ def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None 
                     **_sample_columns(name, (row.networks or {row.network: row.clean})[name]),
                     **_selected_columns(name, row),
                     **attack_columns(row.by_network.get(name, row)),
+                    **outlier_columns(row.by_network.get(name, row)),
                     **({} if row.over_networks is None else _sample_columns("over_networks", row.over_networks.clean)),
                 }
                 for row in rows
@@ -122,7 +124,7 @@ def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None 
     body = rendered(["set", *heads, *budget_heads(budget_by), "n", "preset"], lines, form)
     if form != "latex":
         body = "\n".join([body, "", *notes(rows, (), budget_by)])
-    return "\n\n".join(filter(None, [body, attack_tables(rows, form)]))
+    return "\n\n".join(filter(None, [body, attack_tables(rows, form), outlier_table(rows, form)]))
 
 
 def _selected_cell(row: Row, network: str, way: str) -> str:
@@ -368,4 +370,4 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
     for name, found in row.calibration.items():
         named = {"nll": found.nll, "ece": found.ece, "adaptive_ece": found.adaptive, "aurc": found.aurc}
         flat |= {f"{name}_{key}": sample.mean for key, sample in named.items() if sample is not None}
-    return flat | attack_columns(row)
+    return flat | attack_columns(row) | outlier_columns(row)

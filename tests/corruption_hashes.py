@@ -20,12 +20,12 @@ sys.path.insert(0, str(ROOT))
 
 import numpy as np  # noqa: E402
 
-from fredbench.corruptions import ALL, PROFILES, corrupt  # noqa: E402
+from fredbench.corruptions import ALL, CBAR, CBAR_ALL, CBAR_IMAGENET, PROFILES, corrupt  # noqa: E402
 
 STORED = ROOT / "tests" / "unit" / "stored" / "corruption_hashes.json"
 SIZES = {"32x32": 4, "96x96": 2, "224x224": 1, "150x100": 2}
 """Height and width, and how many pictures of that size are hashed."""
-ROWS = (*ALL, "procedural frost")
+ROWS = (*ALL, "procedural frost", *CBAR_ALL)
 
 
 def pictures(size: str) -> np.ndarray:
@@ -63,8 +63,17 @@ def table(
 ) -> dict[str, list[str]]:
     """Five hashes a row, the rows named `corruption/profile/size`."""
     return {
-        f"{name}/{profile}/{size}": row(name, profile, size) for profile in profiles for size in sizes for name in names
-    }
+        f"{name}/{profile}/{size}": row(name, profile, size)
+        for profile in profiles for size in sizes for name in names if defined(name, profile, size)
+    }  # fmt: skip
+
+
+def defined(name: str, profile: str, size: str) -> bool:
+    """Whether there is such a row: C-bar's are of squares, of those ImageNet-C-bar's of 224 pixels."""
+    if name not in CBAR_ALL:
+        return True
+    height, width = size.split("x")
+    return (name in CBAR and height == width) if profile == "cifar" else (name in CBAR_IMAGENET and size == "224x224")
 
 
 def moved(found: dict[str, list[str]], stored: dict[str, list[str]]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from fredbench.cli.options import data_options, examples
-from fredbench.corruptions import NAMES, PROFILES
+from fredbench.corruptions import CBAR, CBAR_IMAGENET, NAMES, PROFILES
 from fredbench.corruptions.published import EQUAL
 from fredbench.corruptions.severities import EngineName
 from fredbench.corruptions.textures import FrostSource
@@ -89,6 +89,7 @@ def _write(
     "--corruption", "names", multiple=True, metavar="NAME",
     help="Only this one (repeatable; see `fredbench list corruptions`).  [default: all 15]",
 )  # fmt: skip
+@click.option("--cbar", is_flag=True, help="The ten of C-bar, which are unlike the 15, in their place.")
 @click.option("--severity", "severities", type=int, multiple=True, help="Only this one (repeatable).  [default: 1-5]")
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures, evenly spaced.")
 @click.option(
@@ -110,8 +111,8 @@ def _write(
 @data_options
 def command(
     dataset: str, part: str, out: Path | None, sheet: Path | None, profile: str | None, names: tuple[str, ...],
-    severities: tuple[int, ...], limit: int | None, workers: int | None, engine: EngineName, seed: int, frost: str,
-    archive_jpeg: bool, picture: int, data: Path | None, offline: bool,
+    cbar: bool, severities: tuple[int, ...], limit: int | None, workers: int | None, engine: EngineName, seed: int,
+    frost: str, archive_jpeg: bool, picture: int, data: Path | None, offline: bool,
 ) -> None:  # fmt: skip
     """Write DATASET's test split under 15 corruptions and 5 severities, in the layout of CIFAR-10-C.
 
@@ -121,9 +122,12 @@ def command(
     """
     if (out is None) == (sheet is None):
         raise UsageError("give --out DIR to write a set, or --preview FILE.png to draw one picture")
-    names, severities, source = names or NAMES, severities or (1, 2, 3, 4, 5), _frost_source(frost)
+    if cbar and names:
+        raise UsageError("--cbar names its corruptions itself", hint="leave --corruption out, or --cbar")
+    severities, source = severities or (1, 2, 3, 4, 5), _frost_source(frost)
     pictures = load_dataset(dataset, root=data, offline=offline)
     profile = profile or ("cifar" if max(pictures.size) <= _SMALL else "imagenet")
+    names = names or ((CBAR if profile == "cifar" else CBAR_IMAGENET) if cbar else NAMES)
     if out is not None:
         _write(pictures, part, out, limit, engine, profile, names, severities, seed, workers, source, archive_jpeg)
         click.echo(out)

@@ -58,9 +58,10 @@ def _networks(store: Path) -> _Table:
 
 
 def _corruptions(store: Path) -> _Table:
-    from fredbench.corruptions import ALL, EXTRAS, STOCHASTIC
+    from fredbench.corruptions import ALL, EXTRAS, KNOWN, STOCHASTIC
 
-    lines = [(n, "held out" if n in EXTRAS else "common", "draws" if n in STOCHASTIC else "fixed") for n in ALL]
+    kinds = {name: "held out" if name in EXTRAS else "common" if name in ALL else "C-bar" for name in KNOWN}
+    lines = [(name, kind, "draws" if name in STOCHASTIC else "fixed") for name, kind in kinds.items()]
     return ("corruption", "kind", "randomness"), list(lines)
 
 

@@ -1,7 +1,8 @@
-"""The common corruptions of Hendrycks & Dietterich (2019): whole batches, repeatable picture by picture.
+"""The corruptions of Hendrycks & Dietterich (2019) and C-bar's (2021): whole batches, repeatable picture by picture.
 
 `corrupt(pictures, "fog", 3)` corrupts uint8 pictures; `write_set` writes a whole corrupted test set; NAMES are the 15
-corruptions in the literature's order, EXTRAS the 4 held-out ones. Nothing here imports torch.
+corruptions in the literature's order, EXTRAS the 4 held-out ones, CBAR C-bar's. Nothing here
+imports torch.
 """
 
 from __future__ import annotations
@@ -9,7 +10,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fredbench.corruptions.severities import ALL, EXTRAS, NAMES, PROFILES, STOCHASTIC
+from fredbench.corruptions.severities import (
+    ALL,
+    CBAR,
+    CBAR_ALL,
+    CBAR_IMAGENET,
+    EXTRAS,
+    KNOWN,
+    NAMES,
+    PROFILES,
+    STOCHASTIC,
+)
 
 if TYPE_CHECKING:
     from fredbench.corruptions.engine import corrupt as corrupt
@@ -18,7 +29,8 @@ if TYPE_CHECKING:
     from fredbench.corruptions.writer import write_set as write_set
 
 __all__ = [
-    "ALL", "EXTRAS", "NAMES", "PROFILES", "STOCHASTIC", "corrupt", "evenly_spaced", "preview", "write_set",
+    "ALL", "CBAR", "CBAR_ALL", "CBAR_IMAGENET", "EXTRAS", "KNOWN", "NAMES", "PROFILES", "STOCHASTIC", "corrupt",
+    "evenly_spaced", "preview", "write_set",
 ]  # fmt: skip
 
 # The engine brings a compiler and OpenCV along; names and tables alone must stay light.

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fredbench.corruptions.published import EQUAL, published_as
-from fredbench.corruptions.severities import ALL
+from fredbench.corruptions.severities import KNOWN
 from fredbench.foundation.errors import DataError
 from fredbench.foundation.files import sha256_of
 
@@ -30,7 +30,7 @@ class ArrayReport:
 
 def corrupted_arrays(folder: Path) -> list[Path]:
     """The `<corruption>.npy` files of a folder in table order, and its labels; empty where it has none."""
-    found = [folder / f"{name}.npy" for name in ALL if (folder / f"{name}.npy").is_file()]
+    found = [folder / f"{name}.npy" for name in KNOWN if (folder / f"{name}.npy").is_file()]
     labels = folder / "labels.npy"
     return [*found, *([labels] if found and labels.is_file() else [])]
 

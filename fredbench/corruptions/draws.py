@@ -22,7 +22,8 @@ from fredbench.corruptions.photons import poisson_tables
 from fredbench.foundation.rng import Stream
 
 __all__ = [
-    "angles", "choices", "impulses", "normals", "offsets", "picture_keys", "poisson_counts", "substream", "uniforms",
+    "angles", "choices", "impulses", "normals", "offsets", "picture_keys", "poisson_counts", "reals", "substream",
+    "uniforms",
 ]  # fmt: skip
 
 _GAMMA = np.uint64(0x9E3779B97F4A7C15)
@@ -126,16 +127,22 @@ def uniforms(keys: UInt64[np.ndarray, " n"], *shape: int) -> Float32[np.ndarray,
 
 
 @compiled
-def _angles(keys: Array, low: float, high: float, out: Array) -> None:
-    for n in range(keys.size):
-        out[n] = low + (high - low) * (np.float64(_word(keys[n], 0) >> np.uint64(11)) * 2.0**-53)
+def _reals(keys: Array, low: float, high: float, out: Array) -> None:
+    for n in range(out.shape[0]):
+        for i in range(out.shape[1]):
+            out[n, i] = low + (high - low) * (np.float64(_word(keys[n], i) >> np.uint64(11)) * 2.0**-53)
+
+
+def reals(keys: UInt64[np.ndarray, " n"], low: float, high: float, *shape: int) -> Float64[np.ndarray, "n ..."]:
+    """Uniform draws from [low, high) of the given shape for each picture, of 53 bits."""
+    out = np.empty((len(keys), math.prod(shape)))
+    _reals(keys, low, high, out)
+    return out.reshape(len(keys), *shape)
 
 
 def angles(keys: UInt64[np.ndarray, " n"], low: float, high: float) -> Float64[np.ndarray, " n"]:
     """One uniform draw from [low, high) a picture (degrees)."""
-    out = np.empty(len(keys))
-    _angles(keys, low, high, out)
-    return out
+    return reals(keys, low, high)
 
 
 @compiled

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64, Shaped, UInt8, UInt64
+from jaxtyping import Int64, Shaped, UInt8
 
-from fredbench.corruptions import blur, digital, draws, noise, weather
+from fredbench.corruptions import blur, cbar, digital, draws, noise, weather
+from fredbench.corruptions.batches import Batch
 from fredbench.corruptions.indices import evenly_spaced
 from fredbench.corruptions.libraries import check_opencv
-from fredbench.corruptions.severities import Family, Row, family_of, parameters
+from fredbench.corruptions.severities import check_shape, family_of, parameters
 from fredbench.corruptions.spatter import spatter
 from fredbench.corruptions.textures import FrostSource, Textures, load_textures
 from fredbench.foundation.arrays import as_pictures
@@ -29,7 +29,7 @@ ARCHIVE_QUALITY = 85
 SMALLEST = {"cifar": 8, "imagenet": 32}
 """Pixels that each side needs at least, by profile; below 32 CIFAR-10-C's constants are applied by our own choice."""
 
-_NOISES = frozenset({"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise"})
+_NOISES = frozenset({"gaussian_noise", "shot_noise", "impulse_noise", "speckle_noise", "brownish_noise"})
 _LUMA = np.array([19595, 38470, 7471], np.uint32)  # .299, .587, .114 of 2^16; their sum is 2^16
 # Pictures are worked on a few at a time, so that draws and intermediates stay in the processor's cache.
 _BATCH_PIXELS = 32 * 32 * 32
@@ -37,54 +37,39 @@ _BATCH_PIXELS = 32 * 32 * 32
 _ZOOM_LANES, _ZOOM_PIXELS = 48, 16 * 224 * 224
 
 
-@dataclass(frozen=True)
-class _Batch:
-    """A few pictures with their streams' keys and everything else that decides the outcome."""
-
-    pictures: UInt8[np.ndarray, "n h w 3"]
-    keys: UInt64[np.ndarray, " n"]
-    row: Row
-    family: Family
-    frost: FrostSource
-
-    @property
-    def size(self) -> tuple[int, int]:
-        return self.pictures.shape[1], self.pictures.shape[2]
-
-
-def _gaussian_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _gaussian_noise(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     return noise.gaussian_noise(b.pictures, b.row[0], draws.normals(b.keys, *b.size, 3))
 
 
-def _speckle_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _speckle_noise(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     return noise.speckle_noise(b.pictures, b.row[0], draws.normals(b.keys, *b.size, 3))
 
 
-def _shot_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _shot_noise(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     return noise.shot_noise(draws.poisson_counts(b.keys, b.pictures, b.row[0]), b.row[0])
 
 
-def _impulse_noise(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _impulse_noise(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     return noise.impulse_noise(b.pictures, *draws.impulses(b.keys, b.row[0], *b.size, 3))
 
 
-def _glass_blur(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _glass_blur(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     reach, passes = int(b.row[1]), int(b.row[2])
     visits = passes * blur.glass_visits(*b.size, reach)
     return blur.glass_blur(b.pictures, b.row[0], reach, draws.offsets(b.keys, reach, visits))
 
 
-def _motion_blur(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _motion_blur(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     return blur.motion_blur(b.pictures, b.row[0], b.row[1], draws.angles(b.keys, -45.0, 45.0), b.family)
 
 
-def _snow(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _snow(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     angles = draws.angles(draws.substream(b.keys, 1), -135.0, -45.0)
     return weather.snow(b.pictures, b.row, draws.normals(b.keys, *b.size), angles, b.family)
 
 
 def _crops(
-    b: _Batch, textures: Textures
+    b: Batch, textures: Textures
 ) -> tuple[Int64[np.ndarray, " n"], Int64[np.ndarray, " n"], Int64[np.ndarray, " n"]]:
     which = draws.choices(b.keys, np.full(len(b.keys), len(textures)))
     rows = draws.choices(draws.substream(b.keys, 1), textures.heights[which] - b.size[0])
@@ -92,22 +77,22 @@ def _crops(
     return which, rows, columns
 
 
-def _frost(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _frost(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     textures = load_textures(b.frost, b.family, *b.size)
     return weather.frost(b.pictures, b.row[0], b.row[1], textures, *_crops(b, textures))
 
 
-def _fog(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _fog(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     count = weather.fog_draws(weather.fog_side(b.family, *b.size))
     return weather.fog(b.pictures, b.row[0], b.row[1], draws.uniforms(b.keys, count), b.family)
 
 
-def _elastic_transform(b: _Batch) -> UInt8[np.ndarray, "n h w 3"]:
+def _elastic_transform(b: Batch) -> UInt8[np.ndarray, "n h w 3"]:
     moves = draws.uniforms(draws.substream(b.keys, 1), 3, 2)
     return digital.elastic_transform(b.pictures, b.row, moves, draws.uniforms(b.keys, 2, *b.size), b.family)
 
 
-_MAKERS: dict[str, Callable[[_Batch], Any]] = {
+_MAKERS: dict[str, Callable[[Batch], Any]] = {
     "gaussian_noise": _gaussian_noise,
     "shot_noise": _shot_noise,
     "impulse_noise": _impulse_noise,
@@ -127,6 +112,7 @@ _MAKERS: dict[str, Callable[[_Batch], Any]] = {
     "gaussian_blur": lambda b: blur.gaussian_blur(b.pictures, b.row[0]),
     "spatter": lambda b: spatter(b.pictures, b.row, draws.normals(b.keys, *b.size)),
     "saturate": lambda b: digital.saturate(b.pictures, b.row[0], b.row[1]),
+    **cbar.MAKERS,
 }
 
 
@@ -196,7 +182,7 @@ def corrupt_into(
     row = parameters(family, name, severity)
     keys = draws.picture_keys(seed, name, severity, numbers)
     for part in _batches(len(pictures), name, height * width):
-        made = _MAKERS[name](_Batch(coloured(pictures[part]), keys[part], row, family, frost))
+        made = _MAKERS[name](Batch(coloured(pictures[part]), keys[part], row, family, frost))
         made = digital.jpeg_compression(made, ARCHIVE_QUALITY) if archive_jpeg else made
         out[part] = made if out.shape[-1] == 3 else as_grey(made, name)
 
@@ -212,17 +198,19 @@ def corrupt(
     last. Grey pictures are corrupted as three equal channels and become one again (`as_grey`). Each side needs 32
     pixels, under the profile cifar 8.
 
-    `name` is one of NAMES or EXTRAS, `severity` 1 to 5, `profile` "cifar" (CIFAR-10-C's constants) or "imagenet"
-    (ImageNet-C's; at other sizes than 224×224 as the imagecorruptions package applies them). `indices` are the
-    pictures' numbers in their set (0, 1, 2, … if left out): a picture's outcome depends on seed, corruption,
-    severity, its number and its pixels only, never on its batch. `frost` is "files" (the installed photographs),
-    "procedural" or a folder. `archive_jpeg` adds the JPEG quality 85 at which ImageNet-C is stored.
+    `name` is one of NAMES, EXTRAS or CBAR_ALL (those for square pictures only), `severity` 1 to 5, `profile` "cifar"
+    (CIFAR-10-C's constants, and its C-bar's) or "imagenet" (ImageNet-C's; at other sizes than 224×224 as the
+    imagecorruptions package applies them). `indices` are the pictures' numbers in their set (0, 1, 2, … if left out):
+    a picture's outcome depends on seed, corruption, severity, its number and its pixels only, never on its batch.
+    `frost` is "files" (the installed photographs), "procedural" or a folder. `archive_jpeg` adds the JPEG quality 85
+    at which ImageNet-C is stored.
 
     Raises UnknownNameError, UsageError; DataError where frost textures are missing.
     """
     family_of(profile, 32, 32)
     pictures = checked_pictures(images, profile)
     parameters(family_of(profile, *pictures.shape[1:3]), name, severity)
+    check_shape([name], *pictures.shape[1:3])
     out = np.empty(pictures.shape, np.uint8)
     corrupt_into(
         out, pictures, name, severity, profile=profile, seed=seed, numbers=_numbers(indices, len(pictures)),

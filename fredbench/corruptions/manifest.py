@@ -22,7 +22,7 @@ from jaxtyping import Shaped, UInt8
 
 from fredbench.corruptions.libraries import library_versions
 from fredbench.corruptions.published import published_as
-from fredbench.corruptions.severities import ALL, EngineName, Family, family_of, own_constants
+from fredbench.corruptions.severities import KNOWN, EngineName, Family, family_of, own_constants
 from fredbench.foundation.environment import instruction_sets
 from fredbench.foundation.errors import ArtefactError, UsageError
 from fredbench.foundation.files import (
@@ -97,7 +97,7 @@ def claim_folder(out: Path) -> Iterator[None]:
     writes there for longer than `claimed` waits.
     """
     with claimed(out, "writing a corrupted set to", "wait for it, or choose another --out"):
-        foreign = [name for name in ALL if (out / f"{name}.npy").exists()]
+        foreign = [name for name in KNOWN if (out / f"{name}.npy").exists()]
         if foreign and not (out / "manifest.json").exists() and not (out / _RECORDS).is_dir():
             raise UsageError(
                 f"{out} holds {foreign[0]}.npy, which fredbench did not write",
@@ -113,7 +113,7 @@ def claim_folder(out: Path) -> Iterator[None]:
                 (out / _RECORDS).rmdir()
 
 
-def notes_on(request: Request, split: str, total: int) -> dict[str, str]:
+def notes_on(request: Request, split: str, total: int, names: Sequence[str]) -> dict[str, str]:
     """What a reader of the archive's layout must know of a set, by kind; empty for all of a test split under all five.
 
     `total`: how many pictures the split holds. Such readers cut at multiples of the split's length, so a set of fewer
@@ -130,7 +130,7 @@ def notes_on(request: Request, split: str, total: int) -> dict[str, str]:
         found["pictures"] = f"{request.pictures} of {total} pictures, not the whole {split} split; {rows}"
     if split != "test":
         found["split"] = f"made of the {split} split: nothing may be tested on it that was trained on that"
-    if request.profile == "cifar" and (said := own_constants(request.size)):
+    if request.profile == "cifar" and (said := own_constants(request.size, names)):
         found["constants"] = said
     return found
 
@@ -160,7 +160,7 @@ def _entries(out: Path) -> dict[str, dict[str, Any]]:
         for file, entry in manifest["files"].items():
             if isinstance(entry, dict) and "fingerprint" in entry:
                 found[Path(file).stem] = entry
-    for name in ALL:
+    for name in KNOWN:
         entry = _read_json(out / _RECORDS / f"{name}.json")
         if isinstance(entry, dict) and "fingerprint" in entry:
             found[name] = entry
@@ -178,7 +178,7 @@ def intact_files(out: Path, request: Request, names: Sequence[str]) -> dict[str,
     """
     kept: dict[str, dict[str, Any]] = {}
     entries = _entries(out)
-    for name in ALL:
+    for name in KNOWN:
         path = out / f"{name}.npy"
         if not path.exists():
             continue
@@ -221,7 +221,7 @@ def finish_set(
     with atomic_path(out / "labels.npy") as temporary, open(temporary, "wb") as file:
         np.save(file, labels)
     entries = _entries(out)
-    present = [name for name in ALL if name in entries and (out / f"{name}.npy").exists()]
+    present = [name for name in KNOWN if name in entries and (out / f"{name}.npy").exists()]
     if not present:
         raise ArtefactError(f"{out} lost its files while they were written", hint="run the same command again")
     manifest: dict[str, Any] = {"format": _FORMAT, **json.loads(json.dumps(dataclasses.asdict(request)))}

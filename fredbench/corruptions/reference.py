@@ -17,6 +17,7 @@ from types import ModuleType
 import numpy as np
 from jaxtyping import Int64, UInt8
 
+from fredbench.corruptions.severities import ALL
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
 
@@ -49,13 +50,15 @@ def _takes_seed(name: str) -> bool:
     return "seed" in inspect.signature(_package().corruption_dict[name]).parameters
 
 
-def check_request(profile: str) -> None:
+def check_request(profile: str, names: Sequence[str]) -> None:
     """UsageError for what the package never could do."""
     if profile != "imagenet":
         raise UsageError(
             f"the imagecorruptions engine has no profile {profile!r}: it knows ImageNet-C's constants only",
             hint="add --profile imagenet, or use --engine fredbench",
         )
+    if unknown := [name for name in names if name not in ALL]:
+        raise UsageError(f"the imagecorruptions engine has no {unknown[0]}", hint="use --engine fredbench")
 
 
 def limitations(names: Sequence[str]) -> list[str]:

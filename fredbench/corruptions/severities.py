@@ -1,19 +1,21 @@
 """The severity table: names, order and parameters of every corruption, as data.
 
-Source: the CIFAR-10-C and ImageNet-C generators of hendrycks/robustness (Hendrycks & Dietterich, ICLR 2019) and the
-`imagecorruptions` package, whose table is ImageNet-C's except for the elastic transform. Each entry holds five rows,
-severities 1 to 5; the meaning of a row's fields stands beside it.
+Sources: the CIFAR-10-C and ImageNet-C generators of hendrycks/robustness (Hendrycks & Dietterich, ICLR 2019) and the
+`imagecorruptions` package, whose table is ImageNet-C's except for the elastic transform; for C-bar the generator in
+`imagenet_c_bar` of facebookresearch/augmentation-corruption (Mintun, Kirillov & Xie, NeurIPS 2021). Each entry holds
+five rows, severities 1 to 5; the meaning of a row's fields stands beside it.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal, TypeAlias
 
 from fredbench.foundation.errors import UnknownNameError, UsageError
 
 __all__ = [
-    "ALL", "ELASTIC_UNIT", "EXTRAS", "NAMES", "PIXELS", "PROFILES", "STOCHASTIC", "EngineName", "Family", "family_of",
-    "own_constants", "parameters",
+    "ALL", "CBAR", "CBAR_ALL", "CBAR_IMAGENET", "ELASTIC_UNIT", "EXTRAS", "KNOWN", "NAMES", "PIXELS", "PROFILES",
+    "STOCHASTIC", "EngineName", "Family", "check_shape", "family_of", "own_constants", "parameters",
 ]  # fmt: skip
 
 Family: TypeAlias = Literal["cifar", "imagenet", "imagecorruptions"]
@@ -44,12 +46,31 @@ EXTRAS: Final = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 """The 4 held-out corruptions of the same archives."""
 
 ALL: Final = NAMES + EXTRAS
+"""The 19 of CIFAR-10-C and ImageNet-C."""
+
+CBAR: Final = (
+    "blue_noise_sample", "brownish_noise", "checkerboard_cutout", "inverse_sparkles", "sparkles",
+    "circular_motion_blur", "lines", "pinch_and_twirl", "ripple", "transverse_chromatic_abberation",
+)  # fmt: skip
+"""The ten of CIFAR-10-C-bar under their published names, chosen to be unlike the 15; no mean is over both."""
+
+CBAR_IMAGENET: Final = (
+    "blue_noise_sample", "brownish_noise", "caustic_refraction", "checkerboard_cutout", "cocentric_sine_waves",
+    "inverse_sparkles", "perlin_noise", "plasma_noise", "single_frequency_greyscale", "sparkles",
+)  # fmt: skip
+"""The ten of ImageNet-C-bar, five of them others."""
+
+CBAR_ALL: Final = (*CBAR, *(name for name in CBAR_IMAGENET if name not in CBAR))
+
+KNOWN: Final = ALL + CBAR_ALL
+"""Every corruption that can be asked for."""
 
 STOCHASTIC: Final = frozenset(
     {
         "gaussian_noise", "shot_noise", "impulse_noise", "glass_blur", "motion_blur", "snow", "frost", "fog",
-        "elastic_transform", "speckle_noise", "spatter",
+        "elastic_transform", "speckle_noise", "spatter", *CBAR_ALL,
     }
+    - {"circular_motion_blur"}
 )  # fmt: skip
 """Those that draw; the others are functions of the picture alone."""
 
@@ -136,20 +157,57 @@ _IMAGECORRUPTIONS: Final[dict[str, Rows]] = {
     ),
 }  # fmt: skip
 
-_TABLES: Final[dict[Family, dict[str, Rows]]] = {
-    "cifar": _CIFAR, "imagenet": _IMAGENET, "imagecorruptions": _IMAGECORRUPTIONS,
+# C-bar's own severity; all constants are multiples of it (cifar10_c_bar.csv).
+_CBAR_CIFAR: Final[dict[str, Rows]] = {
+    "blue_noise_sample": ((0.7,), (1.4,), (2.1,), (3.5,), (4.2,)),
+    "brownish_noise": ((2.5,), (4,), (5.5,), (6.5,), (7,)),
+    "checkerboard_cutout": ((1,), (2,), (3,), (4,), (5,)),
+    "inverse_sparkles": ((1,), (1.5,), (2.5,), (4.5,), (5,)),
+    "sparkles": ((0.7,), (3.5,), (5.6,), (6.3,), (7,)),
+    "circular_motion_blur": ((2.8,), (3.6,), (4.4,), (5.2,), (6,)),
+    "lines": ((0.5,), (1,), (1.5,), (2,), (2.5,)),
+    "pinch_and_twirl": ((5.5,), (6,), (6.5,), (8.5,), (10,)),
+    "ripple": ((5.5,), (6,), (6.5,), (7.5,), (8,)),
+    "transverse_chromatic_abberation": ((1,), (2,), (5,), (9,), (10,)),
+}
+
+# imagenet_c_bar.csv.
+_CBAR_IMAGENET: Final[dict[str, Rows]] = {
+    "blue_noise_sample": ((0.8,), (1.6,), (2.4,), (4,), (5.6,)),
+    "brownish_noise": ((1,), (2,), (3,), (4,), (5,)),
+    "caustic_refraction": ((2.35,), (3.2,), (4.9,), (6.6,), (9.15,)),
+    "checkerboard_cutout": ((2,), (3,), (4,), (5,), (6,)),
+    "cocentric_sine_waves": ((3,), (5,), (8,), (9,), (10,)),
+    "inverse_sparkles": ((1,), (2,), (4,), (9,), (10,)),
+    "perlin_noise": ((4.6,), (5.2,), (5.8,), (7.6,), (8.8,)),
+    "plasma_noise": ((4.75,), (7,), (8.5,), (9.25,), (10,)),
+    "single_frequency_greyscale": ((1,), (1.5,), (2,), (4.5,), (5,)),
+    "sparkles": ((1,), (2,), (3,), (5,), (6,)),
+}
+
+# Nobody has constants of C-bar's for another size than these.
+_CBAR_PLACES: Final[dict[Family, str]] = {"cifar": "the profile cifar", "imagenet": "the profile imagenet at 224×224"}
+
+_TABLES: Final[dict[Family, Mapping[str, Rows]]] = {
+    "cifar": {**_CIFAR, **_CBAR_CIFAR},
+    "imagenet": {**_IMAGENET, **_CBAR_IMAGENET},
+    "imagecorruptions": _IMAGECORRUPTIONS,
 }  # fmt: skip
 
 ELASTIC_UNIT: Final = 244.0
 """ImageNet-C multiplies its elastic constants by 244 (sic), although its pictures have 224 pixels a side."""
 
 
-def own_constants(size: tuple[int, int]) -> str:
-    """What must be said of CIFAR-10-C's constants at (H, W) pixels: nothing at 32 or more, which they were made for."""
+def own_constants(size: tuple[int, int], names: Iterable[str] = ()) -> str:
+    """What must be said of the profile cifar's constants at (H, W) pixels: nothing from 32 on, what they were made for.
+
+    `names` are the corruptions they are of; without any they are CIFAR-10-C's.
+    """
     if min(size) >= _MADE_FOR:
         return ""
     height, width = size
-    return f"CIFAR-10-C's constants, made for {_MADE_FOR} pixels, at {height}×{width}: a set of fredbench's own"
+    archive = "CIFAR-10-C-bar" if set(names) & set(CBAR_ALL) else "CIFAR-10-C"
+    return f"{archive}'s constants, made for {_MADE_FOR} pixels, at {height}×{width}: a set of fredbench's own"
 
 
 def family_of(profile: str, height: int, width: int) -> Family:
@@ -165,10 +223,22 @@ def family_of(profile: str, height: int, width: int) -> Family:
     return "imagenet" if (height, width) == (224, 224) else "imagecorruptions"
 
 
+def check_shape(names: Iterable[str], height: int, width: int) -> None:
+    """UsageError where one of `names` is of C-bar, whose rules are for square pictures, and these are not."""
+    found = [name for name in names if name in CBAR_ALL]
+    if found and height != width:
+        raise UsageError(
+            f"{found[0]} is defined on square pictures, not on {height}×{width}", hint="cut or pad them to squares"
+        )
+
+
 def parameters(family: Family, name: str, severity: int) -> Row:
     """The row of constants of corruption `name` at `severity` (1 to 5); UnknownNameError, UsageError."""
-    if name not in ALL:
-        raise UnknownNameError("corruption", name, ALL)
+    if name not in KNOWN:
+        raise UnknownNameError("corruption", name, KNOWN)
+    if name not in _TABLES[family]:
+        places = [place for known, place in _CBAR_PLACES.items() if name in _TABLES[known]]
+        raise UsageError(f"{name} has no constants of C-bar's here", hint=f"it is defined under {' and '.join(places)}")
     if isinstance(severity, bool) or severity not in (1, 2, 3, 4, 5):
         raise UsageError(f"severity {severity!r} of {name} does not exist", hint="choose one of 1, 2, 3, 4, 5")
     return tuple(float(value) for value in _TABLES[family][name][int(severity) - 1])

@@ -22,7 +22,7 @@ from fredbench.corruptions.engine import checked_pictures
 from fredbench.corruptions.jobs import Job, Setup
 from fredbench.corruptions.manifest import Request, claim_folder, finish_set, intact_files, notes_on, write_record
 from fredbench.corruptions.reference import check_request
-from fredbench.corruptions.severities import ALL, NAMES, EngineName, family_of, parameters
+from fredbench.corruptions.severities import KNOWN, NAMES, EngineName, check_shape, family_of, parameters
 from fredbench.corruptions.textures import FrostSource, load_textures
 from fredbench.corruptions.workers import available_processors, run_jobs
 from fredbench.foundation.errors import StorageError, UsageError
@@ -37,15 +37,18 @@ _JOB_BYTES = 8_000_000
 _PIXELS_A_WORKER = 20_000_000
 
 
-def _ordered(names: Iterable[str], severities: Iterable[int], profile: str) -> tuple[list[str], list[int]]:
+def _ordered(
+    names: Iterable[str], severities: Iterable[int], profile: str, size: tuple[int, int]
+) -> tuple[list[str], list[int]]:
     """Checked names in table order, and rising severities; both without repetition."""
     wanted, levels = set(names), set(severities)
     for name in wanted:
         for severity in levels:
-            parameters(family_of(profile, 32, 32), name, severity)
+            parameters(family_of(profile, *size), name, severity)
     if not wanted or not levels:
         raise UsageError("a corrupted set needs a corruption and a severity", hint="leave both out for all 15 × 5")
-    return [name for name in ALL if name in wanted], sorted(levels)
+    check_shape(wanted, *size)
+    return [name for name in KNOWN if name in wanted], sorted(levels)
 
 
 def _checked_labels(labels: Shaped[np.ndarray, ...], count: int) -> Shaped[np.ndarray, " n"]:
@@ -181,8 +184,8 @@ def write_set(
     Raises UsageError, UnknownNameError, DataError (no frost textures), StorageError, CompatibilityError.
     """
     out = Path(out)
-    names, levels = _ordered(corruptions, severities, profile)
     pictures = checked_pictures(images, profile)
+    names, levels = _ordered(corruptions, severities, profile, (pictures.shape[1], pictures.shape[2]))
     if not len(pictures):
         raise UsageError("an empty set cannot be corrupted", hint="pass at least one picture")
     numbers = np.arange(len(pictures)) if indices is None else np.asarray(indices, np.int64)
@@ -190,7 +193,7 @@ def write_set(
         raise UsageError(f"{len(numbers)} indices for {len(pictures)} pictures", hint="give one index a picture")
     labels = _checked_labels(labels, len(pictures))
     if engine == "imagecorruptions":
-        check_request(profile)
+        check_request(profile, names)
     if workers is not None and workers < 1:
         raise UsageError(f"{workers} workers cannot work", hint="use --workers 1 or more")
     texture = None
@@ -200,7 +203,7 @@ def write_set(
         pictures, numbers, profile=profile, seed=seed, severities=levels, archive_jpeg=archive_jpeg, engine=engine,
         frost=texture,
     )  # fmt: skip
-    notes = notes_on(request, str((source or {}).get("split", "test")), total or len(pictures))
+    notes = notes_on(request, str((source or {}).get("split", "test")), total or len(pictures), names)
     for note in notes.values():
         say(f"note: {out}: {note}")
     with claim_folder(out):

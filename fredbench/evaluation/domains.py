@@ -14,7 +14,7 @@ from jaxtyping import Int64, UInt8
 import fredbench
 from fredbench.corruptions import corrupt, evenly_spaced
 from fredbench.corruptions.published import PUBLISHED, published_as
-from fredbench.corruptions.severities import PIXELS, family_of, own_constants, parameters
+from fredbench.corruptions.severities import CBAR_ALL, PIXELS, check_shape, family_of, own_constants, parameters
 from fredbench.datasets import Dataset, Split
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.framing import Framing, framing_of
@@ -122,7 +122,7 @@ class TestDomains:
             folder = "" if self.official is None else f" in {self.official.name}"
             return f"the user's arrays{folder}, not the published ones by checksum"
         generated = self.suite.corruptions and self.official is None
-        return own_constants(self.dataset.size) if generated else ""
+        return own_constants(self.dataset.size, self.suite.corruptions) if generated else ""
 
     @property
     def shifts(self) -> tuple[str, ...]:
@@ -261,6 +261,24 @@ class TestDomains:
         for name in self.suite.corruptions if self._arrays is not None else ():
             self._check_array(name)
 
+    def check_constants(self) -> None:
+        """`UsageError` where the suite has C-bar corruptions that are not defined at the size that is corrupted."""
+        names = [name for name in self.suite.corruptions if name in CBAR_ALL]
+        if not names or self.source != "generated":
+            return
+        height, width = self._corrupted_size
+        check_shape(names, height, width)
+        for name in names:
+            parameters(family_of(self.suite.profile, height, width), name, 1)
+
+    @property
+    def _corrupted_size(self) -> tuple[int, int]:
+        """Height and width at which pictures are corrupted."""
+        if self.framing is None:
+            return self.dataset.size
+        side = self.framing.stored if self.framing.cut is None else self.framing.cut.size
+        return side, side
+
     def _check_array(self, name: str) -> None:
         if self._arrays is None:
             return
@@ -339,7 +357,8 @@ def domains_of(
     """The domains of `suite` on `dataset`, with the published pictures and shifted sets found under `root`.
 
     severities: none for the suite's own. Raises `DataError` for arrays that are no test pictures of `dataset` in their
-    order (see `datasets.arrangement`), before anything is trained.
+    order (see `datasets.arrangement`), `UsageError` for corruptions that are not defined at the pictures' size, both
+    before anything is trained.
     """
     domains = TestDomains(
         suite,
@@ -351,4 +370,5 @@ def domains_of(
         shifted=None if suite.shift is None else find_shifted(suite.shift, dataset, root),
     )
     domains.check_arrays()
+    domains.check_constants()
     return domains

@@ -26,12 +26,16 @@ if TYPE_CHECKING:
 
 __all__ = ["corruption_table", "frame", "network_table", "notes", "simple_table", "verdicts"]
 
-# Column heads of the literature's corruption tables.
+# Column heads of the literature's corruption tables; those of C-bar are ours.
 SHORT = {
     "gaussian_noise": "Gauss", "shot_noise": "Shot", "impulse_noise": "Impul", "defocus_blur": "Defoc",
     "glass_blur": "Glass", "motion_blur": "Motion", "zoom_blur": "Zoom", "snow": "Snow", "frost": "Frost",
     "fog": "Fog", "brightness": "Brit", "contrast": "Contr", "elastic_transform": "Elast", "pixelate": "Pixel",
-    "jpeg_compression": "JPEG",
+    "jpeg_compression": "JPEG", "blue_noise_sample": "Blue", "brownish_noise": "Brown", "checkerboard_cutout": "Check",
+    "inverse_sparkles": "InvSp", "sparkles": "Spark", "circular_motion_blur": "Circ", "lines": "Lines",
+    "pinch_and_twirl": "Twirl", "ripple": "Rippl", "transverse_chromatic_abberation": "Chrom",
+    "caustic_refraction": "Caust", "cocentric_sine_waves": "Rings", "perlin_noise": "Perlin", "plasma_noise": "Plasma",
+    "single_frequency_greyscale": "1Freq",
 }  # fmt: skip
 _ABSENT = "–"
 _INFERRED = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal
 
-from fredbench.corruptions import ALL, PROFILES
+from fredbench.corruptions import ALL, KNOWN, PROFILES
 from fredbench.datasets.shifted_set import ShiftedSet
 from fredbench.foundation.config import built, to_mapping
 from fredbench.foundation.errors import UnknownNameError, UsageError
@@ -86,9 +86,9 @@ def suite_named(name: str) -> CorruptionSuite:
 
 
 def corruptions_of(dataset: str) -> CorruptionSuite | None:
-    """The shipped suite of corruptions of `dataset`, None where there is none."""
+    """The shipped suite of the common corruptions of `dataset`, None where there is none."""
     for suite in map(suite_named, suite_names()):
-        if suite.dataset == dataset and suite.corruptions:
+        if suite.dataset == dataset and suite.corruptions and set(suite.corruptions) <= set(ALL):
             return suite
     return None
 
@@ -117,8 +117,8 @@ def _suite(values: Mapping[str, Any], where: str) -> CorruptionSuite:
     if suite.profile not in PROFILES:
         raise UnknownNameError(f"profile of suite {where}:", suite.profile, PROFILES)
     for name in suite.corruptions:
-        if name not in ALL:
-            raise UnknownNameError(f"corruption of suite {where}:", name, ALL)
+        if name not in KNOWN:
+            raise UnknownNameError(f"corruption of suite {where}:", name, KNOWN)
     return suite
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from fredbench.corruptions import ALL
+from fredbench.corruptions import KNOWN
 from fredbench.datasets.shifted_set import ShiftedSet
 from fredbench.foundation.config import built, parse_value
 from fredbench.foundation.errors import UnknownNameError, UsageError
@@ -54,8 +54,8 @@ def baseline_from(values: Any, *, where: str) -> Baseline:
         raise UsageError(f"{where} lacks errors", hint="five errors in percent for each corruption, severities 1 to 5")
     errors = {}
     for name, value in table.items():
-        if name not in ALL:
-            raise UnknownNameError(f"corruption of {where}:", name, ALL)
+        if name not in KNOWN:
+            raise UnknownNameError(f"corruption of {where}:", name, KNOWN)
         errors[name] = parse_value(value, tuple[float, ...], where=f"{where}: errors of {name}")
     for name, found in {**errors, "clean": (baseline.clean,) * 5}.items():
         if len(found) != 5 or not all(0 <= value <= 100 for value in found):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from commands import interpret, invoke
 
-from fredbench.corruptions import ALL
+from fredbench.corruptions import KNOWN as CORRUPTIONS
 from fredbench.datasets import DATASETS
 from fredbench.networks import NETWORKS
 from fredbench.objectives import OBJECTIVES
@@ -22,7 +22,7 @@ KNOWN: dict[str, list[str]] = {
     "objectives": list(OBJECTIVES),
     "parameterizations": list(PARAMETERIZATIONS),
     "networks": list(NETWORKS),
-    "corruptions": list(ALL),
+    "corruptions": list(CORRUPTIONS),
     "suites": names_of("corruptions", "grid"),
 }
 

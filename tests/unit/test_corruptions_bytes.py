@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 from commands import ROOT, environment
 
-from fredbench.corruptions import ALL, PROFILES, corrupt, write_set
+from fredbench.corruptions import ALL, CBAR, CBAR_IMAGENET, PROFILES, corrupt, write_set
 from fredbench.corruptions import libraries as floors
 from fredbench.corruptions.libraries import check_opencv, library_versions
 from fredbench.corruptions.published import PUBLISHED
@@ -41,6 +41,8 @@ def test_the_table_holds_every_corruption_profile_and_size(stored):
     assert set(stored) == {
         f"{name}/{profile}/{size}" for name in (*ALL, "procedural frost") for profile in PROFILES
         for size in ("32x32", "96x96", "224x224", "150x100")
+    } | {f"{name}/cifar/{size}" for name in CBAR for size in ("32x32", "96x96", "224x224")} | {
+        f"{name}/imagenet/224x224" for name in CBAR_IMAGENET
     }  # fmt: skip
     assert all(len(row) == 5 for row in stored.values())
 
@@ -98,6 +100,12 @@ def test_the_compilers_processor_decides_nothing(stored):
     names = "contrast,zoom_blur,defocus_blur,motion_blur"
     found = in_a_child({"NUMBA_CPU_NAME": "generic"}, "imagenet", "150x100", names)
     assert len(found) == 4 and hashes.moved(found, stored) == []
+
+
+def test_the_compilers_processor_decides_nothing_of_c_bar(stored):
+    names = "brownish_noise,inverse_sparkles,circular_motion_blur,transverse_chromatic_abberation,ripple"
+    found = in_a_child({"NUMBA_CPU_NAME": "generic"}, "cifar", "96x96", names)
+    assert len(found) == 5 and hashes.moved(found, stored) == []
 
 
 @pytest.mark.parametrize("profile", PROFILES)

@@ -19,7 +19,7 @@ from fredbench.datasets import Dataset, Geometry, load_dataset
 from fredbench.datasets.catalogue import known_family
 from fredbench.datasets.framing import framing_of
 from fredbench.datasets.known.imagenet_subsets import validation_shortfall
-from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.domains import TestDomains, domains_of
 from fredbench.evaluation.rows import CLEAN, CLEAN_CROP
 from fredbench.foundation.errors import DataError, UsageError
 from fredbench.suites.corruption import suite_named
@@ -240,3 +240,16 @@ def test_real_packed_sets_are_named_after_their_size(real_data: Path) -> None:
         assert framing.suffix == suffix
         # fastai's cut of train and test, of which the packed set says how much it holds.
         assert re.fullmatch(r"\d+ of 500 validation pictures of ILSVRC-2012; others: \d+", framing.shortfall)
+
+
+def test_c_bar_is_of_pictures_of_224_pixels_and_refused_before_anything_is_trained(
+    originals: Dataset, tmp_path: Path
+) -> None:
+    suite = suite_named("imagewoofcbar")
+    found = domains_of(suite, originals, None, severities=(3,))
+    (made,) = found.pictures("plasma_noise")
+    assert made.shape == (10, 128, 128, 3) and found.names()[:2] == (CLEAN, CLEAN_CROP)
+    assert found.constants("plasma_noise") == [[8.5]]
+    with pytest.raises(UsageError, match="C-bar") as caught:
+        domains_of(suite, tree(tmp_path, 140, 150), None)
+    assert "224" in caught.value.hint

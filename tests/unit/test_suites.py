@@ -31,9 +31,10 @@ seed = 5
 
 
 SUBSETS = ("imagefruitc", "imagemeowc", "imagenettec", "imagesquawkc", "imagewoofc", "imageyellowc")
+BAR = ("cifar100cbar", "cifar10cbar", "svhncbar", *(f"{name}bar" for name in SUBSETS))
 
 
-@pytest.mark.parametrize("name", sorted({*suite_names()} - {"cifar101"}))
+@pytest.mark.parametrize("name", sorted({*suite_names()} - {"cifar101", *BAR}))
 def test_shipped_suites_are_whole(name: str) -> None:
     suite = suite_named(name)
     assert suite.name == name and suite.title and suite.dataset in DATASETS
@@ -48,7 +49,9 @@ def test_shipped_suites_are_whole(name: str) -> None:
 
 
 def test_the_suites_of_the_issue_are_there() -> None:
-    assert {"digitsc", "cifar10c", "cifar100c", "svhnc", "cifar101", "tinyimagenetc", *SUBSETS} == set(suite_names())
+    assert {"digitsc", "cifar10c", "cifar100c", "svhnc", "cifar101", "tinyimagenetc", *SUBSETS, *BAR} == set(
+        suite_names()
+    )
     # Only a set that has been published carries its name.
     published = {name: suite_named(name).published for name in suite_names()}
     assert {name for name, found in published.items() if found} == {"cifar10c", "cifar100c", *SUBSETS}

@@ -55,12 +55,15 @@ TINY_SETTINGS = {
     "idc": ("objective.batch_real=4", "objective.train_pictures=8"),
     "tm": ("objective.steps=2", "objective.experts=1", "objective.expert_epochs=1", "objective.start_epochs=1"),
 }
+# What makes the start of each parameterization that.
+TINY_STARTS = {"ddif": ("parameterization.fit_steps=5",)}
 
 
 def spec_of(dataset: Dataset, *, ipc: int = 1, iterations: int = 2, preset: str = "quick", **asked: Any) -> Spec:
     """A spec for moments of work; `overrides` are added to the tiny ones."""
     objective = "none" if asked.get("method") == "random" else asked.get("objective") or "dm"
-    overrides = (*TINY_SETTINGS.get(objective, ()), "student.epochs=1", *asked.pop("overrides", ()))
+    stored = TINY_STARTS.get(asked.get("parameterization", ""), ())
+    overrides = (*TINY_SETTINGS.get(objective, ()), *stored, "student.epochs=1", *asked.pop("overrides", ()))
     request = Request(
         ipc=ipc,
         preset=preset,

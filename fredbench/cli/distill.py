@@ -118,9 +118,10 @@ def _tell_estimate(spec: Spec, dataset: Dataset, store: Path, *, yes: bool) -> N
         return
     cost = estimate(spec, dataset, store)
     experts = f"{duration(cost.experts)} of it for experts, " if cost.experts else ""
+    start = f"{duration(cost.start)} of it for the start, " if cost.start else ""
     say(
-        f"estimate: {duration(cost.seconds)} ({experts}{cost.iteration:.3g} s an iteration, measured on one step), "
-        f"memory {cost.memory / 1e9:.1f} GB"
+        f"estimate: {duration(cost.seconds)} ({start}{experts}{cost.iteration:.3g} s an iteration, measured on "
+        f"one step), memory {cost.memory / 1e9:.1f} GB"
     )
     if too_long(spec, cost) and not yes:
         raise UsageError(

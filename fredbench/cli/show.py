@@ -44,16 +44,26 @@ _LEDGER = (
 @click.option(
     "--pictures", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png", help="Also draw the set, as PNG."
 )
+@click.option(
+    "--size",
+    type=click.IntRange(min=1),
+    metavar="PX",
+    help="Decode those pictures with so many pixels a side; of what decodes at any resolution only (ddif).",
+)
 @format_option
 @store_option
 @data_options
-def command(run: str, pictures: Path | None, form: str, store: Path, data: Path | None, offline: bool) -> None:
+def command(
+    run: str, pictures: Path | None, size: int | None, form: str, store: Path, data: Path | None, offline: bool
+) -> None:
     """Say what RUN (a run's folder, its name in the store, or a synset file) holds: card, budget, progress."""
+    if size is not None and pictures is None:
+        raise UsageError("--size is of the pictures that are drawn", hint="add --pictures FILE.png")
     folder, synset = opened(run, Store(store))
     if pictures is not None:
         if synset is not None:
             make_visible(synset, folder, store, data=data, offline=offline)
-        _draw(synset, pictures)
+        _draw(synset, pictures, size)
     facts = _facts(folder, synset)
     if form == "json":
         click.echo(json.dumps(facts, indent=1, allow_nan=False))
@@ -104,14 +114,14 @@ def make_visible(synset: Synset, folder: RunFolder | None, store: Path, *, data:
     say("note: the set is ZCA-whitened; in its pictures the whitening is undone, for looking at")
 
 
-def _draw(synset: Synset | None, file: Path) -> None:
+def _draw(synset: Synset | None, file: Path, size: int | None) -> None:
     from fredbench.report.pictures import picture_sheet
 
     if synset is None:
         raise UsageError("this run has no pictures yet", hint="run its distill command again to go on")
     if file.suffix.lower() != ".png":
         raise UsageError(f"--pictures {file} is no PNG file name", hint="end it in .png")
-    write_bytes(file, picture_sheet(synset))
+    write_bytes(file, picture_sheet(synset, side=size))
     say(f"pictures in {file}")
 
 

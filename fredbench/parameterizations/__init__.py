@@ -25,3 +25,8 @@ PARAMETERIZATIONS.register(
     "fredbench.parameterizations.hallucinator:Hallucination",
     summary="bases, each shown by every one of a few learned maps that all classes share (HaBa)",
 )
+PARAMETERIZATIONS.register(
+    "ddif",
+    "fredbench.parameterizations.fields:NeuralFields",
+    summary="a small network of sines a picture, from coordinates to colours; decodes at any resolution (DDiF)",
+)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Int64
 from torch import Tensor
 
+from fredbench.foundation.errors import CompatibilityError
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.budget import Budget, Ledger
 from fredbench.training.batches import RealPictures
@@ -89,6 +90,11 @@ class Parameterization(ABC):
     def init(self, real: RealPictures, budget: Budget, rng: Stream) -> State:
         """A state made from real pictures (or noise), within `budget`."""
 
+    @classmethod
+    def shortened(cls, config: Any) -> tuple[Any, float]:
+        """Settings of a cheaper start to estimate from, and how many times as long a whole one takes."""
+        return config, 1.0
+
     @abstractmethod
     def decode(self, state: State, index: Tensor | None = None, rng: Stream | None = None) -> tuple[Tensor, Tensor]:
         """Pictures (n, ch, H, W) in the student's input space and their labels, at `index` (default: all).
@@ -96,6 +102,16 @@ class Parameterization(ABC):
         Differentiable with respect to `state.learned`. `rng` serves decoders that draw. `index` lies on the CPU: a
         decoder that sorts positions would have to read others back, which stops an accelerator's queue.
         """
+
+    def resized(self, state: State, size: tuple[int, int]) -> Tensor:
+        """All pictures decoded at another (H, W) than they are learned at, over the same area of the picture.
+
+        Raises `CompatibilityError` for what is stored in pixels, or in frequencies of a fixed number of them.
+        """
+        raise CompatibilityError(
+            f"parameterization {self.name!r} decodes at the resolution that it was trained at alone",
+            hint="leave the size out and enlarge the pictures; neural fields (ddif) decode at any",
+        )
 
     def alternatives(self, state: State) -> Int64[Tensor, "m k"] | None:
         """Positions of decoded pictures, on the CPU; a row holds the k renderings of one thing. None: no such rows.

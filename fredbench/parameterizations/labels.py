@@ -98,6 +98,10 @@ class Labelled(Parameterization):
         """As without; labels are the soft rows, differentiable where they are learned."""
         return self.inner.decode(state, index, rng)
 
+    def resized(self, state: State, size: tuple[int, int]) -> Tensor:
+        """As without."""
+        return self.inner.resized(state, size)
+
     def alternatives(self, state: State) -> Int64[Tensor, "m k"] | None:
         """As without; every rendering has a label of its own."""
         return self.inner.alternatives(state)

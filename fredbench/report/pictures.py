@@ -46,9 +46,12 @@ def hard_labels(synset: Synset) -> Int64[np.ndarray, " n"]:
     return (labels.argmax(dim=1) if labels.ndim == 2 else labels).numpy().astype(np.int64)
 
 
-def class_pictures(synset: Synset) -> list[UInt8[np.ndarray, "n h w c"]]:
-    """The decoded pictures of each class, in label order, rounded to 8 bits; a class may have none."""
-    pixels, labels = synset.pixels().numpy().transpose(0, 2, 3, 1), hard_labels(synset)
+def class_pictures(synset: Synset, side: int | None = None) -> list[UInt8[np.ndarray, "n h w c"]]:
+    """The decoded pictures of each class, in label order, rounded to 8 bits; a class may have none.
+
+    side: pixels of the longer side where it is another than the set's own (see `Synset.resized`).
+    """
+    pixels, labels = synset.pixels(side).numpy().transpose(0, 2, 3, 1), hard_labels(synset)
     return [np.ascontiguousarray(pixels[labels == label]) for label in range(len(synset.classes))]
 
 
@@ -71,13 +74,16 @@ def mask_png(mask: Bool[np.ndarray, "h w"]) -> bytes:
     return _png(np.where(mask[..., None], np.array(_KEPT), 0).astype(np.uint8))
 
 
-def picture_sheet(synset: Synset, *, per_class: int = MOST_PER_CLASS, scale: int | None = None) -> bytes:
+def picture_sheet(
+    synset: Synset, *, per_class: int = MOST_PER_CLASS, scale: int | None = None, side: int | None = None
+) -> bytes:
     """One PNG of the set: a line a class with its name, at most `per_class` pictures, its mask at the end.
 
+    side: decoded so that the longer side has so many pixels, where that is not the set's own.
     scale: screen pixels a pixel; by default the largest whole number that keeps the sheet near 1,400 px.
     """
-    groups, masks = class_pictures(synset), frequency_masks(synset)
-    _, height, width = synset.header["dataset"]["shape"]
+    groups, masks = class_pictures(synset, side), frequency_masks(synset)
+    height, width = groups[0].shape[1:3]
     shown = min(per_class, max(len(group) for group in groups))
     columns = shown + (masks is not None)
     scale = scale or max(1, min(4, (_SHEET_WIDTH - 160) // (columns * (width + _GAP))))

@@ -13,7 +13,10 @@ from fredbench.foundation.config import from_mapping, to_mapping
 from fredbench.datasets import Dataset
 from fredbench.training.experts import FOLDER, ExpertStore, UntrainedExperts
 from fredbench.foundation.memory import peak_bytes
+from fredbench.foundation.rng import Stream
 from fredbench.objectives import OBJECTIVES
+from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.parameterizations.budget import Budget
 from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.preprocessing import training_split
 from fredbench.runs.spec import Spec
@@ -28,17 +31,21 @@ _WARM_SECONDS = 2.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds of an iteration, of all iterations, of the experts still to be trained; bytes of memory at the peak."""
+    """Seconds of an iteration, of all iterations, of the experts still to be trained; bytes of memory at the peak.
+
+    start: seconds before the first iteration, where a parameterization is fitted to pictures.
+    """
 
     iteration: float
     iterations: float
     experts: float
     memory: int
+    start: float = 0.0
 
     @property
     def seconds(self) -> float:
         """All of it."""
-        return self.iterations + self.experts
+        return self.start + self.iterations + self.experts
 
 
 def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
@@ -50,7 +57,7 @@ def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
     """
     kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
     config = from_mapping(kind.Config, spec.objective_settings, where="objective")
-    trial, seconds = _timed_step(spec, dataset, store)
+    trial, seconds, start = _timed_step(spec, dataset, store)
     meant = expert_spec(spec, dataset)
     experts = 0.0
     if "experts" in kind.needs:
@@ -58,26 +65,31 @@ def estimate(spec: Spec, dataset: Dataset, store: Path) -> Estimate:
         recipe, seed = config.expert_recipe(), config.expert_seed
         missing = source.missing_epochs(config.experts, recipe, seed)
         experts = missing * source.seconds_an_epoch(recipe, seed) if missing else 0.0
-    return Estimate(seconds, seconds * spec.iterations, experts, peak_bytes(device))
+    return Estimate(seconds, seconds * spec.iterations, experts, peak_bytes(device), start)
 
 
 def step_seconds(spec: Spec, dataset: Dataset, store: Path) -> float:
-    """Seconds of an iteration, as `estimate` measures them; experts are left out."""
+    """Seconds of an iteration, as `estimate` measures them; experts and the start are left out."""
     return _timed_step(spec, dataset, store)[1]
 
 
-def _timed_step(spec: Spec, dataset: Dataset, store: Path) -> tuple[Distillation, float]:
+def _timed_step(spec: Spec, dataset: Dataset, store: Path) -> tuple[Distillation, float, float]:
+    """A run of a cheaper start and a shorter step, the seconds of a whole step, and those of the whole start."""
+    stored = PARAMETERIZATIONS.get(spec.parameterization)
+    begun = from_mapping(stored.Config, spec.parameterization_settings, where="parameterization")
+    cheaper, times = stored.shortened(begun)
     kind, device = OBJECTIVES.get(spec.objective), torch.device(spec.device)
     config = from_mapping(kind.Config, spec.objective_settings, where="objective")
     shortened, factor = kind.shortened(config, len(training_split(dataset, spec.split)))
     meant = expert_spec(spec, dataset)
     trial = Distillation(
-        replace(spec, objective_settings=to_mapping(shortened)),
+        replace(spec, objective_settings=to_mapping(shortened), parameterization_settings=to_mapping(cheaper)),
         dataset,
         device,
         lambda _: UntrainedExperts(meant),
         fits=store / FITS,
     )
+    start = _timed_start(trial, spec, times) if times > 1 else 0.0
     for _ in range(2):
         began = time.perf_counter()
         trial.step()
@@ -85,7 +97,16 @@ def _timed_step(spec: Spec, dataset: Dataset, store: Path) -> tuple[Distillation
         seconds = time.perf_counter() - began
         if seconds > _WARM_SECONDS:
             break
-    return trial, seconds * factor
+    return trial, seconds * factor, start
+
+
+def _timed_start(trial: Distillation, spec: Spec, times: float) -> float:
+    """Seconds of a start that takes `times` as long as the trial's own, which is made once more."""
+    budget = Budget(spec.budget, trial.real.classes, trial.real.shape)
+    began = time.perf_counter()
+    trial.parameterization.init(trial.real, budget, Stream(spec.seed).child("init"))
+    _wait(torch.device(spec.device))
+    return (time.perf_counter() - began) * times
 
 
 def worth_estimating(spec: Spec) -> bool:

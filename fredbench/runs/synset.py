@@ -204,12 +204,31 @@ class Synset:
         rows = parameterization.alternatives(state)
         return pictures if rows is None else AlternativePictures(pictures, rows)
 
-    def pixels(self) -> Tensor:
+    def resized(self, side: int) -> Tensor:
+        """The pictures decoded anew so that the longer side has `side` pixels, float32, in the student's input space.
+
+        Raises `CompatibilityError` for what decodes at one resolution alone, and for whitened sets, whose whitening
+        can be undone at the resolution of its fit alone.
+        """
+        own = self.header["dataset"]["shape"][1:]
+        if self.whitened:
+            raise CompatibilityError(
+                f"this set is ZCA-whitened, which is undone at {own[0]} x {own[1]} pixels alone",
+                hint="leave the size out",
+            )
+        parameterization, state = self._decoder
+        height, width = (max(1, round(length * side / max(own))) for length in own)
+        with torch.no_grad():
+            return parameterization.resized(state, (height, width)).float()
+
+    def pixels(self, side: int | None = None) -> Tensor:
         """Decoded pictures as uint8 (N, C, H, W): the normalisation undone, rounded and clipped to 0..255.
 
+        side: pixels of the longer side, where it is another than the pictures were learned at (see `resized`).
         Of a whitened set the whitening is undone first; without its fit (see `fit_to`) that is a `CompatibilityError`.
         """
-        return (self.levels(self.images) * 255).round().clamp(0, 255).to(torch.uint8)
+        images = self.images if side is None else self.resized(side)
+        return (self.levels(images) * 255).round().clamp(0, 255).to(torch.uint8)
 
     def levels(self, images: Tensor) -> Tensor:
         """Pictures of the input space as values of [0, 1], neither rounded nor clipped; raises as `pixels` does."""

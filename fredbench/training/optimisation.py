@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fredbench.foundation.errors import ArtefactError, UsageError
 
-__all__ = ["Lamb", "OptimiserName", "Optimisers", "ParameterGroup", "cosine"]
+__all__ = ["Lamb", "OptimiserName", "Optimisers", "ParameterGroup", "RowAdam", "cosine"]
 
-OptimiserName = Literal["sgd", "adam", "lamb"]
+OptimiserName = Literal["sgd", "adam", "lamb", "row-adam"]
 
 
 @dataclass(frozen=True)
@@ -92,6 +92,49 @@ class Lamb(torch.optim.Optimizer):
 _BETAS, _EPSILON = (0.9, 0.999), 1e-6
 
 
+class RowAdam(torch.optim.Optimizer):
+    """Adam for tensors that stack things (n, ...) of which a step may leave some out: a row is an Adam of its own.
+
+    A row without a gradient, all of it exactly zero, keeps its values, its moments and its count of steps, as a tensor
+    whose gradient is None does under `torch.optim.Adam`, where stale moments would move a zero gradient's. Which rows
+    those are is never read back. b1 = .9, b2 = .999, eps = 1e-8.
+    """
+
+    def __init__(self, tensors: Sequence[Tensor], lr: float) -> None:
+        super().__init__(tensors, {"lr": lr})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> Any:
+        """One step of every row that has a gradient; `closure` is called first, where there is one."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            for tensor in group["params"]:
+                if tensor.grad is not None:
+                    self._update(tensor, tensor.grad, group["lr"])
+        return loss
+
+    def _update(self, tensor: Tensor, gradient: Tensor, lr: float) -> None:
+        state, rows = self.state[tensor], (len(tensor), *[1] * (tensor.ndim - 1))
+        if not state:
+            state["steps"] = tensor.new_zeros(rows)
+            state["mean"], state["square"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
+        moved = (gradient != 0).view(len(tensor), -1).any(1).view(rows)
+        state["steps"] += moved
+        state["mean"].copy_(torch.where(moved, state["mean"].lerp(gradient, 1 - _BETAS[0]), state["mean"]))
+        square = state["square"] * _BETAS[1] + gradient.square() * (1 - _BETAS[1])
+        state["square"].copy_(torch.where(moved, square, state["square"]))
+        # A row that never moved has taken no step, whose correction would be none.
+        taken = state["steps"].clamp_min(1)
+        mean, square = state["mean"] / (1 - _BETAS[0] ** taken), state["square"] / (1 - _BETAS[1] ** taken)
+        tensor.sub_(torch.where(moved, lr * mean / (square.sqrt() + _ADAM_EPSILON), 0.0))
+
+
+_ADAM_EPSILON = 1e-8
+
+
 class Optimisers:
     """One optimiser a group, stepped together, saved and restored as named tensors."""
 
@@ -148,4 +191,6 @@ def _make(group: ParameterGroup) -> torch.optim.Optimizer:
         return torch.optim.Adam(group.tensors, lr=group.lr)
     if group.optimiser == "lamb":
         return Lamb(group.tensors, lr=group.lr)
+    if group.optimiser == "row-adam":
+        return RowAdam(group.tensors, lr=group.lr)
     return torch.optim.SGD(group.tensors, lr=group.lr, momentum=group.momentum)

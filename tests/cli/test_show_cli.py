@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from commands import invoke
+from commands import invoke, refused
 from PIL import Image
 
 import fredbench
@@ -70,3 +70,23 @@ def test_bad_input_is_refused(tiny_run: Path, tmp_path: Path) -> None:
     assert "PNG" in invoke("show", tiny_run, "--pictures", tmp_path / "x.jpeg").problem()[0]
     (tmp_path / "no.safetensors").write_text("text")
     assert "cannot be read" in invoke("show", tmp_path / "no.safetensors").problem()[0]
+
+
+def test_fields_are_drawn_at_another_size_and_coefficients_are_not(tiny_run: Path, tmp_path: Path) -> None:
+    made = invoke(
+        *("distill", "digits", "--ipc", "1", "--method", "ddif", "--objective", "dm", "--preset", "quick"),
+        *("--iterations", "1", "--network", "convnet-d3-w4-in", "--threads", "1", "--offline", "--store", tmp_path),
+        *("--set", "parameterization.fit_steps=2", "--set", "objective.batch_real=8"),
+    )
+    assert made.code == 0, made.err
+    sizes = []
+    for side in (32, 96):
+        file = tmp_path / f"{side}.png"
+        done = invoke("show", made.folder, "--pictures", file, "--size", side)
+        assert done.code == 0, done.err
+        sizes.append(fredbench.load(made.folder).pixels(side).shape[2:])
+        assert Image.open(file).height > 10 * side
+    assert sizes == [(32, 32), (96, 96)]
+    refused(tmp_path, "show", tiny_run, "--pictures", tmp_path / "no.png", "--size", 96, say="'fred' decodes at the")
+    refused(tmp_path, "show", made.folder, "--size", 96, say="--size is of the pictures", hint="--pictures")
+    assert not (tmp_path / "no.png").exists()

@@ -28,6 +28,7 @@ SMALL: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("kip", "label-solve"), ("kernel=fc2", "batch_real=40")),
     "frepo": ("batch_real=40", "pool=2", "max_age=4"),
 }
+STORED = {"haba": ("parameterization.extractor_width=8",), "ddif": ("parameterization.fit_steps=5",)}
 OWN_NETWORK = {"frepo": "frepo-d2-w4-bn"}
 BUDGET = 10 * 3 * 32 * 32
 
@@ -37,7 +38,7 @@ def command(name: str) -> tuple[str, ...]:
     method = METHODS.get(name)
     settings = [f"objective.{each}" for each in SMALL[method.objective]] if name != "random" else []
     settings += ["student.epochs=1", "student.students=2"]
-    settings += ["parameterization.extractor_width=8"] if method.parameterization == "haba" else []
+    settings += STORED.get(method.parameterization, ())
     steps = ("--iterations", str(ITERATIONS)) if method.objective != "none" else ()
     return (
         *("distill", "digits", "--ipc", "1", "--preset", "quick", "--method", name, *steps),

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from spine import TINY_SETTINGS, set_of, spec_of
+from spine import TINY_SETTINGS, TINY_STARTS, set_of, spec_of
 
 import fredbench
 from fredbench.datasets import Dataset
@@ -47,7 +47,8 @@ def test_every_pair_runs_or_is_refused_before_step_0(digits: Dataset, objective:
         return
     # With plain pixels also what an objective promises by itself.
     check = check_objective if parameterization == "pixels" else check_pair
-    check(objective, parameterization, dataset=digits, overrides=TINY_SETTINGS.get(objective, ()))
+    overrides = (*TINY_SETTINGS.get(objective, ()), *TINY_STARTS.get(parameterization, ()))
+    check(objective, parameterization, dataset=digits, overrides=overrides)
 
 
 # Soft labels are a property of the state: with any parameterization, fixed or learned, or refused with the reason.
@@ -89,12 +90,15 @@ def test_a_pair_that_cannot_be_is_refused_by_name(digits: Dataset, monkeypatch: 
 @pytest.mark.parametrize("check", PARAMETERIZATION_CHECKS, ids=lambda check: check.__name__)
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_a_parameterization_keeps_its_promises(digits: Dataset, name: str, check: Callable[[Subject], None]) -> None:
-    check(Subject(name, digits))
+    check(Subject(name, digits, TINY_STARTS.get(name, ())))
 
 
 @pytest.mark.parametrize("name", PARAMETERIZATIONS)
 def test_another_seed_is_another_start(digits: Dataset, name: str) -> None:
-    one, other = (list(Subject(name, digits).begun(seed=seed).state.learned.values()) for seed in (0, 1))
+    one, other = (
+        list(Subject(name, digits, TINY_STARTS.get(name, ())).begun(seed=seed).state.learned.values())
+        for seed in (0, 1)
+    )
     assert not all(map(torch.equal, one, other))
 
 

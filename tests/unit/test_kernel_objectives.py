@@ -22,7 +22,7 @@ from fredbench.training.loop import TrainingRecipe, squared_error, train
 from fredbench.training.optimisation import Optimisers
 
 CLASSES, SHAPE = 3, (3, 8, 8)
-SETTINGS = {"fred": {"k": 16}, "haba": {"hallucinators": 2}}
+SETTINGS = {"fred": {"k": 16}, "haba": {"hallucinators": 2}, "ddif": {"width": 3, "fit_steps": 20, "fit_lr": 0.02}}
 CPU = torch.device("cpu")
 
 

@@ -48,6 +48,8 @@ STORAGE: dict[str, dict[str, Any]] = {
     "fred dwt db2": {"k": 16, "transform": "dwt", "wavelet": "db2"},
     "idc": {"mode": "multi"},
     "haba": {"hallucinators": 2},
+    "ddif": {"width": 3, "fit_steps": 20, "fit_lr": 0.02},
+    "ddif deep": {"width": 3, "layers": 3, "w": 5.0, "fit_steps": 20, "fit_lr": 0.02},
 }
 
 

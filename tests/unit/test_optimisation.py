@@ -49,7 +49,7 @@ def test_a_step_is_momentum_by_hand() -> None:
         assert found == pytest.approx(by_hand.tolist(), rel=1e-12)
 
 
-@pytest.mark.parametrize("kind", ["sgd", "adam"])
+@pytest.mark.parametrize("kind", ["sgd", "adam", "row-adam"])
 def test_a_state_saved_and_loaded_goes_on_bit_for_bit(kind: str) -> None:
     through, resumed = groups_of(kind), groups_of(kind)
     optimisers = Optimisers(through)
@@ -68,6 +68,32 @@ def test_a_state_saved_and_loaded_goes_on_bit_for_bit(kind: str) -> None:
     assert values(through) == values(resumed)
     a, b = optimisers.to_tensors(), again.to_tensors()
     assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
+
+
+def test_a_row_without_gradient_rests_as_a_tensor_of_its_own_would() -> None:
+    """Against torch's Adam with a tensor a row, whose gradient is None where the row is left out."""
+    generator = torch.Generator().manual_seed(0)
+    start = torch.randn(3, 2, 2, dtype=torch.float64, generator=generator)
+    stacked, alone = start.clone().requires_grad_(), [row.clone().requires_grad_() for row in start]
+    mine = Optimisers([ParameterGroup("fields", (stacked,), lr=0.1, optimiser="row-adam")])
+    theirs = torch.optim.Adam(alone, lr=0.1)
+    for chosen in ([0, 1], [1], [0, 1], [0]):
+        gradient = torch.randn(start.shape, dtype=torch.float64, generator=generator)
+        stacked.grad = torch.zeros_like(stacked)
+        for row, tensor in enumerate(alone):
+            tensor.grad = None
+            if row in chosen:
+                stacked.grad[row], tensor.grad = gradient[row], gradient[row].clone()
+        mine.step()
+        theirs.step()
+        assert torch.allclose(stacked, torch.stack(alone), atol=1e-12)
+    assert torch.equal(stacked[2], start[2]) and mine.to_tensors()["fields.0.steps"].flatten().tolist() == [3, 3, 0]
+    plain = start.clone().requires_grad_()
+    stale = torch.optim.Adam([plain], lr=0.1)
+    for gradient in (torch.ones_like(start), torch.zeros_like(start)):
+        plain.grad, before = gradient, plain.detach().clone()
+        stale.step()
+    assert not torch.equal(plain, before), "so that resting is not what every Adam does"
 
 
 def test_momentum_matters_to_the_resumed() -> None:

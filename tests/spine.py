@@ -56,7 +56,7 @@ TINY_SETTINGS = {
     "tm": ("objective.steps=2", "objective.experts=1", "objective.expert_epochs=1", "objective.start_epochs=1"),
 }
 # What makes the start of each parameterization that.
-TINY_STARTS = {"ddif": ("parameterization.fit_steps=5",)}
+TINY_STARTS = dict.fromkeys(("ddif", "gsdd"), ("parameterization.fit_steps=5",))
 
 
 def spec_of(dataset: Dataset, *, ipc: int = 1, iterations: int = 2, preset: str = "quick", **asked: Any) -> Spec:

@@ -29,6 +29,7 @@ _LEDGER = (
     ("label_scalars", "learned labels"),
     ("step_size_scalars", "learned step size"),
     ("decoder_scalars", "decoder weights"),
+    ("half_scalars", "numbers of two bytes, two of which are one of #Params and two in strict"),
     ("decoded", "pictures they become"),
 )
 
@@ -74,7 +75,10 @@ def command(
         return
     click.echo(synset.card())
     ledger = facts["budget"]
-    counts = [("may store, at most", f"{ledger['budget']:,}"), *((what, f"{ledger[key]:,}") for key, what in _LEDGER)]
+    counts = [
+        ("may store, at most", f"{ledger['budget']:,}"),
+        *((what, f"{ledger[key]:,}") for key, what in _LEDGER if key in ledger),
+    ]
     click.echo(simple_table(("budget", "count"), [*counts, *_bytes(synset)], form))
     if folder is not None:
         click.echo()

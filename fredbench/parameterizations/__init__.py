@@ -30,3 +30,8 @@ PARAMETERIZATIONS.register(
     "fredbench.parameterizations.fields:NeuralFields",
     summary="a small network of sines a picture, from coordinates to colours; decodes at any resolution (DDiF)",
 )
+PARAMETERIZATIONS.register(
+    "gsdd",
+    "fredbench.parameterizations.splats:GaussianSplats",
+    summary="sums of Gaussians of two dimensions in bfloat16, 18 bytes each in colour (GSDD)",
+)

@@ -22,9 +22,10 @@ from fredbench.training.optimisation import ParameterGroup
 
 __all__ = ["Auxiliary", "Parameterization", "State", "StoredRole", "class_ordered_labels"]
 
-# What a stored tensor counts as when a file is audited: scalars of the paper's #Params, a packed mask's bits,
-# learned labels, a learned step size, the weights of a decoder, or nothing (at most a mean and a deviation a channel).
-StoredRole = Literal["scalars", "mask-bits", "labels", "step-size", "decoder", "free"]
+# What a stored tensor counts as when a file is audited: scalars of the paper's #Params, numbers of two bytes of which
+# two are one of those, a packed mask's bits, learned labels, a learned step size, the weights of a decoder, or nothing
+# (at most a mean and a deviation a channel).
+StoredRole = Literal["scalars", "half-scalars", "mask-bits", "labels", "step-size", "decoder", "free"]
 
 
 @dataclass

@@ -68,7 +68,11 @@ class Budget:
 
 @dataclass(frozen=True)
 class Ledger:
-    """What a synset stores, item by item; `decoded` is the number of pictures it becomes."""
+    """What a synset stores, item by item; `decoded` is the number of pictures it becomes.
+
+    half_scalars: numbers of two bytes each, where the paper's convention counts bytes (GSDD): two of them are one of
+    `params`, and in `params_strict` each is one.
+    """
 
     params: int
     decoded: int
@@ -76,16 +80,21 @@ class Ledger:
     label_scalars: int = 0
     step_size_scalars: int = 0
     decoder_scalars: int = 0
+    half_scalars: int = 0
 
     @property
     def params_strict(self) -> int:
-        """Everything counted: params + mask bits / 32 (rounded up) + labels + step size + decoder."""
+        """Everything counted: params + mask bits / 32 (rounded up) + labels + step size + decoder + halves left out."""
         extras = self.label_scalars + self.step_size_scalars + self.decoder_scalars
-        return self.params + math.ceil(self.mask_bits / 32) + extras
+        return self.params + math.ceil(self.mask_bits / 32) + extras + self.half_scalars // 2
 
     def to_mapping(self) -> dict[str, int]:
-        """All items and `params_strict`, for headers and results."""
-        return {**asdict(self), "params_strict": self.params_strict}
+        """All items and `params_strict`, for headers and results; numbers of two bytes only where there are some."""
+        items = asdict(self)
+        # Artefacts of before there were any have no such item.
+        if not self.half_scalars:
+            del items["half_scalars"]
+        return {**items, "params_strict": self.params_strict}
 
 
 def raw_bytes(tensor: Tensor) -> bytes:

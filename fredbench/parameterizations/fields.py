@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -23,10 +23,10 @@ from torch.utils.checkpoint import checkpoint
 
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import ArtefactError, BudgetError, UsageError
-from fredbench.foundation.progress import Progress
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.base import Parameterization, State, StoredRole, class_ordered_labels
 from fredbench.parameterizations.budget import Budget, Ledger
+from fredbench.parameterizations.fitting import fit, groups
 from fredbench.training.batches import RealPictures
 from fredbench.training.optimisation import OptimiserName, ParameterGroup
 
@@ -110,7 +110,10 @@ def evaluate(
 
 
 class NeuralFields(Parameterization):
-    """State: the tensors of `field_shapes`, each stacked (N, ...), class after class."""
+    """State: the tensors of `field_shapes`, each stacked (N, ...), class after class; `size` (2,) fixed: H and W.
+
+    Weights alone do not say at which resolution they were learned.
+    """
 
     name: ClassVar[str] = "ddif"
     Config: ClassVar[type[NeuralFieldsConfig]] = NeuralFieldsConfig
@@ -140,11 +143,11 @@ class NeuralFields(Parameterization):
         chosen = [real.draw(label, count, rng.child("class", label)) for label in range(budget.classes)]
         fields = self._drawn(count * budget.classes, budget.shape[0], rng.child("fields"))
         fields = {name: tensor.to(real.device) for name, tensor in fields.items()}
-        if self.config.fit_steps:
-            self._fit(fields, real, torch.cat(chosen))
+        self._fit(fields, real, torch.cat(chosen))
         labels = class_ordered_labels(budget.classes, count).to(real.device)
         learned = {name: tensor.requires_grad_() for name, tensor in fields.items()}
-        return State(learned, {}, labels, budget.shape)
+        size = torch.tensor(budget.shape[1:], dtype=torch.int32, device=real.device)
+        return State(learned, {"size": size}, labels, budget.shape)
 
     @classmethod
     def shortened(cls, config: NeuralFieldsConfig) -> tuple[NeuralFieldsConfig, float]:
@@ -162,25 +165,17 @@ class NeuralFields(Parameterization):
         }
 
     def _fit(self, fields: dict[str, Tensor], real: RealPictures, chosen: Tensor) -> None:
-        """Adam on the sum of the fields' mean squared errors, in place: each field goes as if it were alone."""
-        config, shape = self.config, real.shape
-        size = self._group(shape[1] * shape[2], _FITTED_AT_ONCE.get(real.device.type, _AT_ONCE))
-        points = sent(coordinates(shape[1:]), fields["bias_out"])
-        groups = torch.arange(len(chosen)).split(size)
-        with Progress("fitting fields to pictures", len(groups) * config.fit_steps, unit="steps") as progress:
-            for group in groups:
-                first, last = int(group[0]), int(group[-1]) + 1
-                target = real.images(chosen[first:last]).flatten(2)
-                part = {name: tensor[first:last].clone().requires_grad_() for name, tensor in fields.items()}
-                optimiser = torch.optim.Adam(list(part.values()), lr=config.fit_lr)
-                for _ in range(config.fit_steps):
-                    optimiser.zero_grad()
-                    error = evaluate(part, points, w0=config.w0, w=config.w) - target
-                    error.square().mean((1, 2)).sum().backward()
-                    optimiser.step()
-                    progress.advance()
-                for name, tensor in part.items():
-                    fields[name][first:last] = tensor.detach()
+        """Each field to its picture as networks see it, in place."""
+        height, width = real.shape[1:]
+        points = sent(coordinates((height, width)), fields["bias_out"])
+        fit(
+            fields,
+            lambda first, last: real.images(chosen[first:last]),
+            lambda part: self._at(part, points).unflatten(2, (height, width)),
+            steps=self.config.fit_steps,
+            lr=self.config.fit_lr,
+            at_once=self._group(height * width, _FITTED_AT_ONCE.get(real.device.type, _AT_ONCE)),
+        )
 
     def _group(self, points: int, values: int) -> int:
         """How many fields have about so many values in their hidden layers."""
@@ -200,7 +195,7 @@ class NeuralFields(Parameterization):
 
     def _evaluated(self, fields: dict[str, Tensor], points: Tensor) -> Tensor:
         points = sent(points, fields["bias_out"])
-        parts = list(_groups(fields, self._group(points.shape[1], _AT_ONCE)))
+        parts = groups(fields, self._group(points.shape[1], _AT_ONCE))
         if len(parts) == 1:
             return self._at(fields, points)
         return torch.cat(
@@ -231,25 +226,24 @@ class NeuralFields(Parameterization):
         return Ledger(params=len(state) * self._cost(state.shape[0]), decoded=len(state))
 
     def to_tensors(self, state: State) -> dict[str, tuple[Tensor, StoredRole]]:
-        """The tensors of `field_shapes`, float32 (N, ...)."""
-        return {name: (state.learned[name].detach(), "scalars") for name in self._names(state)}
+        """The tensors of `field_shapes`, float32 (N, ...), and `size` int32 (2,)."""
+        stored: dict[str, tuple[Tensor, StoredRole]] = {"size": (state.fixed["size"], "free")}
+        return stored | {name: (state.learned[name].detach(), "scalars") for name in self._names(state)}
 
     def from_tensors(self, tensors: Mapping[str, Tensor], *, classes: int, shape: tuple[int, int, int]) -> State:
         """Checks every tensor against the header's width and depth, and that all classes have equally many fields."""
-        count = len(tensors["bias_out"])
-        learned = {}
+        count, size, learned = len(tensors["bias_out"]), tensors["size"], {}
+        if size.tolist() != list(shape[1:]):
+            raise ArtefactError(f"fields learned at {size.tolist()} pixels are not of pictures of {shape}", hint=_HINT)
         for name, wanted in self._shapes(shape[0]).items():
             learned[name] = tensors[name]
             if tuple(learned[name].shape) != (count, *wanted) or not count or count % classes:
                 raise ArtefactError(
                     f"{name} has shape {tuple(learned[name].shape)}, not {wanted} for each of {count} fields of "
                     f"{classes} classes",
-                    hint="the file was altered or cut; distill it again",
+                    hint=_HINT,
                 )
-        return State(learned, {}, class_ordered_labels(classes, count // classes), shape)
+        return State(learned, {"size": size}, class_ordered_labels(classes, count // classes), shape)
 
 
-def _groups(fields: Mapping[str, Tensor], size: int) -> Iterator[dict[str, Tensor]]:
-    """The fields, at most `size` at a time."""
-    parts = zip(*(tensor.split(size) for tensor in fields.values()), strict=True)
-    return (dict(zip(fields, part, strict=True)) for part in parts)
+_HINT = "the file was altered or cut; distill it again"

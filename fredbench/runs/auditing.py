@@ -20,6 +20,7 @@ _LEDGER_ITEMS = (
     "label_scalars",
     "step_size_scalars",
     "decoder_scalars",
+    "half_scalars",
     "decoded",
 )
 
@@ -77,8 +78,8 @@ def _whitening(synset: Synset) -> str:
 
 def _ledger_checks(synset: Synset) -> list[Check]:
     claimed, counted = synset.header["ledger"], synset.ledger.to_mapping()
-    items = [item for item in _LEDGER_ITEMS if claimed.get(item) or counted[item]]
-    checks = [equal(f"ledger: {item.replace('_', ' ')}", claimed.get(item, 0), counted[item]) for item in items]
+    items = [item for item in _LEDGER_ITEMS if claimed.get(item) or counted.get(item)]
+    checks = [equal(f"ledger: {item.replace('_', ' ')}", claimed.get(item, 0), counted.get(item, 0)) for item in items]
     # Sets of versions before bytes were counted claim none.
     if "bytes" in synset.header:
         checks.append(equal("ledger: bytes", synset.header["bytes"], synset.storage.stored))

@@ -38,6 +38,8 @@ MOST_SCALARS = 12_288
 """Of a picture that is whitened: 64 x 64 RGB, a matrix of 1.2 GB. At 128 x 128 it would be 19 GB, of float64."""
 RECIPES = ("mtt", "frepo", "kip")
 _KEY = "fredbench"
+# Parameterizations whose stored numbers are of pictures of [0, 1], which they normalise themselves.
+_STORED_AS_PIXELS = frozenset({"idc", "gsdd"})
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ def checked(config: DataConfig, dataset: Dataset, *, storage: str = "") -> DataC
     """`config`, with `own` where the dataset's statistics are CIFAR-10's; what cannot be done is refused in words.
 
     Raises `CompatibilityError` for whitening of pictures of one channel, of more than 12,288 scalars, or stored in
-    [0, 1] (`storage` idc), and for statistics that do not fit the channels or are not used (`mtt`).
+    [0, 1] (`storage` idc or gsdd), and for statistics that do not fit the channels or are not used (`mtt`).
     """
     scalars = dataset.channels * dataset.size[0] * dataset.size[1]
     if config.whitening != "none":
@@ -71,9 +73,9 @@ def checked(config: DataConfig, dataset: Dataset, *, storage: str = "") -> DataC
                 f"{scalars**2 * 8 / 1e9:.0f} GB, and FRePo's whitening by blocks is not built",
                 hint=f"set data.whitening=none, or take pictures of at most {MOST_SCALARS:,} scalars (64 x 64 RGB)",
             )
-        if storage == "idc":
+        if storage in _STORED_AS_PIXELS:
             raise CompatibilityError(
-                "parameterization 'idc' stores pictures of [0, 1] and normalises them itself: it cannot be whitened",
+                f"parameterization {storage!r} stores pictures of [0, 1] and normalises them itself: it cannot be whitened",
                 hint="set data.whitening=none, or use another --parameterization",
             )
     if config.statistics == "own":

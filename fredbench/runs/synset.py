@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import cached_property
@@ -164,22 +165,25 @@ class Synset:
     @property
     def ledger(self) -> Ledger:
         """The budget counted from the stored tensors, not from what the header claims."""
-        counts = dict.fromkeys(("scalars", "mask-bits", "labels", "decoder"), 0)
+        counts = dict.fromkeys(("scalars", "half-scalars", "mask-bits", "labels", "decoder"), 0)
         for name, role in self.header["tensors"].items():
             tensor = self.tensors[name]
             if role == "mask-bits":
                 # Only the bits that mean something: the padding of the last byte is no information.
                 _, height, width = self.header["dataset"]["shape"]
                 counts[role] += len(tensor) * height * width
+            elif role == "half-scalars" and tensor.element_size() != 2:
+                counts["scalars"] += tensor.numel()
             elif role in counts:
                 counts[role] += tensor.numel()
         return Ledger(
-            params=counts["scalars"],
+            params=counts["scalars"] + math.ceil(counts["half-scalars"] / 2),
             decoded=len(self.labels),
             mask_bits=counts["mask-bits"],
             label_scalars=counts["labels"],
             step_size_scalars=int(self.step_size is not None),
             decoder_scalars=counts["decoder"],
+            half_scalars=counts["half-scalars"],
         )
 
     @cached_property

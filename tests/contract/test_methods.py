@@ -28,7 +28,10 @@ SMALL: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("kip", "label-solve"), ("kernel=fc2", "batch_real=40")),
     "frepo": ("batch_real=40", "pool=2", "max_age=4"),
 }
-STORED = {"haba": ("parameterization.extractor_width=8",), "ddif": ("parameterization.fit_steps=5",)}
+STORED = {
+    "haba": ("parameterization.extractor_width=8",),
+    **dict.fromkeys(("ddif", "gsdd"), ("parameterization.fit_steps=5",)),
+}
 OWN_NETWORK = {"frepo": "frepo-d2-w4-bn"}
 BUDGET = 10 * 3 * 32 * 32
 

@@ -225,7 +225,8 @@ def test_the_file_holds_the_decoder_and_what_is_counted() -> None:
     }  # fmt: skip
     # 768 scalars a class buy nine fields of 81.
     assert synset.ledger.params == synset.ledger.params_strict == 2 * 9 * 81 and synset.ledger.decoded == 18
-    assert synset.storage.stored == 4 * 2 * 9 * 81 and not synset.storage.half
+    # And eight bytes that say at how many pixels they were learned.
+    assert synset.storage.stored == 4 * 2 * 9 * 81 + 8 and not synset.storage.half
     other = {**synset.header, "parameterization": {"name": "ddif", "settings": {**settings, "w0": 30.0}}}
     assert not torch.equal(dataclasses.replace(_Header(synset.tensors, other)).images(), synset.images)
 
@@ -252,6 +253,8 @@ def test_tensors_that_contradict_the_header_are_refused(name: str) -> None:
             parts.from_tensors({**tensors, name: broken}, classes=CLASSES, shape=SHAPE)
     with pytest.raises(ArtefactError, match="shape"):
         parts.from_tensors(tensors, classes=CLASSES + 1, shape=SHAPE)
+    with pytest.raises(ArtefactError, match=r"learned at \[10, 8\] pixels"):
+        parts.from_tensors(tensors, classes=CLASSES, shape=(3, 20, 16))
     with pytest.raises(ArtefactError, match="shape"):
         NeuralFields(NeuralFieldsConfig(width=5)).from_tensors(tensors, classes=CLASSES, shape=SHAPE)
 

@@ -22,7 +22,12 @@ from fredbench.training.loop import TrainingRecipe, squared_error, train
 from fredbench.training.optimisation import Optimisers
 
 CLASSES, SHAPE = 3, (3, 8, 8)
-SETTINGS = {"fred": {"k": 16}, "haba": {"hallucinators": 2}, "ddif": {"width": 3, "fit_steps": 20, "fit_lr": 0.02}}
+SETTINGS = {
+    "fred": {"k": 16},
+    "haba": {"hallucinators": 2},
+    "ddif": {"width": 3, "fit_steps": 20, "fit_lr": 0.02},
+    "gsdd": {"gaussians": 8, "fit_steps": 20, "precision": "float32", "cut": 0.0},
+}
 CPU = torch.device("cpu")
 
 

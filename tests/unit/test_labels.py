@@ -18,8 +18,8 @@ from fredbench.training.optimisation import Lamb, Optimisers, ParameterGroup, co
 
 CLASSES, SHAPE = 3, (3, 8, 8)
 BUDGET = Budget.for_ipc(2, CLASSES, SHAPE)
-# Settings under which a picture of 8 x 8 can be stored; the other parameterizations have defaults for every size.
-SETTINGS = {"fred": {"k": 16}}
+# Settings under which a picture of 8 x 8 can be stored, in moments; the other parameterizations have defaults for all.
+SETTINGS = {"fred": {"k": 16}, "ddif": {"fit_steps": 3}, "gsdd": {"gaussians": 8, "fit_steps": 3}}
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,8 @@ STORAGE: dict[str, dict[str, Any]] = {
     "idc": {"mode": "multi"},
     "haba": {"hallucinators": 2},
     "ddif": {"width": 3, "fit_steps": 20, "fit_lr": 0.02},
+    # What rounds, and what drops and clamps samples, has a gradient that is not the difference: test_splats.py.
+    "gsdd": {"gaussians": 8, "fit_steps": 20, "precision": "float32", "cut": 0.0},
     "ddif deep": {"width": 3, "layers": 3, "w": 5.0, "fit_steps": 20, "fit_lr": 0.02},
 }
 

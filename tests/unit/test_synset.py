@@ -77,9 +77,10 @@ def test_the_header_tells_a_stranger_everything(file: Path) -> None:
     assert head["iterations"] == 1 and head["ipc"] == 1 and head["budget"] == 2 * 3 * 64 and head["seed"] == 0
     assert set(head["versions"]) >= {"fredbench", "torch", "numpy", "python"}
     assert head["ledger"]["params"] <= head["budget"] and head["dataset"]["partial"] == {}
-    # Nothing goes uncounted but IDC's copy of the normalisation, which the header gives as well.
-    counted = {"scalars", "mask-bits", "decoder"}
-    assert {name for name, role in head["tensors"].items() if role not in counted} <= {"statistics"}
+    # Nothing goes uncounted but copies of what the header gives as well: the normalisation (IDC, GSDD) and the size in
+    # pixels (DDiF, GSDD), without which a file could be decoded as one of another size.
+    counted = {"scalars", "half-scalars", "mask-bits", "decoder"}
+    assert {name for name, role in head["tensors"].items() if role not in counted} <= {"statistics", "size"}
 
 
 def test_pictures_labels_and_loader_in_one_line(file: Path) -> None:

@@ -53,7 +53,7 @@ _WHITENED_RATES = {"cifar10": 100.0, "cifar100": 1000.0}
 _WITH_ZCA = "MTT's table with ZCA, DC-Benchmark's notes (methods/tm/readme.md:48-69)"
 _MTT_TABLE = "MTT's table"
 _UNPUBLISHED_STORAGE = "not published for what is stored: FreD's settings"
-_OTHERS = except_for("pixels", "haba", "fred", "ddif")
+_OTHERS = except_for("pixels", "haba", "fred", "ddif", "gsdd")
 _QUICK = where(objective="tm", preset="quick")
 _PIXELS = where(objective="tm", parameterization="pixels")
 

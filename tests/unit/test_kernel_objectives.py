@@ -73,6 +73,9 @@ def synthetic(name: str) -> Synthetic:
     parameterization = labelled(kind(kind.Config(**SETTINGS.get(name, {}))), config)
     state = parameterization.init(real_pictures(), Budget.for_ipc(2, CLASSES, SHAPE), Stream(9))
     learned = {key: tensor.detach().double().requires_grad_() for key, tensor in state.learned.items()}
+    if name == "gsdd":
+        # Opacities above 1 saturate, and the gradient passes their clamp.
+        learned["opacities"].data *= 0.5
     # Off the real pictures, where a kernel has a kink, and off equal labels, where the margin has one.
     draw = Stream(2).torch()
     for tensor in learned.values():

@@ -49,7 +49,7 @@ STORAGE: dict[str, dict[str, Any]] = {
     "idc": {"mode": "multi"},
     "haba": {"hallucinators": 2},
     "ddif": {"width": 3, "fit_steps": 20, "fit_lr": 0.02},
-    # What rounds, and what drops and clamps samples, has a gradient that is not the difference: test_splats.py.
+    # What rounds, drops and clamps has a gradient that is not the difference: see test_splats.py.
     "gsdd": {"gaussians": 8, "fit_steps": 20, "precision": "float32", "cut": 0.0},
     "ddif deep": {"width": 3, "layers": 3, "w": 5.0, "fit_steps": 20, "fit_lr": 0.02},
 }
@@ -123,7 +123,9 @@ def stored(name: str) -> tuple[Parameterization, State, list[Tensor]]:
     parts = kind(kind.Config(**STORAGE[name]))
     state = parts.init(real_pictures(), Budget.for_ipc(1, CLASSES, (3, SIDE, SIDE)), Stream(1))
     for key, learned in state.learned.items():
-        state.learned[key] = learned.detach().double().requires_grad_()
+        # Opacities above 1 saturate, and the gradient passes their clamp.
+        share = 0.5 if key == "opacities" else 1.0
+        state.learned[key] = (share * learned.detach().double()).requires_grad_()
     return parts, state, list(state.learned.values())
 
 

@@ -53,7 +53,7 @@ def test_what_the_request_sets_takes_the_place_of_the_recipe() -> None:
 
 
 # A file of a published repository: `TM/hyper_params.py`, `distill_fac.py:409`, `run_cifar10_ipc*.sh`, `KIP.ipynb`.
-NAMED_FILE = re.compile(r"[\w*./-]+\.(py|sh|ipynb|md)\b")
+NAMED_FILE = re.compile(r"[\w*./-]+\.(py|sh|ipynb|md|yaml)\b")
 OURS = [rule for system in systems.READ for rule in system.RULES]
 
 

@@ -136,6 +136,12 @@ RULES: tuple[Rule, ...] = (
         lr=5e-5,
     ),
     script("parameterization", "DDiF, TM/scripts/run_DDiF.sh:14-16", _TM, published=_SCRIPTED, lr=1e-4),
+    chosen(
+        "parameterization",
+        "quick: on CIFAR-10 at IPC 1 the loss falls from 24 to 9 in 40 iterations, at 5e-5 to 20, at 5e-3 to 10",
+        {**_DDIF, **where(objective="dm", preset="quick")},
+        lr=1e-3,
+    ),
     # How trajectories are matched through it.
     *of_sizes(FRED_BY_SIDE, "ddif"),
     *matched(_MATCHED_LARGE, "chosen", "DDiF's of the ImageNet subsets", "ddif", side=at_least(LARGE)),

@@ -82,37 +82,37 @@ RULES: tuple[Rule, ...] = (
     ),
     script(
         "parameterization",
-        "GSDD, configs/init and scripts/init: 50,000 steps, .1 on CIFAR-10; the loss here is the sum of the pictures' "
+        "GSDD, scripts/init/cifar10.sh: 50,000 steps at .1; the loss here is the sum of the pictures' "
         "own errors, not the mean, at which Adam's epsilon would count",
         _GSDD,
         published=(where(dataset="cifar10"),),
         fit_steps=50_000,
         fit_lr=0.1,
     ),
-    script(
+    inferred(
         "parameterization",
-        "GSDD, scripts/init: CIFAR-100 and the ImageNet subsets",
+        "GSDD's init scripts of CIFAR-100 and of the ImageNet subsets",
         {**_GSDD, **where(dataset=IMAGENET_SUBSETS | {"cifar100"})},
         fit_lr=0.01,
     ),
     chosen(
         "parameterization",
-        "quick: PSNR",
+        "quick: CIFAR-10 at IPC 1 comes to 24.5 dB so, to 24.1 at .05",
         {**_GSDD, **where(preset="quick")},
-        fit_steps=150,
-        fit_lr=0.05,
+        fit_steps=60,
+        fit_lr=0.1,
     ),
     chosen(
         "parameterization",
         "quick: ten times as many Gaussians in a few minutes of two cores",
         {**_GSDD, **where(preset="quick", ipc=at_least(MANY))},
-        fit_steps=30,
+        fit_steps=20,
     ),
     # Rates.
     script("parameterization", f"{_CIFAR_YAML}; {_IMAGENET_YAML}: all four groups", _GSDD, lr=1e-3, barrier=0.1),
-    script(
+    inferred(
         "parameterization",
-        "GSDD, DC and DM: the barrier is added once a class, here to the sum over classes",
+        "GSDD's DC and DM: the barrier is added once a class, here to the sum over classes",
         {**_GSDD, **where(objective={"dc", "dsa", "dm"})},
         barrier=lambda case: 0.1 * case.classes,
     ),
@@ -122,15 +122,15 @@ RULES: tuple[Rule, ...] = (
         {**_GSDD, **where(objective="label-solve")},
         barrier=0.0,
     ),
-    script(
+    inferred(
         "objective",
-        "GSDD, DC/configs: 128 real pictures a class",
+        "GSDD's configurations of DC: 128 real pictures a class",
         {**_GSDD, **where(objective={"dc", "dsa"}, preset=except_for("quick"))},
         batch_real=128,
     ),
-    script(
+    inferred(
         "objective",
-        "GSDD, DM/configs: 512 real pictures a class",
+        "GSDD's configurations of DM: 512 real pictures a class",
         {**_GSDD, **where(objective="dm", preset=except_for("quick"))},
         batch_real=512,
     ),

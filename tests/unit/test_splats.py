@@ -242,7 +242,7 @@ def test_the_barrier_is_by_hand_and_grows_at_the_border() -> None:
     centres = torch.tensor([[[0.5, -0.9]]], dtype=torch.float64, requires_grad=True)
     barrier = Barrier(0.1, centres)
     loss = barrier.loss(Stream(0))
-    assert float(loss) == pytest.approx(-0.1 * (math.log(1 - 0.25) + math.log(1 - 0.81)) / 2)
+    assert loss.item() == pytest.approx(-0.1 * (math.log(1 - 0.25) + math.log(1 - 0.81)) / 2)
     (gradient,) = torch.autograd.grad(loss, centres)
     assert gradient[0, 0].tolist() == pytest.approx([0.05 * 2 * 0.5 / 0.75, -0.05 * 2 * 0.9 / 0.19])
     assert barrier.to_tensors() == {} == barrier.step(Stream(0))

@@ -140,6 +140,25 @@ def test_the_cells_at_the_published_scale_are_the_kept_ones() -> None:
             assert (row["published_is"] == "inside") == (low <= row["published"]["clean"]["mean"] <= high)
 
 
+def test_table_3s_gap_is_the_kept_one() -> None:
+    """The page's table and the numbers in its text are made of the kept sets; the gaps follow seed by seed."""
+    found, page = KEPT["table3-gap.json"], (ROOT / "docs" / "table3.md").read_text()
+    assert "\n".join(runpy.run_path(str(ROOT / "benchmarks" / "gap.py"))["table"](found)) in page
+    averages = {
+        (run["system"], run["seed"], way): run[way]["average"]["mean"]
+        for run in found["runs"]
+        for way in ("own", "script's training", "script")
+    }
+    for name, ways in found["behind_fred"].items():
+        for way, gap in ways.items():
+            each = [averages["FreD", seed, way] - averages[name, seed, way] for seed in range(gap["n"])]
+            assert gap["mean"] == pytest.approx(np.mean(each), abs=1e-3) and gap["n"] == 3
+    for way, words in (("own", "8.7 (95 % 8.3 to 9.1"), ("script", "13.6 (10.0 to 17.3)")):
+        gap = found["behind_fred"]["TM, whitened"][way]
+        assert [f"{gap['mean']:.1f}", *(f"{bound:.1f}" for bound in gap["ci95"])] == re.findall(r"\d+\.\d", words)
+        assert words in page
+
+
 def test_the_kept_cells_of_the_published_scale_are_those_of_todays_recipes(real_data: Path, tmp_path: Path) -> None:
     """`suite show reproduced` prints them on a fresh checkout: a recipe that moves leaves its cell behind."""
     asked = ("--store", tmp_path / "runs", "--data", real_data, "--offline", "--format", "json")

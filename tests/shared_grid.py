@@ -105,7 +105,8 @@ class Group:
         return self._log.read_text()
 
     def kill(self, number: signal.Signals = signal.SIGKILL) -> None:
-        os.killpg(self.process.pid, number)
+        with contextlib.suppress(ProcessLookupError):  # it may have ended with all that it started
+            os.killpg(self.process.pid, number)
         self.process.communicate(timeout=60)
         for _ in waiting():
             try:

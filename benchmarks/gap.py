@@ -83,6 +83,7 @@ def main() -> None:
         "published": {name: {"clean": clean, "average": average} for name, (clean, average) in PUBLISHED.items()},
         "pooled": {name: {way: pooled(measured, name, way) for way in WAYS} for name in SYSTEMS},
         "behind_fred": {name: behind(measured, name) for name in SYSTEMS if name != "FreD"},
+        "widened": {name: widened(measured, name) for name in SYSTEMS if name != "FreD"},
         "runs": measured,
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
@@ -111,6 +112,20 @@ def behind(measured: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def widened(measured: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """By how much a system's distance to FreD is larger under each of the script's ways than under its own, by seed."""
+    ours, fred = ({e["seed"]: e for e in measured if e["system"] == one} for one in (name, "FreD"))
+
+    def distance(seed: int, way: str) -> float:
+        found: float = fred[seed][way]["average"]["mean"] - ours[seed][way]["average"]["mean"]
+        return found
+
+    return {
+        way: summarise([distance(seed, way) - distance(seed, "own") for seed in ours]).to_mapping()
+        for way in WAYS if way != "own"
+    }  # fmt: skip
+
+
 def table(document: Mapping[str, Any]) -> list[str]:
     """The Markdown table: a line a system, clean / corrupted by each way, the published beside."""
     lines = [
@@ -127,7 +142,19 @@ def table(document: Mapping[str, Any]) -> list[str]:
         below = published["FreD"]["average"] - told["average"]
         cells += [f"{told['clean']:g} / {told['average']:g}", "–" if gaps is None else f"{below:.1f}"]
         lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
+    return [
+        *lines, "",
+        "| distance to FreD under the script, less that under its own | script's training | script |", "|---|---|---|",
+        *(
+            f"| {name} | {' | '.join(_interval(found[way]) for way in WAYS if way != 'own')} |"
+            for name, found in document["widened"].items()
+        ),
+    ]  # fmt: skip
+
+
+def _interval(kept: Mapping[str, Any]) -> str:
+    low, high = kept["ci95"]
+    return f"{kept['mean']:+.1f} ({low:+.1f} to {high:+.1f})"
 
 
 def _shown(kept: Mapping[str, Any]) -> str:

@@ -21,10 +21,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 from fredbench.evaluation.statistics import Sample  # noqa: E402
+from fredbench.execution.inline import GridRun  # noqa: E402
 from fredbench.execution.request import GridRequest  # noqa: E402
 from fredbench.foundation.environment import environment  # noqa: E402
 from fredbench.foundation.files import write_json  # noqa: E402
-from fredbench.report.pooled import Pooled, pooled  # noqa: E402
+from fredbench.report.pooled import Pooled, pooled, scored_as  # noqa: E402
 from fredbench.suites.grids import grid_named  # noqa: E402
 
 
@@ -51,18 +52,19 @@ def scored(dataset: str, options: argparse.Namespace, here: Mapping[str, Any]) -
     grid_run = GridRequest(
         "reproduced", str(options.store), dataset, device="cpu", threads=options.threads, data=data, offline=True
     ).open()
-    lines = pooled(grid_run.stored(), len(grid_run.dataset.classes), kept_of="reproduced")
-    return [kept(line, dict(grid_run.dataset.partial), here) for line in lines if line.clean is not None]
+    lines = pooled(grid_run.stored(), len(grid_run.dataset.classes), kept_of=grid_run)
+    return [kept(line, grid_run, here) for line in lines if line.clean is not None]
 
 
-def kept(line: Pooled, partial: Mapping[str, str], here: Mapping[str, Any]) -> dict[str, Any]:
+def kept(line: Pooled, grid_run: GridRun, here: Mapping[str, Any]) -> dict[str, Any]:
     """A line as it is kept: without what is missing of it, with the seconds of its runs."""
     if line.kept is not None:
         return dict(line.kept.values)
     plain = {key: value for key, value in line.to_mapping().items() if key not in {"missing", "kept"}}
     folders = [cell.planned.folder for cell in line.sets]
     seconds = [folder.result()["seconds"] for folder in folders if folder is not None]
-    return {**plain, "partial": partial, "seconds": seconds, "environment": here}
+    asked, partial = scored_as(grid_run, line.cells[0]), dict(grid_run.dataset.partial)
+    return {**plain, "partial": partial, "seconds": seconds, "asked": asked, "environment": here}
 
 
 def table(document: Mapping[str, Any]) -> list[str]:

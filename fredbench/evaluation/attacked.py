@@ -17,7 +17,8 @@ from fredbench.evaluation.threats import ATTACKS, LEVELS, Attack, Norm
 from fredbench.foundation.errors import UsageError
 
 __all__ = [
-    "WORST", "AttackScore", "Attacked", "Attacks", "robustness_ratio", "signs_of_masking", "told_radius",
+    "WORST", "AttackScore", "Attacked", "Attacks", "looked_for_masking", "robustness_ratio", "signs_of_masking",
+    "told_radius",
 ]  # fmt: skip
 
 WORST = "worst of these"
@@ -34,6 +35,8 @@ class Attacks:
     def __post_init__(self) -> None:
         if self.limit is not None and self.limit < 1:
             raise UsageError(f"--attack-limit must be at least 1, not {self.limit}", hint="leave it out for all")
+        if any(epsilon > 1 for epsilon in self.epsilons) and any(attack.norm == "linf" for attack in self.attacks):
+            raise UsageError("a change of a value is at most 1", hint="give --epsilon as 8/255")
         if self.epsilons and len({attack.norm for attack in self.attacks}) > 1:
             raise UsageError(
                 "one --epsilon is no radius in two norms",
@@ -91,7 +94,7 @@ class Attacked:
         """Scores of one attack by radius."""
         return {score.epsilon: score for score in self.scores if (score.attack, score.norm) == (attack, norm)}
 
-    def ratios(self) -> Iterator[tuple[Norm, float, float]]:
+    def ratios(self) -> Iterator[tuple[Norm, float, float | None]]:
         """Norm, radius and `robustness_ratio` wherever there are two attacks or more on the student itself."""
         groups: dict[tuple[Norm, float], list[float]] = {}
         for score in self.scores:
@@ -108,21 +111,22 @@ class Attacked:
             "clean": self.clean.to_mapping(),
             "scores": [score.to_mapping() for score in self.scores],
             "robustness_ratio": [
-                {"norm": norm, "epsilon": round(epsilon, 8), "value": round(ratio, 4)}
+                {"norm": norm, "epsilon": round(epsilon, 8), "value": None if ratio is None else round(ratio, 4)}
                 for norm, epsilon, ratio in self.ratios()
             ],
             "signs_of_masking": signs_of_masking(self),
         }
 
 
-def robustness_ratio(clean: float, accuracies: Sequence[float]) -> float:
+def robustness_ratio(clean: float, accuracies: Sequence[float]) -> float | None:
     """BEARD's RR in percent: 100 (1 - (clean - mean) / (clean - min)) over the accuracies under several attacks.
 
-    By its public code (white_box/auto_metrics.py). It is relative to the set's own worst attack, so that one which
-    falls under all alike has a high ratio: never read it without the accuracies. 0 where no attack takes anything.
+    By its public code (white_box/auto_metrics.py). It is relative to the set's own worst attack: near 0 where all
+    attacks take alike, however much that is, and high where they differ. Never read it without the accuracies. None
+    where no attack takes anything.
     """
     lost = clean - min(accuracies)
-    return 100 * (1 - (clean - math.fsum(accuracies) / len(accuracies)) / lost) if lost else 0.0
+    return 100 * (1 - (clean - math.fsum(accuracies) / len(accuracies)) / lost) if lost else None
 
 
 def told_radius(norm: Norm, epsilon: float) -> str:
@@ -132,7 +136,7 @@ def told_radius(norm: Norm, epsilon: float) -> str:
 
 
 # Weaker before stronger: more steps or starts, several steps before one, the network itself before another.
-_ORDER = (
+_PAIRS = (
     ("fgsm", "pgd20", "one step breaks more than twenty"),
     ("fgsm", "pgd50", "one step breaks more than fifty"),
     ("fgsm", "apgd-ce", "one step breaks more than an adaptive attack"),
@@ -141,7 +145,17 @@ _ORDER = (
     ("pgd20", "pgd20-r5", "more starts break less"),
     ("transfer", "pgd20", "pictures made on another student break more than its own"),
     ("transfer", "pgd50", "pictures made on another student break more than its own"),
+    # Not weaker, but of a loss that cannot saturate.
+    ("apgd-dlr", "apgd-ce", "the cross-entropy is flat"),
 )
+
+
+def looked_for_masking(found: Attacked) -> bool:
+    """Whether there are two attacks or radii among the scores that can be held against each other."""
+    radii = any(len(found.of(name, norm)) > 1 for name, norm in found.attacks if name != WORST)
+    return radii or any(
+        _by_radius(found, weaker).keys() & _by_radius(found, stronger).keys() for weaker, stronger, _ in _PAIRS
+    )
 
 
 def signs_of_masking(found: Attacked) -> list[str]:
@@ -154,7 +168,7 @@ def signs_of_masking(found: Attacked) -> list[str]:
     """
     said = [
         f"{weaker} below {stronger} at {told_radius(score.norm, epsilon)}: {why}"
-        for weaker, stronger, why in (*_ORDER, ("apgd-dlr", "apgd-ce", "the cross-entropy is flat"))
+        for weaker, stronger, why in _PAIRS
         for epsilon, score in _by_radius(found, weaker).items()
         if (other := _by_radius(found, stronger).get(epsilon)) and _above(found, other, score)
     ]

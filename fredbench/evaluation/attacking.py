@@ -17,10 +17,14 @@ from fredbench.evaluation.attacks import adversarial
 from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import Predictions, predictions_on
 from fredbench.evaluation.threats import Attack, Norm
+from fredbench.foundation.errors import UsageError
+from fredbench.networks.base import mixes_pictures
 from fredbench.training.batches import Standardisation, standardised
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = ["Prey", "attack_scores"]
+__all__ = ["DIVERGED", "Prey", "attack_scores"]
+
+DIVERGED = "train students at a lower rate: distill again with --set student.lr=..."
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,10 @@ class Prey:
         pictures: UInt8[np.ndarray, "n h w c"] | Tensor = self.pictures
         if attack is not None:
             pictures = self._found(student if source is None else source, attack, epsilon)
-        return predictions_on(student, [self.preprocessing(pictures, self.device)], self.labels, self.standardise)
+        found = predictions_on(student, [self.preprocessing(pictures, self.device)], self.labels, self.standardise)
+        if not bool(found.confidence.isfinite().all()):
+            raise UsageError("a student has diverged: its outputs are not finite", hint=DIVERGED)
+        return found
 
     def _found(self, network: nn.Module, attack: Attack, epsilon: float) -> Tensor:
         network.eval().requires_grad_(False)
@@ -60,7 +67,7 @@ class Prey:
             logits: Tensor = network(standardised(seen(x), self.standardise))
             return logits
 
-        together = self.standardise != "none"
+        together = self.standardise != "none" or mixes_pictures(network)
         return adversarial(model, pictures, labels, attack, epsilon, numbers=self.numbers, together=together)
 
     def _seen(self, like: Tensor) -> Preprocessing:

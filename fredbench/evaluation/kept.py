@@ -1,8 +1,8 @@
 """What the project has measured of a grid's cells: they travel with fredbench, for those whose store lacks them.
 
-A kept cell names its runs, and a run's name ends in the digest of its spec. So it is shown only beside a cell that
-would be the same run, on the threads and kind of device that it was measured on: where a recipe, the data or a setting
-has changed since, it is not found.
+A kept cell names its runs, and a run's name ends in the digest of its spec; it also says how many students were scored
+on which test pictures. So it is shown only beside a cell that asks for the same, but for the threads and kind of device
+that it was measured on: where a recipe, the data or a setting has changed since, it is not found.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ __all__ = ["Kept", "kept_for"]
 class Kept:
     """A line of results/NAME.json: accuracies in percent, and where they were measured.
 
-    runs: names of its sets, a seed each. values: the whole line, as it was written.
+    runs: names of its sets, a seed each. asked: how they were scored. values: the whole line, as it was written.
     """
 
     runs: tuple[str, ...]
     protocol: str
+    asked: Mapping[str, Any]
     clean: Sample
     average: Sample | None
     threads: int
@@ -41,7 +42,8 @@ class Kept:
         """Version, commit and machine that it was measured with, in words."""
         made = self.values["environment"]
         version, threads = made["versions"]["fredbench"], f"{self.threads} thread{'s' if self.threads != 1 else ''}"
-        return f"fredbench {version} at {made['commit'][:12]}, {threads} of {made['device_name']}"
+        commit = made["commit"][:12] + ("+" if made["commit"].endswith("+") else "")
+        return f"fredbench {version} at {commit}, {threads} of {made['device_name']}"
 
     @property
     def counted(self) -> str:
@@ -55,18 +57,21 @@ class Kept:
         """As the JSON tables hold it: what was run, and where."""
         return {"runs": list(self.runs), "students": self.values["students"], "environment": self.values["environment"]}
 
-    def is_of(self, specs: Sequence[Spec], protocol: str) -> bool:
-        """Whether it is what `specs`, of a set each, would give under `protocol` on its threads and device."""
+    def is_of(self, specs: Sequence[Spec], protocol: str, asked: Mapping[str, Any]) -> bool:
+        """Whether it is what `specs`, of a set each, would give under `protocol`, `asked`, where it was measured."""
         here = [replace(spec, threads=self.threads, device=self.device).folder_name() for spec in specs]
-        return self.protocol == protocol and self.runs == tuple(here)
+        return self.protocol == protocol and self.runs == tuple(here) and self.asked == asked
 
 
-def kept_for(grid: str, specs: Sequence[Spec | None], protocol: str) -> Kept | None:
-    """What is kept of the sets `specs` of the grid called `grid`; None where nothing, or of another experiment."""
+def kept_for(grid: str, specs: Sequence[Spec | None], protocol: str, asked: Mapping[str, Any]) -> Kept | None:
+    """What is kept of the sets `specs` of the grid called `grid`; None where nothing, or of another experiment.
+
+    asked: how they are scored; the same keys as those under `asked` of the kept line.
+    """
     known = [spec for spec in specs if spec is not None]
     if len(known) != len(specs):
         return None
-    return next((kept for kept in _all_of(grid) if kept.is_of(known, protocol)), None)
+    return next((kept for kept in _all_of(grid) if kept.is_of(known, protocol, asked)), None)
 
 
 @lru_cache
@@ -82,6 +87,7 @@ def _read(line: Mapping[str, Any]) -> Kept:
     return Kept(
         runs=tuple(line["runs"]),
         protocol=line["protocol"],
+        asked=line["asked"],
         clean=summarise(line["clean"]["values"]),
         average=None if average is None else summarise(average["values"]),
         threads=made["threads"],

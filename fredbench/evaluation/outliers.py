@@ -53,7 +53,7 @@ def detection_rates(inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, 
     """
     own = np.concatenate([np.ones(len(inside)), np.zeros(len(outside))])
     area = float(roc_auc_score(own, np.concatenate([inside, outside])))
-    threshold = np.quantile(inside, 0.05, method="lower")
+    threshold = np.sort(inside)[len(inside) // 20]
     return 100 * area, 100 * float(np.mean(outside >= threshold))
 
 

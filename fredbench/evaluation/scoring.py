@@ -26,7 +26,7 @@ from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.across import in_networks
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.attacked import Attacked, Attacks
-from fredbench.evaluation.attacking import Prey, attack_scores
+from fredbench.evaluation.attacking import DIVERGED, Prey, attack_scores
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.outliers import familiarity, outlier_scores
@@ -221,6 +221,9 @@ class Evaluation:
         self.check(entrants)
         plans = {entrant.key: self._plans(entrant) for entrant in entrants}
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
+        if self.others:
+            for group in plans[entrants[0].key].values():
+                self._check_embeds(group[0])
         self._make(entrants, missing)
         if self.attacks is not None:
             self._attack(self.attacks, entrants, plans)
@@ -549,8 +552,24 @@ class Evaluation:
                     )
                     for side, data in (("inside", self.dataset), ("outside", other))
                 }  # fmt: skip
+                if not all(bool(scores.isfinite().all()) for scores in seen.values()):
+                    raise UsageError("a student has diverged: its outputs are not finite", hint=DIVERGED)
                 store_tensors(file, seen)
                 progress.advance()
+
+    @staticmethod
+    def _check_embeds(plan: StudentPlan) -> None:
+        """Refuse networks without features before their students are trained."""
+        network = plan.network_blank()
+        if not isinstance(network, Network):
+            return
+        try:
+            network.check_embedding()
+        except CompatibilityError as error:
+            raise CompatibilityError(
+                f"the nearest picture is looked for by features: {error}",
+                hint="take another --network, or leave out --ood",
+            ) from error
 
     def _spaced(self, data: Dataset) -> np.ndarray:
         """The test pictures of a dataset that are looked at: as many as are scored clean, evenly spaced."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -73,12 +74,12 @@ def attack_named(name: str) -> Attack:
 
 
 def parse_epsilon(text: str) -> float:
-    """`8/255` or `.5` as a share of the range of a picture's values; `UsageError` for what is none from 0 to 1."""
+    """`8/255` or `.5` as a share of the range of a picture's values; `UsageError` for what is none from 0 on."""
     above, slash, below = text.partition("/")
     try:
         value = float(above) / (float(below) if slash else 1.0)
     except (ValueError, ZeroDivisionError):
         value = -1.0
-    if not 0 <= value <= 1:
-        raise UsageError(f"--epsilon {text!r} is no radius from 0 to 1", hint="give it as 8/255, or .5")
+    if not 0 <= value < math.inf:
+        raise UsageError(f"--epsilon {text!r} is no radius", hint="give it as 8/255, or .5")
     return value

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.across import expanded
-from fredbench.evaluation.attacked import Attacked, signs_of_masking, told_radius
+from fredbench.evaluation.attacked import Attacked, looked_for_masking, signs_of_masking, told_radius
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.threats import Norm
 from fredbench.report.simple import rendered
@@ -65,15 +66,31 @@ def _cell(score: Any) -> str:
 
 def _said(found: Sequence[tuple[Row, Attacked]]) -> Iterator[str]:
     """Signs of masking row by row, or that there are none; and BEARD's ratio where there are several attacks."""
-    signs = {row.label: said for row, attacked in found if (said := signs_of_masking(attacked))}
-    for label, said in signs.items():
-        yield f"Signs of masked gradients, {label}: {'; '.join(said)}."
-    if not signs:
+    names = _names([row for row, _ in found])
+    signs = dict(zip(names, (signs_of_masking(attacked) for _, attacked in found), strict=True))
+    yield from (f"Signs of masked gradients, {name}: {'; '.join(said)}." for name, said in signs.items() if said)
+    if not any(looked_for_masking(attacked) for _, attacked in found):
+        yield "Signs of masked gradients: not looked for, which takes two attacks or radii."
+    elif not any(signs.values()):
         yield "Signs of masked gradients: none among the attacks above (more of them look for more)."
-    for row, attacked in found:
-        ratios = [f"{ratio:.1f} at {_word(norm)} {told_radius(norm, eps)}" for norm, eps, ratio in attacked.ratios()]
+    for name, (_, attacked) in zip(names, found, strict=True):
+        ratios = [
+            f"{_ABSENT if ratio is None else f'{ratio:.1f}'} at {_word(norm)} {told_radius(norm, eps)}"
+            for norm, eps, ratio in attacked.ratios()
+        ]
         if ratios:
-            yield f"Robustness ratio (BEARD; relative to the set's own worst attack), {row.label}: {', '.join(ratios)}."
+            yield f"Robustness ratio (BEARD; relative to the set's own worst attack), {name}: {', '.join(ratios)}."
+    if any(row.control and ("transfer", "linf") in attacked.attacks for row, attacked in found):
+        yield "transfer: students of a random control draw pictures of their own, so the other one is of another set."
+
+
+def _names(rows: Sequence[Row]) -> list[str]:
+    """Labels, with the run's name where several rows have one."""
+    labels = [row.label for row in rows]
+    return [
+        label if labels.count(label) == 1 else f"{label} ({Path(row.run).name})"
+        for label, row in zip(labels, rows, strict=True)
+    ]
 
 
 def attack_columns(row: Row) -> dict[str, Any]:

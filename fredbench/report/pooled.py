@@ -10,9 +10,9 @@ from fredbench.evaluation.kept import Kept, kept_for
 from fredbench.evaluation.published import published_increment
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.statistics import Sample, over_sets
-from fredbench.execution.inline import Stored
+from fredbench.execution.inline import GridRun, Stored
 
-__all__ = ["ABSENT", "Pooled", "pooled", "shown"]
+__all__ = ["ABSENT", "Pooled", "pooled", "scored_as", "shown"]
 
 ABSENT = "–"
 Verdict = Literal["inside", "reaches ±", "outside"]
@@ -180,7 +180,7 @@ def _refusal(cell: Stored) -> dict[str, str]:
     return {} if problem is None else {"refused": str(problem)}
 
 
-def pooled(cells: Sequence[Stored], classes: int = 1, *, kept_of: str | None = None) -> list[Pooled]:
+def pooled(cells: Sequence[Stored], classes: int = 1, *, kept_of: GridRun | None = None) -> list[Pooled]:
     """`cells` by system, budget and protocol, in the order in which a grid first names these.
 
     kept_of: the grid of which what the project has kept stands in where no set of a line is scored.
@@ -191,10 +191,28 @@ def pooled(cells: Sequence[Stored], classes: int = 1, *, kept_of: str | None = N
     return [Pooled(tuple(group), classes, _kept(group, kept_of)) for group in groups.values()]
 
 
-def _kept(group: Sequence[Stored], grid: str | None) -> Kept | None:
-    if grid is None or any(cell.row is not None for cell in group):
+def _kept(group: Sequence[Stored], grid_run: GridRun | None) -> Kept | None:
+    if grid_run is None or any(cell.row is not None for cell in group):
         return None
-    return kept_for(grid, [cell.planned.spec for cell in group], group[0].protocol)
+    first, specs = group[0], [cell.planned.spec for cell in group]
+    return kept_for(grid_run.grid.name, specs, first.protocol, scored_as(grid_run, first))
+
+
+def scored_as(grid_run: GridRun, cell: Stored) -> dict[str, Any]:
+    """What a cell's scores depend on beside its run and protocol, as kept lines have it."""
+    spec, domains = cell.planned.spec, grid_run.evaluation.domains
+    return {
+        "students": grid_run.evaluation_of(cell.planned.cell, cell.protocol).students or (spec and spec.students),
+        "scored_on": domains.suite.name,
+        "profile": domains.suite.profile,
+        "suite_seed": domains.suite.seed,
+        "corruptions": list(domains.suite.corruptions),
+        "severities": list(domains.severities),
+        "limit": domains.limit,
+        "corrupted_limit": domains.corrupted_limit,
+        "source": domains.source,
+        "test": grid_run.dataset.test_fingerprint,
+    }
 
 
 def shown(sample: Sample | None) -> str:

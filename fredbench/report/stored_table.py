@@ -31,7 +31,7 @@ def stored_table(grid_runs: Sequence[GridRun], form: str, *, budget_by: BudgetBy
             f"the table of {grid_runs[0].grid.name} has the shape of a printed one, without a column of budgets",
             hint="leave out --budget-by, or take --format csv or json, which hold all of them",
         )
-    found = [(each, pooled(each.stored(), len(each.dataset.classes), kept_of=each.grid.name)) for each in grid_runs]
+    found = [(each, pooled(each.stored(), len(each.dataset.classes), kept_of=each)) for each in grid_runs]
     every = [line for _, lines in found for line in lines]
     if form == "json":
         titles = ", ".join(grid_run.dataset.title for grid_run, _ in found)
@@ -94,7 +94,11 @@ def _record(line: Pooled) -> dict[str, Any]:
     """A line of plain numbers; what is missing is empty, its commands stand in the last column."""
     plain, theirs = line.to_mapping(), line.published_clean or {}
     record = {key: plain[key] for key in ("dataset", "system", "ipc", "preset", "protocol")}
-    record |= {"sets": len(line.sets), "sets_asked": len(line.cells), "unit": plain["unit"]}
+    record |= {
+        "sets": len(line.sets if line.kept is None else line.kept.runs),
+        "sets_asked": len(line.cells),
+        "unit": plain["unit"],
+    }
     record |= {name: plain[name] for name in ("params", "params_strict")}
     record["bytes"] = (plain["storage"] or {}).get("bytes")
     record["students"] = " ".join(map(str, (line.kept.values if line.kept else plain)["students"]))
@@ -125,7 +129,7 @@ def _told(grid_run: GridRun) -> str:
     return (
         f"Suite {grid_run.grid.name} on {grid_run.dataset.title}{scale}, scored on {place.scored_on} (severities "
         f"{severities}, {len(domains.indices)} test pictures{fewer}, {domains.source}), {grid_run.threads} thread(s) "
-        f"of {grid_run.device}; from the store alone, nothing was trained."
+        f"of {grid_run.device}; from what is stored or kept, nothing was trained."
     )
 
 
@@ -175,7 +179,7 @@ def _kept(lines: Sequence[Pooled]) -> list[str]:
     if not found:
         return []
     made = "; ".join(found)
-    return [f"kept: not of this store. The project measured them of the same runs, with {made}; they travel with it."]
+    return [f"kept: not of this store. The project measured the same runs and students, with {made}."]
 
 
 def _refused(lines: Sequence[Pooled]) -> dict[str, str]:

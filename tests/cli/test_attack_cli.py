@@ -41,7 +41,8 @@ def test_beside_corruptions(copied_run: Path, small_suite: Path) -> None:
 def test_refusals(copied_run: Path) -> None:
     for asked, said in (
         (("--attack", "pgd"), "attack 'pgd'"),
-        (("--attack", "pgd20", "--epsilon", "8"), "no radius"),
+        (("--attack", "pgd20", "--epsilon", "8"), "at most 1"),
+        (("--attack", "pgd20", "--epsilon", "-8"), "no radius"),
         (("--epsilon", "8/255"), "no attack"),
         (("--attack", "pgd20", "--attack-limit", 0), "at least 1"),
     ):

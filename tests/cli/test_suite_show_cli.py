@@ -103,12 +103,17 @@ def kept(
 ) -> Iterator[Path]:
     """A folder of kept results that holds the lines of the made store, and is the one that fredbench reads."""
     from fredbench.evaluation import kept as module
+    from fredbench.execution.request import GridRequest
     from fredbench.foundation.environment import environment
+    from fredbench.report.pooled import pooled, scored_as
 
     file = tmp_path / "kept" / "seeds.json"
     file.parent.mkdir()
     here = environment("cpu", 1)
-    file.write_text(json.dumps({"cells": [{**line, "environment": here} for line in rows(grid, made[0])]}))
+    grid_run = GridRequest(str(grid), str(made[0]), device="cpu", threads=1, offline=True).open()
+    lines = pooled(grid_run.stored(), 10)
+    cells = [{**line.to_mapping(), "asked": scored_as(grid_run, line.cells[0]), "environment": here} for line in lines]
+    file.write_text(json.dumps({"cells": cells}))
     monkeypatch.setattr(module, "_folder", lambda: file.parent)
     module._all_of.cache_clear()
     yield file.parent
@@ -127,9 +132,9 @@ def test_what_an_empty_store_lacks_is_shown_as_the_project_kept_it(
     assert all(line["runs"] == [] and line["scored_seeds"] == [] for line in lines)
     text = show(grid, tmp_path / "runs", form="table")
     assert "2 sets × 3, kept" in text and "kept: not of this store" in text
-    assert "kept" not in show(grid, made[0], form="table")
+    assert ", kept" not in show(grid, made[0], form="table")
     record = next(csv.DictReader(io.StringIO(show(grid, tmp_path / "runs", form="csv"))))
-    assert record["kept"] == "True" and record["students"] == "3 3" and record["sets"] == "0"
+    assert record["kept"] == "True" and record["students"] == "3 3" and record["sets"] == "2"
     assert not (tmp_path / "runs").exists()
 
 
@@ -144,6 +149,14 @@ def test_other_threads_find_what_is_kept_and_other_experiments_do_not(grid: Path
     lines = json.loads(invoke("suite", "show", changed, "--threads", 1, *asked).out)["rows"]
     assert [line["kept"] is None for line in lines] == [False, False, True, True]
     assert [line["clean"] is None for line in lines] == [False, False, True, True]
+    for old, new in (
+        ("limit = 40", "limit = 30"),
+        ("corrupted_limit = 20", "corrupted_limit = 10"),
+        ("students = 2", "students = 4"),
+    ):  # fmt: skip
+        changed.write_text(grid.read_text().replace(old, new, 1))
+        lines = json.loads(invoke("suite", "show", changed, "--threads", 1, *asked).out)["rows"]
+        assert [line["kept"] is None for line in lines][2:] == [True, True], new
 
 
 def test_the_table_is_what_the_run_made(grid: Path, made: tuple[Path, dict[str, Any]]) -> None:

@@ -122,8 +122,8 @@ def _tenth(optimiser: Any, rate: float) -> None:
 
 
 def harder(name: str) -> AbstractContextManager[Any]:
-    rows = severities._CIFAR[name]
-    return mock.patch.dict(severities._CIFAR, {name: (*rows[1:], rows[-1])})
+    table = severities._TABLES["cifar"]
+    return mock.patch.dict(table, {name: (*table[name][1:], table[name][-1])})
 
 
 Fault = tuple[Callable[[], AbstractContextManager[Any]], str]

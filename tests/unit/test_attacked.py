@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from spine import cifar_like
 
 import fredbench
 from fredbench.datasets import Dataset, load_dataset
@@ -17,6 +18,7 @@ from fredbench.evaluation.attacked import (
     Attacked,
     Attacks,
     AttackScore,
+    looked_for_masking,
     robustness_ratio,
     signs_of_masking,
 )
@@ -112,6 +114,15 @@ def test_what_cannot_be_meant_is_refused(plain: RunFolder) -> None:
         scored(plain, attacks=["transfer"], students=1)
 
 
+def test_students_that_diverged_are_refused(tmp_path: Path) -> None:
+    """Outputs that are no numbers would pass for a robust network, and end a curve's area in a traceback."""
+    run = made(tmp_path, "student.lr=1e12")
+    with pytest.raises(UsageError, match="diverged"):
+        scored(run, attacks=["fgsm"])
+    with pytest.raises(UsageError, match="diverged"):
+        scored(run, others=[cifar_like()])
+
+
 # As BEARD's README prints them: clean accuracy, accuracies under attack, ratio.
 PRINTED = [
     (44.95, (29.59, 30.61, 33.73, 36.58), 19.78),
@@ -127,7 +138,8 @@ def test_the_robustness_ratio_is_as_printed(clean: float, accuracies: tuple[floa
 
 
 def test_the_ratio_where_nothing_is_taken() -> None:
-    assert robustness_ratio(50.0, [50.0, 50.0]) == 0.0
+    assert robustness_ratio(50.0, [50.0, 50.0]) is None
+    assert robustness_ratio(80.0, [20.0, 20.0, 20.0]) == 0.0
 
 
 def under(**accuracies: dict[float, float]) -> Attacked:
@@ -155,6 +167,8 @@ def test_every_sign_of_masking_is_told_and_honest_scores_show_none() -> None:
     ):
         (sign,) = signs_of_masking(found)
         assert said in sign
+    assert looked_for_masking(honest) and not looked_for_masking(under(fgsm={0.01: 30.0}))
+    assert not looked_for_masking(under(fgsm={0.01: 30.0}, transfer={0.01: 30.0}))
     # Within the noise of two thousand verdicts nothing is said.
     assert signs_of_masking(under(fgsm={0.01: 39.0}, pgd20={0.01: 40.0})) == []
 

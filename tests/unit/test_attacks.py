@@ -186,7 +186,8 @@ def test_names_and_radii() -> None:
     with pytest.raises(UnknownNameError, match="pgd"):
         attack_named("pgd21")
     assert parse_epsilon("8/255") == 8 / 255 and parse_epsilon(".5") == 0.5
-    for wrong in ("8", "8/0", "-1/255", "x", "nan", "1/2/3"):
+    assert parse_epsilon("2") == 2.0
+    for wrong in ("inf", "8/0", "-1/255", "x", "nan", "1/2/3"):
         with pytest.raises(UsageError, match="no radius"):
             parse_epsilon(wrong)
     with pytest.raises(UsageError, match="three classes"):

@@ -23,6 +23,10 @@ from fredbench.runs.store import RunFolder
 def test_the_rates_are_those_of_the_definition() -> None:
     """The area counts pairs that stand the right way round; the rate is at the threshold that keeps 95 of a hundred."""
     draw = np.random.default_rng(0)
+    for count in (20, 100, 101):
+        own, other = draw.normal(1, 1, count), draw.normal(0, 1, 500)
+        kept = [value for value in own if np.mean(own >= value) >= 0.95]
+        assert detection_rates(own, other)[1] == pytest.approx(100 * float(np.mean(other >= max(kept))))
     inside, outside = draw.normal(1, 1, 100).round(1), draw.normal(0, 1, 60).round(1)
     area, rate = detection_rates(inside, outside)
     pairs = [(a > b) + 0.5 * (a == b) for a, b in itertools.product(inside, outside)]

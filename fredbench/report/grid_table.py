@@ -27,10 +27,13 @@ _ABSENT = "–"
 def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str, costs: Costs | None = None) -> str:
     """A line a cell: how far it is distilled and scored, and what it will be called.
 
-    costs: adds what each takes on this machine, and all of them below.
+    costs: adds what each takes on this machine, and all of them below; programs (JSON, CSV) get seconds and bytes.
     """
     head = ["cell", "ipc", "seed", "preset", "iterations", "distilled", "students", "scores", "run"]
     each = [] if costs is None else costs.by_cell()
+    plain = form in {"json", "csv"}
+    if costs is not None:
+        head[-1:] = ["left", *(["seconds", "disk_bytes"] if plain else []), head[-1]]
     lines: list[Sequence[Any]] = []
     for number, planned in enumerate(cells):
         cell, spec, standing = planned.cell, planned.spec, grid_run.standing(planned)
@@ -44,14 +47,19 @@ def plan_table(grid_run: GridRun, cells: Sequence[Planned], form: str, costs: Co
                 planned.state,
                 _ABSENT if standing is None else f"{standing.trained}/{standing.students}",
                 _ABSENT if standing is None else f"{standing.scored}/{standing.scores}",
-                *([_time(each[number])] if costs is not None else []),
+                *([] if costs is None else [_time(each[number]), *(_exact(each[number]) if plain else [])]),
                 str(planned.problem) if planned.folder is None else planned.folder.path.name,
             )
         )
-    body = simple_table(head if costs is None else [*head[:-1], "left", head[-1]], lines, form)
+    body = simple_table(head, lines, form)
     if costs is None or form in {"json", "csv", "latex"}:
         return body
     return "\n".join([body, "", *_sums(grid_run, each, costs)])
+
+
+def _exact(cost: Cost | None) -> list[float | int | None]:
+    """Seconds and bytes of disk that are left of a cell; None where nobody knows."""
+    return [None, None] if cost is None else [round(cost.seconds, 3), round(cost.disk)]
 
 
 def _time(cost: Cost | None) -> str:

@@ -127,8 +127,11 @@ def test_the_plan_says_what_is_there(grid: Path, made: tuple[Outcome, Path], tmp
 
     assert [line["distilled"] for line in plan(tmp_path / "none")] == ["to do", "to do", "to do", "refused"]
     assert not (tmp_path / "none").exists()
+    first, refused = plan(tmp_path / "none")[0], plan(tmp_path / "none")[3]
+    assert first["seconds"] > 0 and first["disk_bytes"] > 0 and refused["seconds"] == refused["disk_bytes"] == 0
     lines = plan(made[1] / "runs")
     assert [line["distilled"] for line in lines] == ["done", "done", "to do", "refused"]
+    assert lines[0]["left"] == "nothing" and lines[0]["seconds"] == 0
     assert [(line["students"], line["scores"]) for line in lines[:2]] == [("2/2", "6/6")] * 2
     assert "no-such" in lines[3]["run"] and lines[1]["run"] == document(made)["rows"][1]["run"]
     next((made[1] / "runs" / lines[1]["run"] / "cells").glob("scores-*")).unlink()

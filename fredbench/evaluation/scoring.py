@@ -10,7 +10,7 @@ import dataclasses
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,20 +19,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-import fredbench
-from fredbench.corruptions import evenly_spaced
 from fredbench.datasets import Dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.across import in_networks
 from fredbench.evaluation.aggregation import Outcomes, row_scores
-from fredbench.evaluation.attacked import Attacked, Attacks
-from fredbench.evaluation.attacking import DIVERGED, Prey, attack_scores
+from fredbench.evaluation.attacked import Attacks
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
-from fredbench.evaluation.outliers import familiarity, outlier_scores
 from fredbench.evaluation.pairing import compared
+from fredbench.evaluation.probes import AttackProbe, OutlierProbe, Probe, Seen
 from fredbench.evaluation.published import SCRIPT_LEVEL_OF, published_row
-from fredbench.evaluation.rows import CLEAN, Compared, Outliers, Row
+from fredbench.evaluation.rows import CLEAN, Compared, Row
 from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import (
     StudentPlan,
@@ -41,12 +38,10 @@ from fredbench.evaluation.students import (
     store_tensors,
     stored_predictions,
 )
-from fredbench.evaluation.threats import Attack
 from fredbench.foundation.errors import ArtefactError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.foundation.files import canonical_json, remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
-from fredbench.networks.base import Network
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget, Storage
@@ -59,7 +54,6 @@ from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
 from fredbench.runs.synset import Synset, load
 from fredbench.training.batches import Pictures, TensorPictures
-from fredbench.training.kept import read_tensors
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.preprocessing import Preprocessing
 
@@ -221,13 +215,11 @@ class Evaluation:
         self.check(entrants)
         plans = {entrant.key: self._plans(entrant) for entrant in entrants}
         missing = {name: found for name in names if (found := self._missing(name, entrants, plans))}
-        if self.others:
-            for group in plans[entrants[0].key].values():
-                self._check_embeds(group[0])
+        seen = [self._seen(entrant, group) for entrant in entrants for group in plans[entrant.key].values()]
+        for probe, each in itertools.product(self._probes, seen):
+            probe.check(each)
         self._make(entrants, missing)
-        if self.attacks is not None:
-            self._attack(self.attacks, entrants, plans)
-        self._compare_with_others(entrants, plans)
+        self._probe(seen)
         rows = [self._row(entrant, plans[entrant.key], names) for entrant in entrants]
         beside = self.compared(entrants, names)
         return [dataclasses.replace(row, compared=beside.get(row.run, ())) for row in rows]
@@ -448,148 +440,26 @@ class Evaluation:
                 progress.advance()
         self._kept.pop("white", None)
 
-    def _attack(
-        self, asked: Attacks, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
-    ) -> None:
-        """Attack every student that was not, and store what it made of the pictures that were found."""
-        groups = [(entrant, group) for entrant in entrants for group in plans[entrant.key].values()]
-        if any(attack.transfer for attack in asked.attacks) and any(len(group) < 2 for _, group in groups):
-            raise UsageError("--attack transfer needs two students a set", hint="give --students 2 or more")
-        missing = [
-            (entrant, group, place, attack, epsilon)
-            for entrant, group in groups
-            for place, plan in enumerate(group)
-            for attack, epsilon in [(None, 0.0), *asked.pairs()]
-            if not plan.scores_file(self._attack_key(entrant, group, place, attack, epsilon)).is_file()
-        ]
-        with Progress("attacking students", len(missing)) as progress:
-            for entrant, group, place, attack, epsilon in missing:
-                plan, other = group[place], self._source(group, place, attack)
-                plan.ensure()
-                source = None if other is None or other is plan else self._loaded(other)
-                found = self._prey(asked, entrant, plan).predictions(plan.load(), attack, epsilon, source=source)
-                store_predictions(plan.scores_file(self._attack_key(entrant, group, place, attack, epsilon)), found)
-                progress.advance()
+    @cached_property
+    def _probes(self) -> tuple[Probe, ...]:
+        """What is measured of students beside their predictions on domains."""
+        attacks = () if self.attacks is None else (AttackProbe(self.attacks),)
+        return (*attacks, *([OutlierProbe(self.others)] if self.others else []))
 
-    @staticmethod
-    def _source(group: Sequence[StudentPlan], place: int, attack: Attack | None) -> StudentPlan | None:
-        """The student that pictures are made on: the one itself or, to be transferred, the next of its group."""
-        if attack is None:
-            return None
-        return group[(place + 1) % len(group)] if attack.transfer else group[place]
-
-    @staticmethod
-    def _loaded(plan: StudentPlan) -> torch.nn.Module:
-        plan.ensure()
-        return plan.load()
-
-    def _attacked_indices(self, asked: Attacks) -> np.ndarray:
-        total = len(self.dataset.test.labels)
-        limit = asked.limit or self.domains.limit or total
-        return evenly_spaced(total, min(limit, total))
-
-    def _prey(self, asked: Attacks, entrant: Entrant, plan: StudentPlan) -> Prey:
-        indices, test = self._attacked_indices(asked), self.dataset.test
-        return Prey(
-            test.images[indices], test.labels[indices], indices.tolist(), self._preprocessing(entrant),
-            plan.recipe.standardise, self.device,
+    def _seen(self, entrant: Entrant, students: Sequence[StudentPlan]) -> Seen:
+        return Seen(
+            students, self.dataset, self._normalization(entrant.synset), lambda: self._preprocessing(entrant),
+            self.device, self.domains.limit,
         )  # fmt: skip
 
-    def _attack_key(
-        self, entrant: Entrant, group: Sequence[StudentPlan], place: int, attack: Attack | None, epsilon: float
-    ) -> dict[str, Any]:
-        """What determines the predictions of a student under an attack, for the names of their files."""
-        asked = self.attacks
-        assert asked is not None
-        other = self._source(group, place, attack)
-        return {
-            "domain": "attack",
-            "attack": None if attack is None else attack.to_mapping(),
-            "epsilon": epsilon,
-            "source": "" if other is None or other is group[place] else other.digest(),
-            "test": self.dataset.test_fingerprint,
-            "pictures": len(self._attacked_indices(asked)),
-            "normalization": dict(self._normalization(entrant.synset)),
-            "engine": fredbench.__version__,
-        }
-
-    def _attacked(self, entrant: Entrant, group: Sequence[StudentPlan]) -> Attacked | None:
-        """What attacks left of the students of one network, from stored predictions."""
-        asked = self.attacks
-        if asked is None:
-            return None
-        labels = self.dataset.test.labels[self._attacked_indices(asked)]
-
-        def outcomes(attack: Attack | None, epsilon: float) -> Outcomes:
-            keys = [self._attack_key(entrant, group, place, attack, epsilon) for place in range(len(group))]
-            files = [plan.scores_file(key) for plan, key in zip(group, keys, strict=True)]
-            return Outcomes([stored_predictions(file) for file in files], labels)
-
-        return attack_scores(asked, outcomes(None, 0.0), outcomes)
-
-    def _compare_with_others(
-        self, entrants: Sequence[Entrant], plans: Mapping[str, Mapping[str, list[StudentPlan]]]
-    ) -> None:
-        """Store how familiar the pictures of other datasets, and one's own, look to every student that lacks it."""
-        missing = [
-            (entrant, plan, other, file)
-            for other in self.others
-            for entrant in entrants
-            for group in plans[entrant.key].values()
-            for plan in group
-            if not (file := plan.scores_file(self._outlier_key(entrant, other))).is_file()
-        ]
-        with Progress("looking at other pictures", len(missing)) as progress:
-            for entrant, plan, other, file in missing:
-                plan.ensure()
-                student, pictures = plan.load(), plan.pictures()
-                every = torch.arange(len(pictures), device=pictures.device)
-                bank, _ = pictures.batch(every, plan.stream.child("bank"))
-                seen = {
-                    side: familiarity(
-                        cast(Network, student), self.given(entrant, data.test.images[self._spaced(data)]), bank,
-                        plan.recipe.standardise,
-                    )
-                    for side, data in (("inside", self.dataset), ("outside", other))
-                }  # fmt: skip
-                if not all(bool(scores.isfinite().all()) for scores in seen.values()):
-                    raise UsageError("a student has diverged: its outputs are not finite", hint=DIVERGED)
-                store_tensors(file, seen)
-                progress.advance()
-
-    @staticmethod
-    def _check_embeds(plan: StudentPlan) -> None:
-        """Refuse networks without features before their students are trained."""
-        network = plan.network_blank()
-        if not isinstance(network, Network):
-            return
-        try:
-            network.check_embedding()
-        except CompatibilityError as error:
-            raise CompatibilityError(
-                f"the nearest picture is looked for by features: {error}",
-                hint="take another --network, or leave out --ood",
-            ) from error
-
-    def _spaced(self, data: Dataset) -> np.ndarray:
-        """The test pictures of a dataset that are looked at: as many as are scored clean, evenly spaced."""
-        total = len(data.test.labels)
-        return evenly_spaced(total, min(self.domains.limit or total, total))
-
-    def _outlier_key(self, entrant: Entrant, other: Dataset) -> dict[str, Any]:
-        return {
-            "domain": "outliers",
-            "test": self.dataset.test_fingerprint,
-            "other": other.test_fingerprint,
-            "limit": self.domains.limit,
-            "normalization": dict(self._normalization(entrant.synset)),
-            "engine": fredbench.__version__,
-        }
-
-    def _outliers(self, entrant: Entrant, group: Sequence[StudentPlan], other: Dataset) -> Outliers:
-        key = self._outlier_key(entrant, other)
-        kept = [read_tensors(plan.scores_file(key)) for plan in group]
-        return outlier_scores(other.name, [(found["inside"], found["outside"]) for found in kept])
+    def _probe(self, seen: Sequence[Seen]) -> None:
+        """Make the pieces of all probes that are not on disk."""
+        for probe in self._probes:
+            missing = [piece for each in seen for piece in probe.pieces(each) if not piece.file.is_file()]
+            with Progress(probe.title, len(missing)) as progress:
+                for piece in missing:
+                    store_tensors(piece.file, piece.make())
+                    progress.advance()
 
     def _prepared(
         self, entrant: Entrant, name: str, severities: Sequence[UInt8[np.ndarray, "n h w c"]]
@@ -654,8 +524,7 @@ class Evaluation:
                 **row_scores(
                     self.domains, names, partial(self._outcomes, entrant, group), calibration=self.calibration
                 ),
-                "attacked": self._attacked(entrant, group),
-                "outliers": tuple(self._outliers(entrant, group, other) for other in self.others),
+                **{key: v for probe in self._probes for key, v in probe.fields(self._seen(entrant, group)).items()},
             }
             for network, group in plans.items()
         }

@@ -49,13 +49,8 @@ def cosine(progress: float, final: float) -> float:
     return 1.0 if final == 1.0 else final + (1 - final) * (1 + math.cos(math.pi * progress)) / 2
 
 
-class Lamb(torch.optim.Optimizer):
-    """LAMB without weight decay: Adam's step, rescaled for each tensor to the tensor's own norm.
-
-    u = m / (sqrt(v) + eps) with bias-corrected moments (b1 = .9, b2 = .999, eps = 1e-6), then
-    x <- x - lr * ||x|| / ||u|| * u, with factor 1 where either norm is zero (You et al., "Large Batch Optimization
-    for Deep Learning", ICLR 2020, Algorithm 2; the constants are those of the library that FRePo uses).
-    """
+class _Tensorwise(torch.optim.Optimizer):
+    """An optimiser that moves every tensor by its own gradient and state alone, at one rate."""
 
     def __init__(self, tensors: Sequence[Tensor], lr: float) -> None:
         super().__init__(tensors, {"lr": lr})
@@ -70,18 +65,31 @@ class Lamb(torch.optim.Optimizer):
         for group in self.param_groups:
             for tensor in group["params"]:
                 if tensor.grad is not None:
-                    self._update(tensor, group["lr"])
+                    self._update(tensor, tensor.grad, group["lr"])
         return loss
 
-    def _update(self, tensor: Tensor, lr: float) -> None:
+    def _update(self, tensor: Tensor, gradient: Tensor, lr: float) -> None:
+        """Move `tensor`, in place."""
+        raise NotImplementedError
+
+
+class Lamb(_Tensorwise):
+    """LAMB without weight decay: Adam's step, rescaled for each tensor to the tensor's own norm.
+
+    u = m / (sqrt(v) + eps) with bias-corrected moments (b1 = .9, b2 = .999, eps = 1e-6), then
+    x <- x - lr * ||x|| / ||u|| * u, with factor 1 where either norm is zero (You et al., "Large Batch Optimization
+    for Deep Learning", ICLR 2020, Algorithm 2; the constants are those of the library that FRePo uses).
+    """
+
+    def _update(self, tensor: Tensor, gradient: Tensor, lr: float) -> None:
         state = self.state[tensor]
         if not state:
             state["step"] = torch.tensor(0.0)
             state["mean"], state["square"] = torch.zeros_like(tensor), torch.zeros_like(tensor)
         state["step"] += 1
         count = float(state["step"])
-        state["mean"].lerp_(tensor.grad, 1 - _BETAS[0])
-        state["square"].mul_(_BETAS[1]).addcmul_(tensor.grad, tensor.grad, value=1 - _BETAS[1])
+        state["mean"].lerp_(gradient, 1 - _BETAS[0])
+        state["square"].mul_(_BETAS[1]).addcmul_(gradient, gradient, value=1 - _BETAS[1])
         mean = state["mean"] / (1 - _BETAS[0] ** count)
         update = mean / ((state["square"] / (1 - _BETAS[1] ** count)).sqrt() + _EPSILON)
         length, stride = tensor.norm(), update.norm()
@@ -92,29 +100,13 @@ class Lamb(torch.optim.Optimizer):
 _BETAS, _EPSILON = (0.9, 0.999), 1e-6
 
 
-class RowAdam(torch.optim.Optimizer):
+class RowAdam(_Tensorwise):
     """Adam for tensors that stack things (n, ...) of which a step may leave some out: a row is an Adam of its own.
 
     A row without a gradient, all of it exactly zero, keeps its values, its moments and its count of steps, as a tensor
     whose gradient is None does under `torch.optim.Adam`, where stale moments would move a zero gradient's. Which rows
     those are is never read back. b1 = .9, b2 = .999, eps = 1e-8.
     """
-
-    def __init__(self, tensors: Sequence[Tensor], lr: float) -> None:
-        super().__init__(tensors, {"lr": lr})
-
-    @torch.no_grad()
-    def step(self, closure: Any = None) -> Any:
-        """One step of every row that has a gradient; `closure` is called first, where there is one."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            for tensor in group["params"]:
-                if tensor.grad is not None:
-                    self._update(tensor, tensor.grad, group["lr"])
-        return loss
 
     def _update(self, tensor: Tensor, gradient: Tensor, lr: float) -> None:
         state, rows = self.state[tensor], (len(tensor), *[1] * (tensor.ndim - 1))

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from spine import distillation_of, set_of, spec_of
+from spine import distillation_of, real, set_of, spec_of
 
 from fredbench.foundation.errors import ArtefactError, BudgetError, CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
@@ -28,11 +28,7 @@ CLASSES, SHAPE = 3, (3, 10, 8)
 
 
 def real_pictures(shape: tuple[int, int, int] = SHAPE) -> RealPictures:
-    dataset = set_of(CLASSES, shape[1:], channels=shape[0])
-    return RealPictures(
-        dataset.train.images, dataset.train.labels, mean=dataset.mean, std=dataset.std, classes=CLASSES,
-        device=torch.device("cpu"),
-    )  # fmt: skip
+    return real(set_of(CLASSES, shape[1:], channels=shape[0]))
 
 
 def made(ipc: int = 1, shape: tuple[int, int, int] = SHAPE, **settings: Any) -> tuple[NeuralFields, State]:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from spine import distillation_of, set_of
+from spine import distillation_of, real, set_of
 from torch import Tensor
 
 from fredbench.foundation.errors import ArtefactError, BudgetError, CompatibilityError, UsageError
@@ -25,11 +25,7 @@ NAMES = ("centres", "spreads", "colours", "opacities")
 
 
 def real_pictures(shape: tuple[int, int, int] = SHAPE) -> RealPictures:
-    dataset = set_of(CLASSES, shape[1:], channels=shape[0])
-    return RealPictures(
-        dataset.train.images, dataset.train.labels, mean=dataset.mean, std=dataset.std, classes=CLASSES,
-        device=torch.device("cpu"),
-    )  # fmt: skip
+    return real(set_of(CLASSES, shape[1:], channels=shape[0]))
 
 
 def made(ipc: int = 2, shape: tuple[int, int, int] = SHAPE, **settings: Any) -> tuple[GaussianSplats, State]:

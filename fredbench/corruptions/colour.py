@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import UInt8
 
-from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = ["change_saturation", "raise_value"]
 

@@ -14,7 +14,7 @@ from decimal import Decimal, localcontext
 import numpy as np
 from jaxtyping import Float64
 
-from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = [
     "arctangents", "exponentials", "normalised", "ordered_sum", "powers", "running_sum", "sines_and_cosines",

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64, Num, UInt8
 
-from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.exact import exponentials, normalised, running_sum, sines_and_cosines
 
 __all__ = [

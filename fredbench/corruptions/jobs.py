@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fredbench.corruptions.compiling import Array
+from fredbench.foundation.compiling import Array
 from fredbench.corruptions.severities import EngineName
 from fredbench.corruptions.textures import FrostSource
 from fredbench.foundation.files import storage_errors

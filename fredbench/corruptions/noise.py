@@ -12,7 +12,7 @@ import math
 import numpy as np
 from jaxtyping import Bool, Float, Integer, UInt8
 
-from fredbench.corruptions.compiling import Array, compiled
+from fredbench.foundation.compiling import Array, compiled
 
 __all__ = ["gaussian_noise", "impulse_noise", "shot_noise", "speckle_noise"]
 

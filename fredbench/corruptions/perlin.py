@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Int64, UInt8
 
-from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = ["GRADIENTS", "perlin_noise"]
 

@@ -8,7 +8,7 @@ import math
 import numpy as np
 from jaxtyping import UInt16, UInt32
 
-from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.foundation.errors import UsageError
 
 __all__ = ["poisson_tables"]

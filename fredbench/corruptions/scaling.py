@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Int32, Int64, UInt8
 
-from fredbench.corruptions.compiling import Array, compiled
+from fredbench.foundation.compiling import Array, compiled
 
 __all__ = ["enlarged_cubic", "scaled_linear"]
 

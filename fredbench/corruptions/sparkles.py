@@ -11,7 +11,7 @@ import math
 import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8
 
-from fredbench.corruptions.compiling import Array, compiled
+from fredbench.foundation.compiling import Array, compiled
 from fredbench.corruptions.exact import arctangents, powers
 
 __all__ = ["FEWEST_RAYS", "MOST_RAYS", "STARS", "inverse_sparkles", "sparkles"]

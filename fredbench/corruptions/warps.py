@@ -12,7 +12,7 @@ import functools
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from fredbench.corruptions.compiling import Array, compiled, inlined
+from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.exact import powers, sines_and_cosines
 
 __all__ = ["bilinear", "cells", "pinch_and_twirl", "ripple"]

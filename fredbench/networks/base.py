@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
+from fredbench.networks import fused
 
 __all__ = [
     "Builder",
@@ -95,8 +96,7 @@ class ConvolutionalNetwork(Network):
 
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The last pooled map, flattened."""
-        maps: Tensor = self.features(images)
-        return maps.flatten(1)
+        return fused.features(self.features, images).flatten(1)
 
     def check_halvings(self, halvings: int) -> None:
         """Raise `UsageError` where the signature's pictures are too small to be halved so often."""

@@ -1,0 +1,204 @@
+"""Compiled loops of a fused block, over pictures whose channels lie side by side: arrays (n, h, w, c), float32.
+
+Every loop's innermost axis is the channels', where each lane is a number of its own: vector units of any width give
+the same sums, and no order is changed to use them. A picture's results depend on that picture alone.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fredbench.foundation.compiling import Array, compiled
+
+__all__ = ["block_backward", "block_forward", "first_block_backward"]
+
+_0, _1 = np.float32(0), np.float32(1)
+_QUARTER = np.float32(0.25)
+
+
+@compiled
+def block_forward(
+    first: int,
+    end: int,
+    z: Array,
+    gain: Array,
+    shift: Array,
+    epsilon: float,
+    out: Array,
+    mean: Array,
+    scale: Array,
+) -> None:
+    """Instance norm, ReLU and 2×2 mean of the maps z; mean and 1/σ of each map go to `mean` and `scale`, (n, c)."""
+    h, w, c = z.shape[1:]
+    inverse = _1 / np.float32(h * w)
+    total, row = np.empty(c, np.float32), np.empty(c, np.float32)
+    factor, offset = np.empty(c, np.float32), np.empty(c, np.float32)
+    for i in range(first, end):
+        total[:] = _0
+        for a in range(h):
+            row[:] = _0
+            for b in range(w):
+                for k in range(c):
+                    row[k] += z[i, a, b, k]
+            for k in range(c):
+                total[k] += row[k]
+        for k in range(c):
+            mean[i, k] = total[k] * inverse
+            total[k] = _0
+        for a in range(h):
+            row[:] = _0
+            for b in range(w):
+                for k in range(c):
+                    away = z[i, a, b, k] - mean[i, k]
+                    row[k] += away * away
+            for k in range(c):
+                total[k] += row[k]
+        for k in range(c):
+            scale[i, k] = _1 / np.sqrt(total[k] * inverse + np.float32(epsilon))
+            factor[k] = scale[i, k] * gain[k]
+            offset[k] = shift[k] - mean[i, k] * factor[k]
+        for a in range(h // 2):
+            for b in range(w // 2):
+                for k in range(c):
+                    f, o = factor[k], offset[k]
+                    upper = max(z[i, 2 * a, 2 * b, k] * f + o, _0) + max(z[i, 2 * a, 2 * b + 1, k] * f + o, _0)
+                    lower = max(z[i, 2 * a + 1, 2 * b, k] * f + o, _0) + max(z[i, 2 * a + 1, 2 * b + 1, k] * f + o, _0)
+                    out[i, a, b, k] = (upper + lower) * _QUARTER
+
+
+@compiled
+def block_backward(
+    first: int,
+    end: int,
+    z: Array,
+    gain: Array,
+    shift: Array,
+    mean: Array,
+    scale: Array,
+    above: Array,
+    below: Array,
+    by_gain: Array,
+    by_shift: Array,
+) -> None:
+    """The adjoint of `block_forward`: from the gradient `above` of its outcome to `below`, that of z.
+
+    by_gain, by_shift: (n, c), a picture's share of the gradients of gain and shift.
+    """
+    h, w, c = z.shape[1:]
+    inverse = _1 / np.float32(h * w)
+    sums, products = np.empty(c, np.float32), np.empty(c, np.float32)
+    row, row_products = np.empty(c, np.float32), np.empty(c, np.float32)
+    factor, offset = np.empty(c, np.float32), np.empty(c, np.float32)
+    for i in range(first, end):
+        for k in range(c):
+            factor[k] = scale[i, k] * gain[k]
+            offset[k] = shift[k] - mean[i, k] * factor[k]
+        sums[:] = _0
+        products[:] = _0
+        for a in range(h):
+            row[:] = _0
+            row_products[:] = _0
+            for b in range(w):
+                for k in range(c):
+                    v = z[i, a, b, k]
+                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
+                    row[k] += g
+                    row_products[k] += g * (v - mean[i, k])
+            for k in range(c):
+                sums[k] += row[k]
+                products[k] += row_products[k]
+        for k in range(c):
+            by_shift[i, k] = sums[k] * _QUARTER
+            by_gain[i, k] = products[k] * _QUARTER * scale[i, k]
+            # d/dz = factor (g/4 - by_shift/N - ẑ by_gain/N), with ẑ = (z - mean) scale, as a g + b z + c.
+            row[k] = -factor[k] * by_gain[i, k] * inverse * scale[i, k]
+            row_products[k] = -factor[k] * by_shift[i, k] * inverse - row[k] * mean[i, k]
+            sums[k] = factor[k] * _QUARTER
+        for a in range(h):
+            for b in range(w):
+                for k in range(c):
+                    v = z[i, a, b, k]
+                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
+                    below[i, a, b, k] = g * sums[k] + v * row[k] + row_products[k]
+
+
+@compiled
+def first_block_backward(
+    first: int,
+    end: int,
+    pictures: Array,
+    z: Array,
+    gain: Array,
+    shift: Array,
+    mean: Array,
+    scale: Array,
+    above: Array,
+    by_gain: Array,
+    by_shift: Array,
+    by_weights: Array,
+    by_bias: Array,
+) -> None:
+    """`block_backward` of the first block, carried on to its 3×3 convolution, whose maps' gradient is never stored.
+
+    pictures: (n, h + 2, w + 2, channels), with their border of zeros. by_weights (n, 9 channels, c) and by_bias (n, c):
+    each picture's share, taps row by row with the channels innermost.
+    """
+    h, w, c = z.shape[1:]
+    channels = pictures.shape[3]
+    inverse = _1 / np.float32(h * w)
+    sums, products = np.empty(c, np.float32), np.empty(c, np.float32)
+    row, row_products = np.empty(c, np.float32), np.empty(c, np.float32)
+    factor, offset = np.empty(c, np.float32), np.empty(c, np.float32)
+    below = np.empty((w, c), np.float32)
+    for i in range(first, end):
+        for k in range(c):
+            factor[k] = scale[i, k] * gain[k]
+            offset[k] = shift[k] - mean[i, k] * factor[k]
+        sums[:] = _0
+        products[:] = _0
+        for a in range(h):
+            row[:] = _0
+            row_products[:] = _0
+            for b in range(w):
+                for k in range(c):
+                    v = z[i, a, b, k]
+                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
+                    row[k] += g
+                    row_products[k] += g * (v - mean[i, k])
+            for k in range(c):
+                sums[k] += row[k]
+                products[k] += row_products[k]
+        for k in range(c):
+            by_shift[i, k] = sums[k] * _QUARTER
+            by_gain[i, k] = products[k] * _QUARTER * scale[i, k]
+            row[k] = -factor[k] * by_gain[i, k] * inverse * scale[i, k]
+            row_products[k] = -factor[k] * by_shift[i, k] * inverse - row[k] * mean[i, k]
+            sums[k] = factor[k] * _QUARTER
+        by_weights[i] = _0
+        by_bias[i] = _0
+        for a in range(h):
+            for b in range(w):
+                for k in range(c):
+                    v = z[i, a, b, k]
+                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
+                    below[b, k] = g * sums[k] + v * row[k] + row_products[k]
+            for b in range(w):
+                for k in range(c):
+                    by_bias[i, k] += below[b, k]
+            for down in range(3):
+                for channel in range(channels):
+                    # Four pixels and three taps at once: twelve products for four reads of the gradient.
+                    tap = 3 * down * channels + channel
+                    for b in range(0, w - 3, 4):
+                        line = pictures[i, a + down, b : b + 6, channel]
+                        p0, p1, p2, p3, p4, p5 = line[0], line[1], line[2], line[3], line[4], line[5]
+                        for k in range(c):
+                            g0, g1, g2, g3 = below[b, k], below[b + 1, k], below[b + 2, k], below[b + 3, k]
+                            by_weights[i, tap, k] += (p0 * g0 + p1 * g1) + (p2 * g2 + p3 * g3)
+                            by_weights[i, tap + channels, k] += (p1 * g0 + p2 * g1) + (p3 * g2 + p4 * g3)
+                            by_weights[i, tap + 2 * channels, k] += (p2 * g0 + p3 * g1) + (p4 * g2 + p5 * g3)
+                    for b in range(w - w % 4, w):
+                        for across in range(3):
+                            p = pictures[i, a + down, b + across, channel]
+                            for k in range(c):
+                                by_weights[i, tap + across * channels, k] += p * below[b, k]

@@ -63,13 +63,15 @@ def mean_power(parts: Iterable[Float[np.ndarray, "_ c h w"]]) -> Float64[np.ndar
         total, count = total + found.sum(axis=(0, 1)), count + part.shape[0] * part.shape[1]
     if not count:
         raise ValueError("a spectrum needs at least one picture")
-    return total / count
+    mean: np.ndarray = total / count
+    return mean
 
 
 def radii(height: int, width: int) -> Float64[np.ndarray, "h w"]:
     """Radius of each frequency in cycles a picture (its shorter side), zero frequency first."""
     down, across = np.fft.fftfreq(height)[:, None], np.fft.fftfreq(width)[None, :]
-    return np.hypot(down, across) * min(height, width)
+    radius: np.ndarray = np.hypot(down, across) * min(height, width)
+    return radius
 
 
 def radial_mean(power: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, " rings"]:
@@ -77,7 +79,8 @@ def radial_mean(power: Float64[np.ndarray, "h w"]) -> Float64[np.ndarray, " ring
     ring = np.floor(radii(*power.shape) + 0.5).astype(np.int64).ravel()
     last = min(power.shape) // 2
     counts = np.bincount(ring, minlength=last + 1)
-    return (np.bincount(ring, power.ravel(), last + 1) / np.maximum(counts, 1))[1 : last + 1]
+    means: np.ndarray = np.bincount(ring, power.ravel(), last + 1) / np.maximum(counts, 1)
+    return means[1 : last + 1]
 
 
 def band_shares(power: Float64[np.ndarray, "h w"]) -> tuple[float, ...] | None:
@@ -102,7 +105,8 @@ def _bands(height: int, width: int) -> Float64[np.ndarray, "h w"]:
     share = radii(height, width) / (min(height, width) / 2)
     # Radii on an edge belong to the lower band, whatever the last bit of a root says.
     band = np.ceil(np.round(3 * share, 9)) - 1
-    return np.minimum(band, 3)
+    bands: np.ndarray = np.minimum(band, len(BANDS) - 1)
+    return bands
 
 
 def _parts(pictures: Float[np.ndarray, "n c h w"]) -> Iterator[Float[np.ndarray, "_ c h w"]]:

@@ -9,7 +9,7 @@ import pytest
 from made_rows import made_row, made_trio
 
 from fredbench.evaluation.rows import Row
-from fredbench.report import figures
+from fredbench.report import drawing
 from fredbench.report.figures import corruption_figure, distinct_labels, panel_figure, severity_figure
 
 SEVERITIES = (1, 2, 3, 4, 5)
@@ -61,8 +61,8 @@ def test_the_curve_is_the_mean_over_corruptions_at_each_severity(monkeypatch: py
 
 
 def test_a_start_shares_the_colour_of_its_set_and_a_control_has_none() -> None:
-    ours, start, control = figures._styles(made_trio(), "light")
-    other = figures._styles([*made_trio(), made_row(4, method="dm", parameterization="pixels")], "light")[-1]
+    ours, start, control = drawing.styles(made_trio(), "light")
+    other = drawing.styles([*made_trio(), made_row(4, method="dm", parameterization="pixels")], "light")[-1]
     assert start.colour == ours.colour and start.dashes != ours.dashes
     assert control.colour not in {ours.colour, other.colour} and other.colour != ours.colour
 

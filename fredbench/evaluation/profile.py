@@ -28,7 +28,7 @@ _CBAR, _EXTRA, _ADVERSARIAL = "C-bar", "extra", "adversarial"
 _GROUPS = {**FAMILIES, _EXTRA: EXTRAS, _CBAR: CBAR_ALL}
 _HOW = {
     **dict.fromkeys(FAMILIES, "a corruption suite"),
-    _CBAR: "the dataset's C-bar suite as well",
+    _CBAR: "a C-bar suite of the dataset as well",
     _ADVERSARIAL: "--attack",
     CALIBRATED: "calibration",
 }

@@ -105,12 +105,17 @@ def dots(axes: Any, samples: Mapping[str, Sequence[Sample | None]], looks: Seque
     axes.grid(True, axis="both")
 
 
-def legend_above(figure: Figure, axes: Any, count: int) -> None:
-    """The legend of `count` entries of `axes`, above the chart, long ones below each other."""
+def legend_above(figure: Figure, axes: Any, count: int, *, columns: int = 3) -> None:
+    """The legend of `count` entries of `axes`, above the chart, in so many columns; long ones below each other."""
     handles, labels = axes.get_legend_handles_labels()
     longest = max(map(len, labels))
     figure.legend(
-        handles, labels, loc="outside upper left", ncols=1 if longest > 30 else min(count, 3), frameon=False, fontsize=9
+        handles,
+        labels,
+        loc="outside upper left",
+        ncols=1 if longest > 30 else min(count, columns),
+        frameon=False,
+        fontsize=9,
     )
 
 

@@ -17,7 +17,7 @@ from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.evaluation.attacked import told_radius
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Protocol
-from fredbench.evaluation.spectra import spectrum_of_pixels
+from fredbench.evaluation.spectra import Spectrum, spectrum_of_pixels
 from fredbench.evaluation.threats import parse_epsilon
 from fredbench.execution.api import evaluate
 from fredbench.execution.inline import GridRun
@@ -138,11 +138,12 @@ class _Asked:
 
 @dataclass
 class _Page:
-    """Sections and commands as they come, and what was left out with the reason."""
+    """Sections and commands as they come, what was left out with the reason, and real pictures' spectra by dataset."""
 
     sections: list[Section] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    spectra: dict[str, Spectrum] = field(default_factory=dict)
 
     def add(self, asked: _Asked, part: _Part) -> None:
         """A part with all its usable runs; those that fail alone are left out, unless they were asked for by name."""
@@ -177,7 +178,9 @@ class _Page:
         synsets = {label: load(row.run) for label, row in zip(distinct_labels(rows), rows, strict=True)}
         for synset, row in zip(synsets.values(), rows, strict=True):
             synset.fit_to(dataset, fits=Path(row.run).parent / FITS, others=synsets.values())
-        real = spectrum_of_pixels(dataset.train.images)
+        if dataset.name not in self.spectra:
+            self.spectra[dataset.name] = spectrum_of_pixels(dataset.train.images)
+        real = self.spectra[dataset.name]
         severities = tuple(sorted(set(asked.scoring["severities"] or part.scoring.get("severities", ()))))
         severities = severities or suite.severities
         if suite.corruptions or suite.shift:

@@ -177,7 +177,7 @@ def _attacks(rows: Sequence[Row]) -> dict[str, Any] | None:
         return None
     tables = [
         {
-            "first": f"{head[0]} · attack",
+            "first": f"{head[0]} · {head[1]} attack",
             "heads": plain_heads((text, "") for text in head[2:]),
             "lines": [plain_line(f"{line[0]} · {line[1]}", [text_cell(str(c)) for c in line[2:]]) for line in lines],
         }

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from fredbench.evaluation.rows import CorruptionScore, Row
-from fredbench.evaluation.statistics import summarise
+from fredbench.evaluation.rows import Calibration, CorruptionScore, Reliability, Row
+from fredbench.evaluation.statistics import Sample, summarise
 from fredbench.foundation.rng import Stream
 from fredbench.parameterizations.budget import Budget
 from fredbench.parameterizations.frequency import FreD, FreDConfig
@@ -56,6 +56,24 @@ def made_row(
             for name, score in zip(corruptions, scores, strict=True)
         }
     return Row(**{**values, **changes})
+
+
+def made_calibration(number: int = 0, *, brier: bool = True) -> dict[str, Calibration]:
+    """Measures of clean pictures and of the average over three students, with bins of which the first is empty."""
+    draws = np.random.default_rng(number)
+
+    def sample(most: float) -> Sample:
+        return summarise(draws.uniform(0.1 * most, most, 3).tolist())
+
+    def bins(scale: int) -> Reliability:
+        right = tuple(draws.uniform(0, 100, 14).tolist())
+        middles = tuple(100 * (place + 0.5) / 15 for place in range(1, 15))
+        return Reliability((0, 5 * scale, *[40 * scale] * 13), (None, *middles), (None, *right))
+
+    return {
+        where: Calibration(sample(2), sample(30), sample(30), sample(40), sample(1) if brier else None, bins(scale))
+        for where, scale in (("clean", 1), ("average", 75))
+    }
 
 
 def made_trio(**changes: Any) -> list[Row]:

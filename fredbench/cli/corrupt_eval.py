@@ -59,7 +59,7 @@ __all__ = ["command"]
 @click.option(
     "--calibration",
     is_flag=True,
-    help="Add negative log-likelihood, calibration errors (15 bins), area under risk-coverage.",
+    help="Add negative log-likelihood, calibration errors (15 bins), area under risk-coverage, Brier score.",
 )
 @click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
 @attack_options

@@ -11,6 +11,7 @@ from fredbench.cli.options import device_option, examples, format_option, store_
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.scoring import Entrant, Evaluation, with_companions
+from fredbench.evaluation.spectra import spectrum_of_pixels
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.environment import environment
 from fredbench.foundation.progress import say
@@ -72,6 +73,7 @@ def command(seed: int, students: int, out: Path, form: str, device: str, threads
         rows=rows,
         severities=suite.severities,
         suite=suite,
+        real=spectrum_of_pixels(dataset.train.images),
         synsets={row.label: entrant.synset for row, entrant in zip(rows, entrants, strict=True)},
         environment=environment(str(torch_device), count),
         commands=[

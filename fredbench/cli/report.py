@@ -12,10 +12,13 @@ from typing import Any
 import click
 
 from fredbench.cli.corrupt_eval import finished_runs
-from fredbench.cli.options import data_options, device_option, examples, store_option
+from fredbench.cli.options import attack_options, data_options, device_option, examples, store_option
 from fredbench.datasets import Dataset, data_root, load_dataset
+from fredbench.evaluation.attacked import told_radius
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Protocol
+from fredbench.evaluation.spectra import Spectrum, spectrum_of_pixels
+from fredbench.evaluation.threats import parse_epsilon
 from fredbench.execution.api import evaluate
 from fredbench.execution.inline import GridRun
 from fredbench.foundation.device import resolve_device, use_threads
@@ -64,6 +67,7 @@ class _Part:
 @click.option("--severity", "severities", type=int, multiple=True, help="Severity 1 to 5 (repeatable).")
 @click.option("--limit", type=int, help="Score that many evenly spaced test pictures.")
 @click.option("--students", type=int, help="Students a set.  [default: the run's own number]")
+@attack_options
 @device_option
 @store_option
 @data_options
@@ -82,8 +86,9 @@ def command(
 
     A run that cannot be used is left out by name and said, unless it was asked for by its own name.
 
-    Tables, what they say, pictures, charts, budget, environment, commands. Scores that are in the store already,
-    with the same --limit, --severity and --students, are not made again. Prints the page's path.
+    Tables, what they say, a profile, calibration, power spectra, pictures, charts, budget, environment, commands.
+    Scores that are in the store already, with the same --limit, --severity and --students, are not made again. Prints
+    the page's path.
     """
     asked = _Asked(Store(store), data, offline, device, threads, scoring)
     page = _Page()
@@ -126,17 +131,19 @@ class _Asked:
             device=self.device,
             threads=self.threads,
             dataset=dataset,
+            calibration=True,
             **scoring,
         )
 
 
 @dataclass
 class _Page:
-    """Sections and commands as they come, and what was left out with the reason."""
+    """Sections and commands as they come, what was left out with the reason, and real pictures' spectra by dataset."""
 
     sections: list[Section] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
+    spectra: dict[str, Spectrum] = field(default_factory=dict)
 
     def add(self, asked: _Asked, part: _Part) -> None:
         """A part with all its usable runs; those that fail alone are left out, unless they were asked for by name."""
@@ -171,15 +178,18 @@ class _Page:
         synsets = {label: load(row.run) for label, row in zip(distinct_labels(rows), rows, strict=True)}
         for synset, row in zip(synsets.values(), rows, strict=True):
             synset.fit_to(dataset, fits=Path(row.run).parent / FITS, others=synsets.values())
+        if dataset.name not in self.spectra:
+            self.spectra[dataset.name] = spectrum_of_pixels(dataset.train.images)
+        real = self.spectra[dataset.name]
         severities = tuple(sorted(set(asked.scoring["severities"] or part.scoring.get("severities", ()))))
         severities = severities or suite.severities
         if suite.corruptions or suite.shift:
             # Named as it was built: a suite on smaller pictures than the published set's says so.
             suite = suite.named_from(rows[0].suite.removeprefix(suite.name))
             severities = severities if suite.corruptions else ()
-            self.sections.append(Section(suite.title, rows, severities, suite, synsets))
+            self.sections.append(Section(suite.title, rows, severities, suite, synsets, real))
         else:
-            self.sections.append(Section(suite.title, rows, (), None, synsets))
+            self.sections.append(Section(suite.title, rows, (), None, synsets, real))
         self.commands += [distill_command(run.spec(), dataset) for run in runs]
 
 
@@ -260,7 +270,12 @@ def _own_command(what: Sequence[str], out: Path, scoring: Mapping[str, Any]) -> 
     words = ["fredbench", "report", *(Path(name).name if Path(name).is_dir() else name for name in what)]
     for severity in scoring["severities"]:
         words += ["--severity", str(severity)]
-    for key in ("limit", "students"):
+    for key in ("limit", "students", "attack_limit"):
         if scoring[key] is not None:
-            words += [f"--{key}", str(scoring[key])]
+            words += [f"--{key.replace('_', '-')}", str(scoring[key])]
+    for name in scoring["attacks"]:
+        words += ["--attack", name]
+    for epsilon in scoring["epsilons"]:
+        told = told_radius("linf", epsilon)
+        words += ["--epsilon", told if parse_epsilon(told) == epsilon else repr(epsilon)]
     return shlex.join([*words, "--out", out.name])

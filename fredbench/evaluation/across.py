@@ -88,6 +88,7 @@ def _calibration(found: Sequence[Calibration]) -> Calibration:
         summarise([each.ece.mean for each in found]),
         over([each.adaptive for each in found]),
         over([each.aurc for each in found]),
+        over([each.brier for each in found]),
     )
 
 

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from jaxtyping import Int64
+from jaxtyping import Float64, Int64
 
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.measures import Values, average_over, corruption_scores, student_means
-from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, Calibration
+from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, Calibration, Reliability
 from fredbench.evaluation.statistics import Sample, summarise
 from fredbench.evaluation.students import Predictions
 
@@ -75,9 +75,30 @@ def _calibration(outcomes: Mapping[str, Outcomes], averaged: Sequence[str]) -> d
             Predictions.area_under_risk,
         )
     ]
+    briers = {name: [found.mean_brier() for found in own.predictions] for name, own in outcomes.items()}
+    kept = {name: [found for found in values if found is not None] for name, values in briers.items()}
     groups = {name: [name] for name in outcomes} | ({"average": list(averaged)} if averaged else {})
 
     def over(values: Mapping[str, Values], names: Sequence[str]) -> Sample:
         return summarise(student_means([values[name] for name in names]))
 
-    return {key: Calibration(*(over(values, names) for values in measured)) for key, names in groups.items()}
+    def found(key: str, names: Sequence[str]) -> Calibration:
+        nll, ece, adaptive, aurc = (over(values, names) for values in measured)
+        brier = over(kept, names) if all(len(kept[name]) == len(briers[name]) for name in names) else None
+        shown = _reliability([outcomes[name] for name in names]) if key in (CLEAN, "average") else None
+        return Calibration(nll, ece, adaptive, aurc, brier, shown)
+
+    return {key: found(key, names) for key, names in groups.items()}
+
+
+def _reliability(outcomes: Sequence[Outcomes]) -> Reliability:
+    """The bins of all students, domains and severities, every prediction counting once."""
+    found = [each.binned(own.labels) for own in outcomes for each in own.predictions]
+    pictures, confidence, right = (
+        np.sum([part.sum(dim=0).numpy() for part in parts], axis=0) for parts in zip(*found, strict=True)
+    )
+
+    def means(sums: Float64[np.ndarray, " bins"]) -> tuple[float | None, ...]:
+        return tuple(100 * float(s / n) if n else None for s, n in zip(sums, pictures, strict=True))
+
+    return Reliability(tuple(int(n) for n in pictures), means(confidence), means(right))

@@ -18,7 +18,7 @@ from fredbench.foundation.errors import UsageError
 
 __all__ = [
     "WORST", "AttackScore", "Attacked", "Attacks", "looked_for_masking", "robustness_ratio", "signs_of_masking",
-    "told_radius",
+    "told_norm", "told_radius",
 ]  # fmt: skip
 
 WORST = "worst of these"
@@ -127,6 +127,11 @@ def robustness_ratio(clean: float, accuracies: Sequence[float]) -> float | None:
     """
     lost = clean - min(accuracies)
     return 100 * (1 - (clean - math.fsum(accuracies) / len(accuracies)) / lost) if lost else None
+
+
+def told_norm(norm: Norm) -> str:
+    """`L∞` or `L2`."""
+    return {"linf": "L∞", "l2": "L2"}[norm]
 
 
 def told_radius(norm: Norm, epsilon: float) -> str:

@@ -13,7 +13,8 @@ from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.coding import InBytes
 
 __all__ = [
-    "CLEAN", "CLEAN_CROP", "SCORES", "Calibration", "Compared", "CorruptionScore", "OutlierScore", "Outliers", "Row",
+    "CLEAN", "CLEAN_CROP", "SCORES", "Calibration", "Compared", "CorruptionScore", "OutlierScore", "Outliers",
+    "Reliability", "Row",
 ]  # fmt: skip
 
 CLEAN = "clean"
@@ -53,22 +54,50 @@ class CorruptionScore:
 
 
 @dataclass(frozen=True)
+class Reliability:
+    """Accuracy against confidence in bins of equal width from 0 to 100 %, pooled over students (and domains).
+
+    pictures: predictions in each bin. confidence, accuracy: their means in percent, None in a bin without any.
+    """
+
+    pictures: tuple[int, ...]
+    confidence: tuple[float | None, ...]
+    accuracy: tuple[float | None, ...]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        means = {"confidence": self.confidence, "accuracy": self.accuracy}
+        return {"pictures": list(self.pictures), **{key: list(map(_rounded, found)) for key, found in means.items()}}
+
+
+@dataclass(frozen=True)
 class Calibration:
     """How far confidences can be trusted: negative log-likelihood in nats, expected calibration error in percent.
 
     adaptive: the latter with bins of equally many pictures. aurc: area under the risk-coverage curve, in percent. Both
-    None in files of earlier versions.
+    None in files of earlier versions. brier: Brier score, 0 to 2; None where the predictions were stored before it was
+    kept. reliability: the bins behind `ece`, of clean pictures and of the average alone.
     """
 
     nll: Sample
     ece: Sample
     adaptive: Sample | None = None
     aurc: Sample | None = None
+    brier: Sample | None = None
+    reliability: Reliability | None = None
+
+    @property
+    def samples(self) -> dict[str, Sample]:
+        """The measures that there are, by the names that JSON and CSV give them."""
+        named = {
+            "nll": self.nll, "ece": self.ece, "adaptive_ece": self.adaptive, "aurc": self.aurc, "brier": self.brier,
+        }  # fmt: skip
+        return {name: sample for name, sample in named.items() if sample is not None}
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
-        named = {"nll": self.nll, "ece": self.ece, "adaptive_ece": self.adaptive, "aurc": self.aurc}
-        return {name: sample.to_mapping() for name, sample in named.items() if sample is not None}
+        plain: dict[str, Any] = {name: sample.to_mapping() for name, sample in self.samples.items()}
+        return plain if self.reliability is None else {**plain, "reliability": self.reliability.to_mapping()}
 
 
 @dataclass(frozen=True)

@@ -43,12 +43,14 @@ class Predictions:
     """Outcomes on one domain, a row a severity (one row for clean).
 
     predicted: int16 (S, n). confidence: float32 (S, n), probability of the predicted class. nll: float32 (S, n),
-    minus the log-probability of the true class.
+    minus the log-probability of the true class. brier: float32 (S, n), squared distance of the probabilities from the
+    truth's; None of files that were written before it was kept, and it cannot be had from the others.
     """
 
     predicted: Tensor
     confidence: Tensor
     nll: Tensor
+    brier: Tensor | None = None
 
     def accuracy(self, labels: Int64[np.ndarray, " n"]) -> list[float]:
         """Percent correct, a value a severity."""
@@ -59,17 +61,36 @@ class Predictions:
         """Mean negative log-likelihood in nats, a value a severity."""
         return [float(row.double().mean()) for row in self.nll]
 
+    def mean_brier(self) -> list[float] | None:
+        """Brier score, a value a severity; None where it was not kept.
+
+        The sum over classes of (p - 1 of the true class)², mean over pictures: 0 where all is certain and right, 2
+        where all is certain and wrong, 1 - 1/classes without a clue (Brier, Monthly Weather Review 78, 1950).
+        """
+        return None if self.brier is None else [float(row.double().mean()) for row in self.brier]
+
     def calibration_error(self, labels: Int64[np.ndarray, " n"], *, bins: int = 15) -> list[float]:
         """Expected calibration error in percent, a value a severity: |accuracy - confidence| weighted over `bins`.
 
         Bins part the confidence of the predicted class into equal widths (Guo et al., ICML 2017, equation 3).
         """
+        _, confidence, right = self.binned(labels, bins=bins)
+        return [100 * float(row.abs().sum()) / len(labels) for row in right - confidence]
+
+    def binned(self, labels: Int64[np.ndarray, " n"], *, bins: int = 15) -> tuple[Tensor, Tensor, Tensor]:
+        """By bin of the predicted class's confidence: pictures, summed confidence, those that are right.
+
+        Each float64 (S, bins); bin m of M holds (m - 1) / M < p <= m / M, the upper end being a bin's own as in Guo's.
+        """
+        confidence = self.confidence.double()
         right = (self.predicted.long() == torch.from_numpy(labels)[None, :]).double()
-        gap = right - self.confidence.double()
-        # The upper end belongs to a bin, as in the paper: (m - 1) / M < p <= m / M.
-        place = (self.confidence.double() * bins).ceil().long().clamp(1, bins) - 1
-        sums = torch.zeros(len(gap), bins, dtype=torch.float64).scatter_add_(1, place, gap)
-        return [100 * float(row.abs().sum()) / len(labels) for row in sums]
+        place = (confidence * bins).ceil().long().clamp(1, bins) - 1
+        empty = torch.zeros(len(right), bins, dtype=torch.float64)
+        return (
+            empty.scatter_add(1, place, torch.ones_like(right)),
+            empty.scatter_add(1, place, confidence),
+            empty.scatter_add(1, place, right),
+        )
 
     def adaptive_calibration_error(self, labels: Int64[np.ndarray, " n"], *, bins: int = 15) -> list[float]:
         """The same with bins of equally many pictures, in percent (Nguyen and O'Connor, EMNLP 2015, section 4.3).
@@ -93,7 +114,8 @@ class Predictions:
 
     def to_tensors(self) -> dict[str, Tensor]:
         """As stored."""
-        return {"predicted": self.predicted, "confidence": self.confidence, "nll": self.nll}
+        kept = {} if self.brier is None else {"brier": self.brier}
+        return {"predicted": self.predicted, "confidence": self.confidence, "nll": self.nll, **kept}
 
 
 def _risk_area(errors: Tensor, confidence: Tensor) -> float:
@@ -198,11 +220,12 @@ def predictions_on(
     return Predictions(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
 
 
-def _outcomes(logits: Tensor, labels: Int64[np.ndarray, " n"]) -> tuple[Tensor, Tensor, Tensor]:
+def _outcomes(logits: Tensor, labels: Int64[np.ndarray, " n"]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     log_probability = logits.float().log_softmax(dim=1).cpu()
-    best = log_probability.max(dim=1)
-    truth = log_probability.gather(1, torch.from_numpy(labels)[:, None])[:, 0]
-    return best.indices.to(torch.int16), best.values.exp(), -truth
+    best, true = log_probability.max(dim=1), torch.from_numpy(labels)[:, None]
+    truth = log_probability.gather(1, true)[:, 0]
+    away = log_probability.double().exp().scatter_add(1, true, -torch.ones(true.shape, dtype=torch.float64))
+    return best.indices.to(torch.int16), best.values.exp(), -truth, away.square().sum(dim=1).float()
 
 
 def stored_predictions(file: Path) -> Predictions:

@@ -144,7 +144,7 @@ def evaluate(
     corrupted_limit: the same for corruptions alone, in place of `limit`.
     protocol: `own`, or `fred-literal` as FreD's published corruption script scores.
     calibration: adds negative log-likelihood (nats), expected calibration error with bins of equal width and of equally
-    many pictures, and the area under the risk-coverage curve (percent).
+    many pictures, the area under the risk-coverage curve (percent) and the Brier score (0 to 2).
     selection: `best-on-test` or `best-on-validation` adds, as `Row.selected`, what the best of the run's checkpoints
     would give on clean test pictures, by their accuracy or by that on the validation pictures; without a suite only.
     All other numbers of a row are of the last iterate whatever is given here.

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.across import expanded
-from fredbench.evaluation.attacked import Attacked, looked_for_masking, signs_of_masking, told_radius
+from fredbench.evaluation.attacked import Attacked, looked_for_masking, signs_of_masking, told_norm, told_radius
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.threats import Norm
 from fredbench.report.simple import rendered
 
-__all__ = ["attack_columns", "attack_tables"]
+__all__ = ["attack_columns", "attack_notes", "attack_parts", "attack_tables"]
 
 _ABSENT = "–"
 _NORMS: dict[Norm, str] = {
@@ -30,25 +30,36 @@ _NOTES = (
 
 def attack_tables(rows: Sequence[Row], form: str) -> str:
     """The tables as text, aligned, Markdown or LaTeX; empty where nothing was attacked."""
-    found = [(row, row.attacked) for row in expanded(rows) if row.attacked is not None]
-    norms = list(dict.fromkeys(norm for _, attacked in found for _, norm in attacked.attacks))
-    tables = [_table(found, norm, form) for norm in norms]
-    if not tables:
-        return ""
-    if form == "latex":
-        return "\n\n".join(tables)
-    said = "\n".join([*_NOTES, *(f"{_word(norm)}: {_NORMS[norm]}." for norm in norms), *_said(found)])
-    return "\n\n".join([*tables, said])
+    tables = [rendered(head, lines, form) for head, lines in attack_parts(rows)]
+    return "\n\n".join([*tables, *([] if form == "latex" or not tables else ["\n".join(attack_notes(rows))])])
 
 
-def _word(norm: Norm) -> str:
-    return {"linf": "L∞", "l2": "L2"}[norm]
+def attack_parts(rows: Sequence[Row]) -> list[tuple[Sequence[str], list[list[Any]]]]:
+    """Head and lines of a table for each norm, in the order asked; none where nothing was attacked."""
+    found = _attacked(rows)
+    return [_table(found, norm) for norm in _norms(found)]
 
 
-def _table(found: Sequence[tuple[Row, Attacked]], norm: Norm, form: str) -> str:
+def attack_notes(rows: Sequence[Row]) -> list[str]:
+    """What must be read beside these tables; nothing where nothing was attacked."""
+    found = _attacked(rows)
+    if not found:
+        return []
+    return [*_NOTES, *(f"{told_norm(norm)}: {_NORMS[norm]}." for norm in _norms(found)), *_said(found)]
+
+
+def _attacked(rows: Sequence[Row]) -> list[tuple[Row, Attacked]]:
+    return [(row, row.attacked) for row in expanded(rows) if row.attacked is not None]
+
+
+def _norms(found: Sequence[tuple[Row, Attacked]]) -> list[Norm]:
+    return list(dict.fromkeys(norm for _, attacked in found for _, norm in attacked.attacks))
+
+
+def _table(found: Sequence[tuple[Row, Attacked]], norm: Norm) -> tuple[Sequence[str], list[list[Any]]]:
     radii = sorted({score.epsilon for _, attacked in found for score in attacked.scores if score.norm == norm})
-    head = ("set", _word(norm), "clean", *(told_radius(norm, radius) for radius in radii), "pictures", "n")
-    return rendered(head, [line for row, attacked in found for line in _lines(row, attacked, norm, radii)], form)
+    head = ("set", told_norm(norm), "clean", *(told_radius(norm, radius) for radius in radii), "pictures", "n")
+    return head, [line for row, attacked in found for line in _lines(row, attacked, norm, radii)]
 
 
 def _lines(row: Row, attacked: Attacked, norm: Norm, radii: Sequence[float]) -> Iterator[list[Any]]:
@@ -75,7 +86,7 @@ def _said(found: Sequence[tuple[Row, Attacked]]) -> Iterator[str]:
         yield "Signs of masked gradients: none among the attacks above (more of them look for more)."
     for name, (_, attacked) in zip(names, found, strict=True):
         ratios = [
-            f"{_ABSENT if ratio is None else f'{ratio:.1f}'} at {_word(norm)} {told_radius(norm, eps)}"
+            f"{_ABSENT if ratio is None else f'{ratio:.1f}'} at {told_norm(norm)} {told_radius(norm, eps)}"
             for norm, eps, ratio in attacked.ratios()
         ]
         if ratios:

@@ -9,7 +9,7 @@ from typing import Any
 from fredbench.evaluation.results.entries import Entry
 from fredbench.evaluation.rows import Row
 from fredbench.foundation.environment import without_places
-from fredbench.report.page_table import TABLE_NOTE, accuracy_lines, cell, heads, sample_cell
+from fredbench.report.page_table import TABLE_NOTE, accuracy_lines, cell, heads, plain_heads, plain_line, sample_cell
 from fredbench.report.table import notes, verdicts
 from fredbench.report.templates import filled, flat
 
@@ -41,7 +41,7 @@ def entry_page(entry: Entry, known: Mapping[str, Entry], *, disputed: bool) -> s
         notes=[note for note in notes(rows, _severities(entry)) if note not in said],
         severity_heads=_severity_heads(entry),
         severity_lines=[_severity_line(name, entry.row) for name in names],
-        student_heads=_plain_heads([f"student {number + 1}" for number in range(len(entry.row.clean.values))]),
+        student_heads=plain_heads((f"student {n + 1}", "") for n in range(len(entry.row.clean.values))),
         student_lines=_student_lines(entry.row),
         budget=_budget(entry),
         identity=_identity(entry),
@@ -77,14 +77,14 @@ def _severities(entry: Entry) -> tuple[int, ...]:
 def _severity_heads(entry: Entry) -> list[dict[str, Any]]:
     scored = max((len(score.by_severity) for score in entry.row.corruptions.values()), default=0)
     severities = _severities(entry) or range(1, scored + 1)
-    return _plain_heads([*(f"severity {severity}" for severity in severities), "mean", "CE"])
+    return plain_heads((text, "") for text in (*(f"severity {severity}" for severity in severities), "mean", "CE"))
 
 
 def _severity_line(name: str, row: Row) -> dict[str, Any]:
     score = row.corruptions[name]
     cells = [cell(f"{value:.1f}") for value in score.by_severity]
     error = cell("–" if score.ce is None else f"{score.ce:.1f}")
-    return _line(name.replace("_", " "), [*cells, sample_cell(score.sample), error])
+    return plain_line(name.replace("_", " "), [*cells, sample_cell(score.sample), error])
 
 
 def _student_lines(row: Row) -> list[dict[str, Any]]:
@@ -94,15 +94,7 @@ def _student_lines(row: Row) -> list[dict[str, Any]]:
     samples = {"clean": row.clean, **row.domains}
     samples |= {} if row.average is None else {"average": row.average}
     samples |= {name.replace("_", " "): score.sample for name, score in row.corruptions.items()}
-    return [_line(name, [cell(f"{value:.2f}") for value in sample.values]) for name, sample in samples.items()]
-
-
-def _line(label: str, cells: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    return {"label": label, "href": "", "chips": [], "kind": "", "budgets": (), "cells": cells}
-
-
-def _plain_heads(texts: Sequence[str]) -> list[dict[str, Any]]:
-    return [{"text": text, "title": "", "rule": False, "kind": "", "sorted": False} for text in texts]
+    return [plain_line(name, [cell(f"{value:.2f}") for value in sample.values]) for name, sample in samples.items()]
 
 
 def _budget(entry: Entry) -> list[tuple[str, str]]:

@@ -1,56 +1,19 @@
-"""Charts of rows as SVG text: accuracy against severity, and by corruption.
-
-Deterministic (fixed hash salt, no date) and drawn twice, for light and for dark pages. Colours are Okabe and Ito's
-(Color Universal Design, 2008), which colour-blind readers can tell apart; markers and dashes say the same again.
-"""
+"""Charts of rows as SVG text: accuracy against severity, and by corruption (see `drawing` for how)."""
 
 from __future__ import annotations
 
-import io
-import itertools
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-import matplotlib as mpl
-from matplotlib.backends.backend_svg import FigureCanvasSVG
-from matplotlib.figure import Figure
-from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
+from fredbench.evaluation.profile import FAMILIES
 from fredbench.evaluation.rows import Row
+from fredbench.report.drawing import INK, Theme, dots, drawn, legend_above, line, styles, svg
 
-__all__ = ["Theme", "corruption_figure", "distinct_labels", "panel_figure", "severity_figure"]
-
-Theme = Literal["light", "dark"]
-
-_INK: Mapping[Theme, str] = {"light": "#1f2430", "dark": "#e4e7ee"}
-_GRID: Mapping[Theme, str] = {"light": "#d9dde5", "dark": "#3a4150"}
-# Okabe and Ito; the palette's black becomes the ink, its yellow is too light for lines on white.
-_COLOURS: Mapping[Theme, tuple[str, ...]] = {
-    "light": ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#B8860B"),
-    "dark": ("#56B4E9", "#E69F00", "#2FC79A", "#CC79A7", "#5E9BFF", "#F0E442"),
-}
-_MARKERS = ("o", "s", "D", "^", "v", "P")
-# Columns of the literature's tables fall into four families; only neighbours of one family are drawn as one.
-_FAMILIES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("noise", ("gaussian_noise", "shot_noise", "impulse_noise")),
-    ("blur", ("defocus_blur", "glass_blur", "motion_blur", "zoom_blur")),
-    ("weather", ("snow", "frost", "fog", "brightness")),
-    ("digital", ("contrast", "elastic_transform", "pixelate", "jpeg_compression")),
-)
-
-
-@dataclass(frozen=True)
-class _Style:
-    """How one row is drawn: colour says which set, dashes whether it is a start or a control."""
-
-    colour: str
-    marker: str
-    dashes: str
+__all__ = ["corruption_figure", "distinct_labels", "panel_figure", "severity_figure"]
 
 
 def distinct_labels(rows: Sequence[Row]) -> list[str]:
@@ -84,13 +47,13 @@ def distinct_labels(rows: Sequence[Row]) -> list[str]:
 def severity_figure(rows: Sequence[Row], severities: Sequence[int], theme: Theme = "light") -> str:
     """SVG: mean accuracy over all corruptions against severity, a line a row; clean stands at severity 0."""
     shown = _scored(rows)
-    with _figure(theme, (6.4, 4.6 + 0.2 * len(shown))) as figure:
+    with drawn(theme, (6.4, 4.6 + 0.2 * len(shown))) as figure:
         axes = figure.subplots()
-        for (label, row), style in zip(shown, _styles([r for _, r in shown], theme), strict=True):
+        for (label, row), style in zip(shown, styles([r for _, r in shown], theme), strict=True):
             axes.plot(
                 [0, *severities],
                 [row.clean.mean, *_mean_by_severity(row)],
-                **_line(style, theme),
+                **line(style),
                 label=label,
             )
             if row.clean.std is not None:
@@ -99,35 +62,24 @@ def severity_figure(rows: Sequence[Row], severities: Sequence[int], theme: Theme
         axes.set_xlabel("severity")
         axes.set_ylabel("accuracy in %")
         axes.yaxis.set_major_locator(MaxNLocator(6))
-        _legend_above(figure, axes, len(shown))
-        return _svg(figure, f"severity {theme}")
+        legend_above(figure, axes, len(shown))
+        return svg(figure, f"severity {theme}")
 
 
 def corruption_figure(rows: Sequence[Row], theme: Theme = "light") -> str:
     """SVG: accuracy by corruption, mean over severities with the std over students; a mark a row."""
     shown = _scored(rows)
     names = list(shown[0][1].corruptions)
-    spread = min(0.6, 0.16 * max(len(shown) - 1, 1))
-    with _figure(theme, (6.4, 0.3 * len(names) + 1.4 + 0.2 * len(shown))) as figure:
+    with drawn(theme, (6.4, 0.3 * len(names) + 1.4 + 0.2 * len(shown))) as figure:
         axes = figure.subplots()
-        for number, ((label, row), style) in enumerate(zip(shown, _styles([r for _, r in shown], theme), strict=True)):
-            shift = spread * (number / max(len(shown) - 1, 1) - 0.5)
-            scores = [row.corruptions[name].sample for name in names]
-            axes.errorbar(
-                [score.mean for score in scores],
-                [place + shift for place in range(len(names))],
-                xerr=[score.std or 0.0 for score in scores],
-                **{**_line(style, theme), "linestyle": "none"},
-                elinewidth=1,
-                label=label,
-            )
+        samples = {label: [row.corruptions[name].sample for name in names] for label, row in shown}
+        dots(axes, samples, styles([row for _, row in shown], theme))
         _family_lines(axes, names, theme)
         axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
         axes.set_ylim(len(names) - 0.4, -0.6)
         axes.set_xlabel("accuracy in %")
-        axes.grid(True, axis="both")
-        _legend_above(figure, axes, len(shown))
-        return _svg(figure, f"corruptions {theme}")
+        legend_above(figure, axes, len(shown))
+        return svg(figure, f"corruptions {theme}")
 
 
 def panel_figure(rows: Sequence[Row], severities: Sequence[int], theme: Theme = "light") -> str:
@@ -136,21 +88,21 @@ def panel_figure(rows: Sequence[Row], severities: Sequence[int], theme: Theme = 
     names = list(shown[0][1].corruptions)
     columns = min(5, len(names))
     lines = -(-len(names) // columns)
-    with _figure(theme, (13.2, 2.15 * lines + 0.9), gap=0.1) as figure:
+    with drawn(theme, (13.2, 2.15 * lines + 0.9), gap=0.1) as figure:
         grid = figure.subplots(lines, columns, sharex=True, sharey=True, squeeze=False)
-        styles = _styles([row for _, row in shown], theme)
+        looks = styles([row for _, row in shown], theme)
         for number, axes in enumerate(grid.flat):
             if number >= len(names):
                 axes.set_visible(False)
                 continue
-            for (label, row), style in zip(shown, styles, strict=True):
+            for (label, row), style in zip(shown, looks, strict=True):
                 values = [row.clean.mean, *row.corruptions[names[number]].by_severity]
-                axes.plot([0, *severities], values, **{**_line(style, theme), "markersize": 3.5}, label=label)
+                axes.plot([0, *severities], values, **{**line(style), "markersize": 3.5}, label=label)
             axes.set_title(names[number].replace("_", " "), fontsize=10)
             axes.set_xticks([0, *severities], ["clean", *map(str, severities)])
         figure.supylabel("accuracy in %", fontsize=10)
         figure.supxlabel("severity", fontsize=10)
-        return _svg(figure, f"panels {theme}")
+        return svg(figure, f"panels {theme}")
 
 
 def _scored(rows: Sequence[Row]) -> list[tuple[str, Row]]:
@@ -162,72 +114,8 @@ def _mean_by_severity(row: Row) -> list[float]:
     return [sum(column) / len(column) for column in columns]
 
 
-def _styles(rows: Sequence[Row], theme: Theme) -> list[_Style]:
-    """A colour and marker for each distilled set, shared with its start; grey for controls."""
-    fresh = zip(itertools.cycle(_COLOURS[theme]), itertools.cycle(_MARKERS), strict=False)
-    styles: dict[int, _Style] = {}
-    family: dict[Any, _Style] = {}
-    for number, row in enumerate(rows):
-        if not row.control and not row.start:
-            styles[number] = _Style(*next(fresh), "-")
-            family.setdefault(_kin(row), styles[number])
-    for number, row in enumerate(rows):
-        if row.control:
-            styles[number] = _Style("#8a8f99", "X", ":")
-        elif row.start:
-            own = family.get(_kin(row))
-            styles[number] = _Style(*(own.colour, own.marker) if own else next(fresh), "--")
-    return [styles[number] for number in range(len(rows))]
-
-
-def _kin(row: Row) -> tuple[Any, ...]:
-    """What a distilled row and its start have in common."""
-    return (row.method, row.objective, row.parameterization, row.ipc, row.seed, row.preset, row.network, row.protocol)
-
-
-def _line(style: _Style, theme: Theme) -> dict[str, Any]:
-    hollow = style.dashes == "--"
-    return {
-        "color": style.colour,
-        "marker": style.marker,
-        "linestyle": style.dashes,
-        "linewidth": 1.8,
-        "markersize": 6,
-        "markerfacecolor": "none" if hollow else style.colour,
-    }
-
-
 def _family_lines(axes: Any, names: Sequence[str], theme: Theme) -> None:
-    family = {name: title for title, members in _FAMILIES for name in members}
+    family = {name: title for title, members in FAMILIES.items() for name in members}
     for place in range(1, len(names)):
         if family.get(names[place]) != family.get(names[place - 1]):
-            axes.axhline(place - 0.5, color=_INK[theme], linewidth=0.8, alpha=0.5)
-
-
-def _legend_above(figure: Figure, axes: Any, count: int) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    longest = max(map(len, labels))
-    figure.legend(
-        handles, labels, loc="outside upper left", ncols=1 if longest > 30 else min(count, 3), frameon=False, fontsize=9
-    )
-
-
-@contextmanager
-def _figure(theme: Theme, size: tuple[float, float], gap: float = 0.04) -> Iterator[Figure]:
-    ink, grid = _INK[theme], _GRID[theme]
-    settings: dict[Any, Any] = {
-        "text.color": ink, "axes.labelcolor": ink, "axes.edgecolor": grid, "xtick.color": ink, "ytick.color": ink,
-        "grid.color": grid, "grid.linewidth": 0.7, "axes.grid": True, "axes.axisbelow": True,
-        "axes.spines.top": False, "axes.spines.right": False, "figure.facecolor": "none", "axes.facecolor": "none",
-        "font.family": "DejaVu Sans", "font.size": 10, "svg.fonttype": "path",
-    }  # fmt: skip
-    with mpl.rc_context(settings):
-        yield Figure(figsize=size, layout=ConstrainedLayoutEngine(h_pad=gap))
-
-
-def _svg(figure: Figure, salt: str) -> str:
-    file = io.StringIO()
-    with mpl.rc_context({"svg.hashsalt": f"fredbench {salt}"}):
-        FigureCanvasSVG(figure)
-        figure.savefig(file, format="svg", metadata={"Date": None, "Creator": None})
-    return file.getvalue()
+            axes.axhline(place - 0.5, color=INK[theme], linewidth=0.8, alpha=0.5)

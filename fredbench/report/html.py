@@ -8,15 +8,22 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from fredbench.evaluation.profile import profile
 from fredbench.evaluation.rows import Row
+from fredbench.evaluation.spectra import Spectrum
 from fredbench.foundation.files import write_text
+from fredbench.report.attacks import attack_notes, attack_parts
 from fredbench.report.figures import corruption_figure, distinct_labels, panel_figure, severity_figure
-from fredbench.report.page_table import TABLE_NOTE, accuracy_lines, heads
+from fredbench.report.page_table import TABLE_NOTE, accuracy_lines, heads, plain_heads, plain_line, text_cell
 from fredbench.report.pictures import class_pictures, frequency_masks, mask_png, pictures_per_class, strip_png
+from fredbench.report.profile_figure import profile_caption, profile_figure, profiled
+from fredbench.report.reliability import MOST_SETS, calibration_lines, reliability_figure, with_bins
+from fredbench.report.spectra_figure import spectra_figure, spectra_lines, spectrum_of
 from fredbench.report.table import notes, verdicts
 from fredbench.report.templates import filled, flat
 from fredbench.runs.synset import Synset
@@ -29,13 +36,17 @@ _SHOWN_PIXELS = 64
 
 @dataclass(frozen=True)
 class Section:
-    """One table's worth of a page: rows of one suite (None: clean only) and their sets, by distinct label."""
+    """One table's worth of a page: rows of one suite (None: clean only) and their sets, by distinct label.
+
+    real: the spectrum of the dataset's training pictures, beside which those of the sets are shown.
+    """
 
     title: str
     rows: Sequence[Row]
     severities: Sequence[int]
     suite: CorruptionSuite | None
     synsets: Mapping[str, Synset]
+    real: Spectrum | None = None
 
 
 def write_page(
@@ -48,12 +59,14 @@ def write_page(
     synsets: Mapping[str, Synset],
     environment: Mapping[str, Any],
     commands: Sequence[str],
+    real: Spectrum | None = None,
 ) -> None:
     """Write the page of one table to `path`, atomically.
 
     synsets: the sets to show, by `distinct_labels(rows)` (a row's own label, unless two rows share one).
+    real: as in `Section`.
     """
-    section = Section(title, rows, severities, suite, synsets)
+    section = Section(title, rows, severities, suite, synsets, real)
     write_sections(path, title=title, sections=[section], environment=environment, commands=commands)
 
 
@@ -75,6 +88,7 @@ def render(*, title: str, sections: Sequence[Section], environment: Mapping[str,
         "page.html.j2",
         title=title,
         environment={"commit": None, **environment},
+        profiles=_profiles(sections),
         sections=[_section(section) for section in sections],
         keys=flat(environment),
         commands=list(commands),
@@ -82,9 +96,29 @@ def render(*, title: str, sections: Sequence[Section], environment: Mapping[str,
     )
 
 
+def _profiles(sections: Sequence[Section]) -> list[dict[str, Any]]:
+    """A chart a dataset of all that its tables say; none where that is one axis, clean pictures."""
+    by_dataset: dict[str, list[Row]] = {}
+    for section in sections:
+        for row in section.rows:
+            by_dataset.setdefault(row.dataset, []).append(row)
+    every = {name: profiled(rows) for name, rows in by_dataset.items()}
+    return [
+        {
+            "title": name if len(every) > 1 else "",
+            "chart": _both_themes(partial(profile_figure, sets)),
+            "caption": profile_caption(sets),
+        }
+        for name, sets in every.items()
+        if any(len(profile(rows)) > 1 for rows in sets)
+    ]
+
+
 def _section(section: Section) -> dict[str, Any]:
     labels, said = distinct_labels(section.rows), verdicts(section.rows)
     names = list(section.rows[0].corruptions) if section.rows else []
+    # Confidences have a table of their own on a page.
+    plain = [replace(row, calibration={}) for row in section.rows]
     sets = [_set(label, row, section.synsets[label]) for label, row in _with_sets(section, labels)]
     return {
         "title": section.title,
@@ -92,10 +126,13 @@ def _section(section: Section) -> dict[str, Any]:
         "tiles": [_tile(label, row) for label, row in zip(labels, section.rows, strict=True)],
         "verdicts": said,
         "notes": [note for note in notes(section.rows, section.severities) if note not in said],
-        "heads": heads(names, section.rows),
-        "lines": accuracy_lines(section.rows, labels, names),
+        "heads": heads(names, plain),
+        "lines": accuracy_lines(plain, labels, names),
         "table_note": TABLE_NOTE,
         "charts": _charts(section) if names else None,
+        "attacks": _attacks(section.rows),
+        "confidence": _confidence(section.rows, labels),
+        "spectra": _spectra(section, labels),
         "sets": sets,
         "any_masks": any(item["mask"] for shown in sets for item in shown["classes"]),
         "budget": _budget(section, labels),
@@ -132,6 +169,50 @@ def _charts(section: Section) -> dict[str, Any]:
     if len(severities) > 1:
         charts["panels"] = _both_themes(lambda theme: panel_figure(rows, severities, theme))
     return charts
+
+
+def _attacks(rows: Sequence[Row]) -> dict[str, Any] | None:
+    parts = attack_parts(rows)
+    if not parts:
+        return None
+    tables = [
+        {
+            "first": f"{head[0]} · {head[1]} attack",
+            "heads": plain_heads((text, "") for text in head[2:]),
+            "lines": [plain_line(f"{line[0]} · {line[1]}", [text_cell(str(c)) for c in line[2:]]) for line in lines],
+        }
+        for head, lines in parts
+    ]
+    return {"tables": tables, "notes": attack_notes(rows)}
+
+
+def _confidence(rows: Sequence[Row], labels: Sequence[str]) -> dict[str, Any] | None:
+    if not any(row.calibration for row in rows):
+        return None
+    column_heads, lines = calibration_lines(rows, labels)
+    sets = with_bins(rows, labels)
+    return {
+        "heads": column_heads,
+        "lines": lines,
+        "chart": _both_themes(lambda theme: reliability_figure(sets, theme)) if sets else None,
+        "small": len(sets) < 3,
+        "left_out": list(sets)[MOST_SETS:],
+    }
+
+
+def _spectra(section: Section, labels: Sequence[str]) -> dict[str, Any] | None:
+    real, with_sets = section.real, _with_sets(section, labels)
+    if real is None or not with_sets:
+        return None
+    sets = {label: spectrum_of(section.synsets[label]) for label, _ in with_sets}
+    column_heads, lines = spectra_lines(real, sets)
+    rows = [row for _, row in with_sets]
+    return {
+        "heads": column_heads,
+        "lines": lines,
+        "chart": _both_themes(lambda theme: spectra_figure(real, sets, rows, theme)),
+        "pictures": f"{real.pictures:,}",
+    }
 
 
 def _both_themes(draw: Any) -> dict[str, str]:

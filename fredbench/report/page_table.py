@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fredbench.evaluation.rows import Row
@@ -11,7 +11,10 @@ from fredbench.evaluation.statistics import Sample
 from fredbench.report.columns import Column, further_columns
 from fredbench.report.table import SHORT
 
-__all__ = ["TABLE_NOTE", "accuracy_lines", "best_columns", "cell", "heads", "leaders", "sample_cell"]
+__all__ = [
+    "TABLE_NOTE", "accuracy_lines", "best_columns", "cell", "heads", "leaders", "plain_heads", "plain_line",
+    "sample_cell", "text_cell",
+]  # fmt: skip
 
 _ABSENT = "–"
 TABLE_NOTE = (
@@ -128,9 +131,7 @@ def _cells(row: Row, names: Sequence[str], best: set[str], further: Sequence[Col
     if further:
         cells.append({**sample_cell(columns.get("average"), best="average" in best), "rule": True})
     cells.append({**sample_cell(row.clean, best="clean" in best), "rule": not further})
-    for _, _, text in further:
-        shown, mark, spread = (text(row) or _ABSENT).partition(" ± ")
-        cells.append(cell(shown, small=f"± {spread}" if mark else ""))
+    cells += [text_cell(text(row)) for _, _, text in further]
     cells.append(cell(f"{row.params:,}", rule=True))
     return [*cells, cell(f"{row.params_strict:,}"), cell(str(row.students)), cell(row.preset)]
 
@@ -153,6 +154,23 @@ def sample_cell(sample: Sample | None, *, best: bool = False, title: str = "") -
         return cell(_ABSENT)
     small = "" if sample.std is None else f"± {sample.std:.1f}"
     return cell(f"{sample.mean:.1f}", small=small, best=best, title=title, value=sample.mean)
+
+
+def text_cell(text: str | None) -> dict[str, Any]:
+    """The cell of a mean as text, its deviation below it where there is one."""
+    shown, mark, spread = (text or _ABSENT).partition(" ± ")
+    return cell(shown, small=f"± {spread}" if mark else "")
+
+
+def plain_heads(titled: Iterable[tuple[str, str]]) -> list[dict[str, Any]]:
+    """Heads of columns that are not sorted by: what stands there, and what it means."""
+    return [{"text": text, "title": title, "rule": False, "kind": "", "sorted": False} for text, title in titled]
+
+
+def plain_line(label: str, cells: Sequence[dict[str, Any]], *, companion: bool = False) -> dict[str, Any]:
+    """A line that is no link and in no filter; companion: of a start or a control."""
+    kind = "companion" if companion else ""
+    return {"label": label, "href": "", "chips": [], "kind": kind, "budgets": (), "cells": cells}
 
 
 def cell(

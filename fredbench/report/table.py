@@ -182,6 +182,11 @@ def notes(rows: Sequence[Row], severities: Sequence[int], budget_by: BudgetBy | 
     unharmed = {name: None for row in rows if row.baseline for name, s in row.corruptions.items() if _unharmed(s)}
     if unharmed:
         said.append(f"No relative mCE: the baseline does not suffer from {', '.join(unharmed)}.")
+    if any(found.brier is None for row in expanded(rows) for found in row.calibration.values()):
+        said.append(
+            "No Brier score where students' predictions were stored before it was kept; without the scores-* files of "
+            "the run's cells/ they are made again, by the students that are kept there."
+        )
     said += [explained(way) for way in dict.fromkeys(f.by for row in rows for f in row.selected.values())]
     said += verdicts(expanded(rows))
     inferred = {tuple(row.published["inferred"]) for row in rows if row.published}
@@ -372,6 +377,5 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
     for name, sample in {**row.domains, "mce": row.mce, "relative_mce": row.relative_mce}.items():
         flat |= {} if sample is None else _sample_columns(name, sample)
     for name, found in row.calibration.items():
-        named = {"nll": found.nll, "ece": found.ece, "adaptive_ece": found.adaptive, "aurc": found.aurc}
-        flat |= {f"{name}_{key}": sample.mean for key, sample in named.items() if sample is not None}
+        flat |= {f"{name}_{key}": sample.mean for key, sample in found.samples.items()}
     return flat | attack_columns(row) | outlier_columns(row)

@@ -18,9 +18,11 @@ from fredbench.corruptions import NAMES
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.scoring import PROTOCOLS, Entrant, Evaluation
+from fredbench.evaluation.students import store_tensors
 from fredbench.report.table import notes
 from fredbench.runs.store import Store
 from fredbench.suites.corruption import CorruptionSuite, suite_named
+from fredbench.training.kept import read_tensors
 
 DISTILL = ("distill", "digits", "--ipc", "1", "--objective", "dm", "--preset", "quick", *TINY)
 SMALL = ("--limit", "20", "--severity", "1", "--severity", "3", "--threads", "1", "--offline")
@@ -118,9 +120,38 @@ def test_metrics_come_from_stored_predictions_alone(table: dict[str, object], st
         for found in calibration.values():
             # Ten classes: a student that knows nothing has ln 10 = 2.3 nats; none of these is far better.
             assert 0 < found["nll"]["mean"] < 20 and 0 <= found["ece"]["mean"] <= 100 and found["nll"]["n"] == 2
-            assert found.keys() == {"nll", "ece", "adaptive_ece", "aurc"} and 0 <= found["aurc"]["mean"] <= 100
+            assert {"nll", "ece", "adaptive_ece", "aurc", "brier"} == found.keys() - {"reliability"}
+            assert 0 <= found["aurc"]["mean"] <= 100 and 0 < found["brier"]["mean"] < 2
+        assert {name for name, found in calibration.items() if "reliability" in found} == {"clean", "average"}
+        pictures = row["students"] * row["limit"]
+        assert sum(calibration["clean"]["reliability"]["pictures"]) == pictures
+        assert sum(calibration["average"]["reliability"]["pictures"]) == 15 * 2 * pictures
         means = [calibration[name]["ece"]["mean"] for name in NAMES]
         assert calibration["average"]["ece"]["mean"] == pytest.approx(sum(means) / 15, abs=1e-3)
+
+
+def test_predictions_of_earlier_versions_have_no_brier_score(
+    table: dict[str, object], store: Path, tmp_path: Path
+) -> None:
+    """They are read and said to lack it; without them the kept students give the same score again."""
+    copy = Path(shutil.copytree(store, tmp_path / "store"))
+    asked = scored(copy, "--calibration")
+    assert "No Brier score" not in asked.out
+    run = copy / Path(table["rows"][0]["run"]).name / "cells"
+    for file in run.glob("scores-*"):
+        tensors = {name: tensor for name, tensor in read_tensors(file).items() if name != "brier"}
+        assert len(tensors) == 3
+        store_tensors(file, tensors)
+    older = scored(copy, "--calibration")
+    assert "No Brier score where" in older.out and "scoring" not in older.err
+    absent = [text.count("–") for text in (asked.out, older.out)]
+    assert absent[1] == absent[0] + 2  # clean and average, of the one row
+    (row, *others) = json.loads(scored(copy, "--calibration", "--format", "json").out)["rows"]
+    assert "brier" not in row["calibration"]["clean"] and all("brier" in o["calibration"]["clean"] for o in others)
+    for file in run.glob("scores-*"):
+        file.unlink()
+    again = scored(copy, "--calibration")
+    assert again.out == asked.out and "scoring" in again.err and "training" not in again.err
 
 
 def test_what_a_killed_evaluation_left_is_swept(table: dict[str, object], store: Path, tmp_path: Path) -> None:
@@ -164,7 +195,7 @@ def test_a_suite_without_a_baseline_has_no_mce(store: Path, small_suite: Path) -
 
 def test_intervals_and_calibration_stand_in_the_table_on_request(store: Path) -> None:
     plain, asked = (scored(store, *more).out for more in ((), ("--intervals", "--calibration")))
-    for words in ("NLL clean", "ECE clean", "NLL avg.", "ECE avg."):
+    for words in ("NLL clean", "ECE clean", "Brier clean", "NLL avg.", "ECE avg.", "Brier avg."):
         assert words in asked and words not in plain
     lines = [next(line for line in text.splitlines() if line.startswith("fred (dm")) for text in (plain, asked)]
     assert "[" not in lines[0] and lines[1].count("[") == 2

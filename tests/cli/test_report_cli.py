@@ -45,7 +45,9 @@ def test_the_page_says_the_numbers_that_corrupt_eval_prints(page: str, tiny_run:
     """Cells on disk are read again, so the two cannot differ, and nothing is scored anew."""
     store = tiny_run.parent
     cells = set(store.glob("*/cells/*"))
-    done = invoke("corrupt-eval", "--suite", small_suite, "tiny", "--store", store, *COMMON, "--format", "json")
+    done = invoke(
+        "corrupt-eval", "--suite", small_suite, "tiny", "--store", store, *COMMON, "--calibration", "--format", "json"
+    )
     assert done.code == 0 and set(store.glob("*/cells/*")) == cells
     printed = [{**row, "run": Path(row["run"]).name} for row in json.loads(done.out)["rows"]]
     assert printed == _rows(page)[0]["rows"]
@@ -57,6 +59,25 @@ def test_the_page_tells_how_to_make_it_again(page: str) -> None:
     )
     assert "objective.batch_real=8" in page and "not exactly" not in page
     assert re.search(r"fredbench report \S*two\.toml --limit 40 --out page\.html", page)
+
+
+def test_the_page_shows_profile_confidences_and_spectra(page: str) -> None:
+    for needle in (
+        "Profile", "digital is contrast alone", "adversarial (takes --attack)", "Brier clean", "Reliability diagrams",
+        "1,297 evenly spaced training pictures", "white noise, for comparison",
+    ):  # fmt: skip
+        assert needle in page, needle
+    assert "No Brier score" not in page and "Under attack" not in page
+
+
+def test_attacks_are_asked_for_as_elsewhere(tiny_run: Path, small_suite: Path, tmp_path: Path) -> None:
+    asked = ("--attack", "fgsm", "--epsilon", "4/255", "--attack-limit", 10)
+    done = _report(tiny_run.parent, tmp_path / "x.html", small_suite, *asked)
+    assert done.code == 0, done.err
+    page = (tmp_path / "x.html").read_text()
+    assert "adversarial (takes" not in page and "Under attack" in page
+    assert "--attack-limit 10 --attack fgsm --epsilon 4/255 --out x.html" in page
+    assert [row["attacked"]["pictures"] for row in _rows(page)[0]["rows"]] == [10, 10, 10]
 
 
 def test_a_run_by_name_brings_its_datasets_suite(tiny_run: Path, tmp_path: Path) -> None:

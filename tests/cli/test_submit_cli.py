@@ -85,6 +85,29 @@ def test_all_of_it_is_verified_where_run_and_data_are(submitted: Path, tiny_run:
         assert {f"scores[0] two.{role}: predictions", f"scores[0] two.{role}: arithmetic"} <= results.keys()
 
 
+def test_calibration_is_counted_again_as_far_as_a_file_says_it(
+    submitted: Path, tiny_run: Path, small_suite: Path, tmp_path: Path
+) -> None:
+    """A file of an earlier version has fewer measures, which is no contradiction; a moved number is one."""
+    asked = ("--store", tiny_run.parent, *SCORED, "--calibration", "--format", "json")
+    scored = invoke("corrupt-eval", tiny_run, "--suite", small_suite, *asked)
+    assert scored.code == 0, scored.err
+    said = json.loads(scored.out)["rows"][0]["calibration"]
+
+    def earlier(document: Any) -> None:
+        _entry(document)["calibration"] = {
+            domain: {name: found[name] for name in ("nll", "ece")} for domain, found in said.items()
+        }
+
+    whole = _changed(submitted, lambda document: _entry(document).update(calibration=said), tmp_path / "whole.json")
+    older = _changed(submitted, earlier, tmp_path / "older.json")
+    assert [_verify(file, tiny_run.parent)[0].code for file in (whole, older)] == [0, 0]
+    for key, place in (("brier", "mean"), ("ece", "mean")):
+        moved = _changed(whole, _by(0.5, *ROW, "calibration", "clean", key, place), tmp_path / "moved.json")
+        done, results = _verify(moved, tiny_run.parent)
+        assert done.code == 1 and results[f"scores[0] two.entry.calibration.clean.{key}.{place}"] == "MISMATCH"
+
+
 def test_what_is_not_at_hand_is_said_and_no_failure(submitted: Path, tmp_path: Path) -> None:
     done, results = _verify(submitted, tmp_path / "empty")
     assert done.code == 0

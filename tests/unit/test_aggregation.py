@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,15 @@ from test_framing import packed, tree
 from test_official import SHIFT, write_archive, write_shifted
 
 from fredbench.datasets import Dataset
+from fredbench.evaluation.results.reading import row_of
 from fredbench.evaluation.rows import CLEAN, CLEAN_CROP, Row
-from fredbench.evaluation.students import Predictions
+from fredbench.evaluation.students import (
+    Predictions,
+    predictions_on,
+    store_predictions,
+    store_tensors,
+    stored_predictions,
+)
 from fredbench.execution.api import evaluate
 from fredbench.report.page_table import accuracy_lines, heads
 from fredbench.report.table import corruption_table, notes
@@ -57,6 +65,48 @@ def test_a_network_as_sure_as_it_is_right_is_calibrated() -> None:
     assert Predictions(predicted, confidence, confidence).calibration_error(labels) == [pytest.approx(0, abs=1e-4)]
     sure = Predictions(predicted, torch.ones(1, 100), confidence)
     assert sure.calibration_error(labels) == [pytest.approx(30)]
+
+
+def test_the_brier_score_is_briers(tmp_path: Path) -> None:
+    """By its definition from logits; 0, 2 and 1 - 1/classes where it must be; read back as it was stored."""
+    draws = torch.Generator().manual_seed(2)
+    logits, labels = 3 * torch.randn(50, 10, generator=draws), torch.randint(10, (50,), generator=draws).numpy()
+
+    def outputs(*given: torch.Tensor) -> list[torch.Tensor]:
+        return [each[:, :, None, None] for each in given]  # as pictures that a network without layers flattens
+
+    network = torch.nn.Flatten()
+    found = predictions_on(network, outputs(logits, torch.zeros(50, 10)), labels)
+    probability, expected = torch.softmax(logits.double(), 1).tolist(), 0.0
+    for p, truth in zip(probability, labels, strict=True):
+        expected += sum((p[c] - (c == truth)) ** 2 for c in range(10)) / 50
+    assert found.mean_brier() == pytest.approx([expected, 0.9], rel=1e-6)
+    certain = 1e4 * torch.nn.functional.one_hot(torch.from_numpy(labels), 10).float()
+    ends = predictions_on(network, outputs(certain, certain.roll(1, dims=1)), labels)
+    assert ends.mean_brier() == [0.0, 2.0]
+    store_predictions(tmp_path / "now", found)
+    assert stored_predictions(tmp_path / "now").mean_brier() == found.mean_brier()
+    store_tensors(tmp_path / "before", {k: v for k, v in found.to_tensors().items() if k != "brier"})
+    older = stored_predictions(tmp_path / "before")
+    assert older.mean_brier() is None and older.accuracy(labels) == found.accuracy(labels)
+
+
+def test_the_bins_of_a_reliability_diagram(tmp_path: Path) -> None:
+    """Every prediction stands once, in the bin of its confidence; means are over all students and severities."""
+    write_shifted(tmp_path, "v6", 40)
+    suite = CorruptionSuite("shifted", "shifted", "cifar-like", "cifar", (), shift=SHIFT)
+    row = rows_of(cifar_like(), suite, tmp_path, calibration=True)[0]
+    assert row.calibration["cifar10.1-v6"].reliability is None
+    bins = row.calibration["average"].reliability
+    assert bins is not None and sum(bins.pictures) == 2 * 40 and len(bins.pictures) == 15
+    for m, (count, confidence, accuracy) in enumerate(zip(bins.pictures, bins.confidence, bins.accuracy, strict=True)):
+        assert (count == 0) == (confidence is None) == (accuracy is None)
+        assert confidence is None or 100 * m / 15 - 1e-4 <= confidence <= 100 * (m + 1) / 15 + 1e-4
+    right = sum(n * a / 100 for n, a in zip(bins.pictures, bins.accuracy, strict=True) if a is not None)
+    assert row.average is not None and 100 * right / 80 == pytest.approx(row.average.mean)
+    read = row_of(json.loads(json.dumps(row.to_mapping()))).calibration["average"].reliability
+    assert read is not None and read.pictures == bins.pictures
+    assert read.accuracy == tuple(None if v is None else round(v, 4) for v in bins.accuracy)
 
 
 def rows_of(dataset: Dataset, suite: CorruptionSuite, folder: Path, **given: object) -> list[Row]:

@@ -4,15 +4,20 @@ import base64
 import io
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import numpy as np
 import pytest
-from made_rows import made_row, made_synset, made_trio
+from made_rows import made_calibration, made_row, made_synset, made_trio
 from PIL import Image
 
+from fredbench.evaluation.attacked import Attacked, AttackScore
+from fredbench.evaluation.spectra import spectrum_of_pixels
+from fredbench.evaluation.statistics import summarise
 from fredbench.foundation.errors import StorageError
 from fredbench.report.html import Section, render, write_page, write_sections
 from fredbench.suites.corruption import suite_named
@@ -137,11 +142,45 @@ def test_a_clean_only_page_has_no_charts() -> None:
     assert f"{rows[0].clean.mean:.1f}" in Reader(text).text
 
 
+def test_confidences_and_spectra_stand_where_they_were_measured() -> None:
+    rows = [replace(row, calibration=made_calibration(n, brier=n != 1)) for n, row in enumerate(made_trio())]
+    synsets = {row.label: made_synset() for row in rows}
+    real = spectrum_of_pixels(np.random.default_rng(0).integers(0, 256, (9, 8, 8, 3), dtype=np.uint8))
+    given = {"title": "t", "environment": ENVIRONMENT, "commands": []}
+    text = render(sections=[Section("t", rows, SEVERITIES, None, synsets, real)], **given)
+    read = Reader(text)
+    for needle in ("Profile", "How far confidences can be trusted", "Brier avg.", "power spectra", "of real ones 9"):
+        assert needle in read.text, needle
+    assert read.text.count("No Brier score where") == 1 and "white noise" in read.text
+    assert text == render(sections=[Section("t", rows, SEVERITIES, None, synsets, real)], **given)
+    # One table has these columns, and it is not that of accuracies.
+    assert [read.text.count(head) for head in ("NLL clean", "AURC avg.")] == [1, 1]
+    alone = page(made_trio(corruptions=()), synsets={})
+    for needle in ("Profile", "How far confidences", "power spectra", "Under attack"):
+        assert needle not in Reader(alone).text, needle
+
+
+def test_attacks_have_a_table_and_their_notes() -> None:
+    score = AttackScore("pgd20", "linf", 8 / 255, summarise([12.5, 20.25]), summarise([70.0, 80.0]))
+    row = made_row(attacked=Attacked(40, summarise([60.0, 62.0]), (score,)))
+    text = Reader(page([row], synsets={})).text
+    for needle in ("Under attack", "set · L∞ attack", "pgd20", "8/255", "16.4", "(75 %)", "upper bound"):
+        assert needle in text, needle
+
+
+def test_tables_of_one_run_share_a_profile() -> None:
+    row = made_row(1)
+    cbar = replace(made_row(1, corruptions=("blue_noise_sample", "ripple")), clean=row.clean)
+    parts = [Section(name, [each], SEVERITIES, None, {}) for name, each in (("C", row), ("C-bar", cbar))]
+    text = Reader(render(title="t", sections=parts, environment=ENVIRONMENT, commands=[])).text
+    assert "adversarial (takes" in text and "C-bar (takes" not in text and "was not measured of" not in text
+
+
 def test_one_severity_needs_no_panels() -> None:
     rows = made_trio(severities=1)
     section = Section("t", rows, (3,), None, {})
     text = render(title="t", sections=[section], environment=ENVIRONMENT, commands=[])
-    assert text.count("<picture>") == 2 and "No commands were recorded" in text
+    assert text.count("<picture>") == 3 and "No commands were recorded" in text
 
 
 def test_a_row_without_its_set_keeps_its_budget() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.comparison import Comparison
-from fredbench.evaluation.rows import Calibration, Compared, CorruptionScore, Row
+from fredbench.evaluation.rows import Calibration, Compared, CorruptionScore, Reliability, Row
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.errors import ArtefactError
 
@@ -86,18 +86,21 @@ def row_of(plain: Mapping[str, Any]) -> Row:
         preset=plain["scale"],
         clean=_sample(plain["clean"]),
         corruptions={name: _corruption(found) for name, found in plain.get("corruptions", {}).items()},
-        calibration={
-            name: Calibration(
-                _sample(found["nll"]),
-                _sample(found["ece"]),
-                # Files of earlier versions lack them.
-                *(_sample(found[key]) if key in found else None for key in ("adaptive_ece", "aurc")),
-            )
-            for name, found in plain.get("calibration", {}).items()
-        },
+        calibration={name: _calibration(found) for name, found in plain.get("calibration", {}).items()},
         assumed=tuple(plain.get("assumed", ())),
         compared=tuple(map(_compared, plain.get("compared", ()))),
     )
+
+
+def _calibration(plain: Mapping[str, Any]) -> Calibration:
+    # Files of earlier versions lack the later measures.
+    adaptive, aurc, brier = (_sample(plain[k]) if k in plain else None for k in ("adaptive_ece", "aurc", "brier"))
+    bins = plain.get("reliability")
+    reliability = bins and Reliability(
+        tuple(bins["pictures"]),
+        *(tuple(None if v is None else float(v) for v in bins[key]) for key in ("confidence", "accuracy")),
+    )
+    return Calibration(_sample(plain["nll"]), _sample(plain["ece"]), adaptive, aurc, brier, reliability)
 
 
 def _compared(plain: Mapping[str, Any]) -> Compared:

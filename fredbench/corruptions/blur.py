@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8
 
-from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.exact import exponentials, normalised
 from fredbench.corruptions.filters import ZoomTaps, blur_levels, motion_sum, motion_taps, zoom_taps
 from fredbench.corruptions.severities import Family
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = ["defocus_blur", "disc_kernel", "gaussian_blur", "glass_blur", "glass_visits", "motion_blur", "zoom_blur"]
 

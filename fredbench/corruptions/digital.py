@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float, Float32, Float64, UInt8
 
 from fredbench.corruptions.colour import change_saturation
-from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.filters import smooth_fields
 from fredbench.corruptions.resampling import resized
 from fredbench.corruptions.severities import ELASTIC_UNIT, Family, Row
+from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.foundation.errors import UsageError
 
 __all__ = ["contrast", "elastic_transform", "jpeg_compression", "pixelate", "saturate"]

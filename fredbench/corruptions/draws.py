@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 from jaxtyping import Bool, Float32, Float64, Int8, Int64, UInt8, UInt16, UInt64
 
-from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.photons import poisson_tables
+from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.foundation.rng import Stream
 
 __all__ = [

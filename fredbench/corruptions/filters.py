@@ -9,8 +9,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int32, Int64, Num, UInt8
 
-from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.exact import exponentials, normalised, running_sum, sines_and_cosines
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = [
     "MotionTaps", "ZoomTaps", "blur_levels", "gaussian_blur", "gaussian_weights", "motion_sum", "motion_taps",

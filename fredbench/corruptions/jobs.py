@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from fredbench.foundation.compiling import Array
 from fredbench.corruptions.severities import EngineName
 from fredbench.corruptions.textures import FrostSource
+from fredbench.foundation.compiling import Array
 from fredbench.foundation.files import storage_errors
 
 __all__ = ["Bench", "Job", "Setup"]

@@ -11,8 +11,8 @@ import math
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.exact import sines_and_cosines
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = ["MOST_TILES", "checkerboard_cutout", "line_count", "line_ends", "lines"]
 

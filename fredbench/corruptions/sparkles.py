@@ -11,8 +11,8 @@ import math
 import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8
 
-from fredbench.foundation.compiling import Array, compiled
 from fredbench.corruptions.exact import arctangents, powers
+from fredbench.foundation.compiling import Array, compiled
 
 __all__ = ["FEWEST_RAYS", "MOST_RAYS", "STARS", "inverse_sparkles", "sparkles"]
 

@@ -13,8 +13,8 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Float64, UInt8
 
-from fredbench.foundation.compiling import Array, compiled
 from fredbench.corruptions.exact import sines_and_cosines
+from fredbench.foundation.compiling import Array, compiled
 
 __all__ = ["blue_noise_sample", "brownish_noise", "phase_count", "spectral_fields"]
 

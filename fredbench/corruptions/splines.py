@@ -14,8 +14,8 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 from jaxtyping import Float64, Int64, UInt8
 
-from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.exact import exponentials, running_sum, sines_and_cosines
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = ["ORDERS", "circular_motion_blur", "transverse_chromatic_abberation"]
 

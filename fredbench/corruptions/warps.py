@@ -12,8 +12,8 @@ import functools
 import numpy as np
 from jaxtyping import Float32, Float64, UInt8
 
-from fredbench.foundation.compiling import Array, compiled, inlined
 from fredbench.corruptions.exact import powers, sines_and_cosines
+from fredbench.foundation.compiling import Array, compiled, inlined
 
 __all__ = ["bilinear", "cells", "pinch_and_twirl", "ripple"]
 

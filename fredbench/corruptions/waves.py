@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8
 
-from fredbench.foundation.compiling import Array, compiled
 from fredbench.corruptions.exact import arctangents, sines_and_cosines
+from fredbench.foundation.compiling import Array, compiled
 
 __all__ = ["cocentric_sine_waves", "plasma_noise", "single_frequency_greyscale"]
 

@@ -9,10 +9,10 @@ import numpy as np
 from jaxtyping import Float, Float64, Int64, UInt8
 
 from fredbench.corruptions.colour import raise_value
-from fredbench.foundation.compiling import Array, compiled
 from fredbench.corruptions.filters import motion_sum, motion_taps, zoom_taps
 from fredbench.corruptions.severities import Family, Row
 from fredbench.corruptions.textures import Textures
+from fredbench.foundation.compiling import Array, compiled
 
 __all__ = ["brightness", "fog", "fog_draws", "fog_side", "frost", "snow"]
 

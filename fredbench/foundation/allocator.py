@@ -10,7 +10,7 @@ import sys
 __all__ = ["give_freed_memory_back", "keep_freed_memory"]
 
 # malloc.h of glibc.
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_M_TRIM_THRESHOLD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -4, -8
 
 
 @functools.cache
@@ -27,7 +27,9 @@ def keep_freed_memory() -> bool:
     if library is None:
         return False
     never = 2**31 - 1
-    return bool(library.mallopt(_M_MMAP_MAX, 0)) and bool(library.mallopt(_M_TRIM_THRESHOLD, never))
+    # One arena for all threads: those of the others are of 64 MiB and given back when they are empty.
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, never), (_M_ARENA_MAX, 1))
+    return all([bool(library.mallopt(name, value)) for name, value in settings])
 
 
 def give_freed_memory_back() -> None:

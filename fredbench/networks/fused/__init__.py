@@ -3,7 +3,7 @@
 A student's training and scoring, the real pictures of distribution and gradient matching, experts, attacks: all need a
 first derivative or none, and most of what they cost beside the convolutions' products is memory that is written and
 read again between layers. Within `once(...)` a ConvNet of instance norm, ReLU and average pooling runs block by block
-(`blocks`), with Winograd's convolutions where they fit (`winograd`). The outcome differs from the layers' own by
+(`stack`), with Winograd's convolutions where they fit (`winograd`). The outcome differs from the layers' own by
 rounding. Second derivatives are refused by autograd there, not approximated.
 """
 
@@ -40,7 +40,7 @@ def once(arithmetic: Arithmetic) -> Iterator[None]:
         _fused.reset(token)
 
 
-def features(stack: nn.Sequential, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o h w"]:
+def features(stack: nn.Sequential, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
     """`stack(images)`, by fused blocks within `once("fused")` where all of it is such blocks, float32 on the CPU."""
     blocks = _blocks(stack) if _fused.get() and _suits(images) else None
     if not blocks or not all(_suits(parameter) for parameter in stack.parameters()):
@@ -54,21 +54,10 @@ def features(stack: nn.Sequential, images: Float[Tensor, "n c h w"]) -> Float[Te
             whole = stack(images)
             return whole
         height, width = height // 2, width // 2
-    from fredbench.networks.fused.blocks import block  # the compiler takes a second to import
+    from fredbench.networks.fused.stack import Shape, run  # the compiler takes a second to import
 
-    maps = images
-    for convolution, norm in blocks:
-        assert convolution.bias is not None
-        maps = block(
-            maps,
-            convolution.weight,
-            convolution.bias,
-            norm.weight,
-            norm.bias,
-            padding=_padding(convolution),
-            epsilon=norm.eps,
-        )
-    return maps
+    shapes = [Shape(_padding(convolution), norm.eps) for convolution, norm in blocks]
+    return run(shapes, list(stack.parameters()), images)
 
 
 def _suits(values: Tensor) -> bool:

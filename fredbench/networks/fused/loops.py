@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fredbench.foundation.compiling import Array, compiled
+from fredbench.foundation.compiling import Array, compiled_apart
 
 __all__ = ["block_backward", "block_forward", "first_block_backward"]
 
@@ -16,10 +16,8 @@ _0, _1 = np.float32(0), np.float32(1)
 _QUARTER = np.float32(0.25)
 
 
-@compiled
+@compiled_apart
 def block_forward(
-    first: int,
-    end: int,
     z: Array,
     gain: Array,
     shift: Array,
@@ -33,7 +31,7 @@ def block_forward(
     inverse = _1 / np.float32(h * w)
     total, row = np.empty(c, np.float32), np.empty(c, np.float32)
     factor, offset = np.empty(c, np.float32), np.empty(c, np.float32)
-    for i in range(first, end):
+    for i in range(len(z)):
         total[:] = _0
         for a in range(h):
             row[:] = _0
@@ -66,10 +64,8 @@ def block_forward(
                     out[i, a, b, k] = (upper + lower) * _QUARTER
 
 
-@compiled
+@compiled_apart
 def block_backward(
-    first: int,
-    end: int,
     z: Array,
     gain: Array,
     shift: Array,
@@ -89,7 +85,7 @@ def block_backward(
     sums, products = np.empty(c, np.float32), np.empty(c, np.float32)
     row, row_products = np.empty(c, np.float32), np.empty(c, np.float32)
     factor, offset = np.empty(c, np.float32), np.empty(c, np.float32)
-    for i in range(first, end):
+    for i in range(len(z)):
         for k in range(c):
             factor[k] = scale[i, k] * gain[k]
             offset[k] = shift[k] - mean[i, k] * factor[k]
@@ -122,10 +118,8 @@ def block_backward(
                     below[i, a, b, k] = g * sums[k] + v * row[k] + row_products[k]
 
 
-@compiled
+@compiled_apart
 def first_block_backward(
-    first: int,
-    end: int,
     pictures: Array,
     z: Array,
     gain: Array,
@@ -150,7 +144,7 @@ def first_block_backward(
     row, row_products = np.empty(c, np.float32), np.empty(c, np.float32)
     factor, offset = np.empty(c, np.float32), np.empty(c, np.float32)
     below = np.empty((w, c), np.float32)
-    for i in range(first, end):
+    for i in range(len(z)):
         for k in range(c):
             factor[k] = scale[i, k] * gain[k]
             offset[k] = shift[k] - mean[i, k] * factor[k]

@@ -9,20 +9,21 @@ from __future__ import annotations
 
 from functools import cache
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fredbench.foundation.parallel import over_pictures
 from fredbench.networks.fused import tiles as loops
 
-__all__ = ["by_maps", "by_weights", "convolve", "fits"]
+__all__ = ["Weights", "by_weights", "convolve", "fits"]
 
 _POINTS = 36
-# Rows of a product at once: what it reads and writes stays near the caches (640 × 36 × 128 numbers are 12 MB).
-# Measured at 32, 64 and 128 channels: with four times as many a product of 32 channels takes twice as long.
-_ROWS = 640
+_NEEDED = ("_convolution_pointwise", "_linear_pointwise", "_reorder_convolution_weight")
+# Padding, stride, dilation and groups of the products' convolution.
+_POINTWISE = ([0, 0], [1, 1], [1, 1], _POINTS)
+# Tiles at once: what a product reads and writes stays in the caches (128 tiles of 128 channels are 2.4 MB).
+_ROWS = 128
+# Channels that make products worth their transforms.
 _LEAST = 16
 
 # G of F(4×4, 3×3), rows by the points 0, 1, -1, 2, -2, ∞ (Lavin and Gray, section 4.3).
@@ -43,7 +44,7 @@ _G2 = torch.kron(_G, _G).float()
 @cache
 def _library() -> bool:
     """Whether this torch has oneDNN's products, which are what makes it quick."""
-    return torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+    return torch.backends.mkldnn.is_available() and all(hasattr(torch.ops.mkldnn, name) for name in _NEEDED)
 
 
 def fits(channels: int, filters: int, size: tuple[int, int]) -> bool:
@@ -51,63 +52,59 @@ def fits(channels: int, filters: int, size: tuple[int, int]) -> bool:
     return min(channels, filters) >= _LEAST and not size[0] % 4 and not size[1] % 4 and _library()
 
 
-def convolve(
-    maps: Float[Tensor, "n h w c"], weight: Float[Tensor, "o c 3 3"], bias: Float[Tensor, " o"]
-) -> Float[Tensor, "n h w o"]:
+class Weights:
+    """A convolution's weights (o, c, 3, 3) under Winograd's transform, as oneDNN wants them; read by any thread.
+
+    G w Gᵀ of each filter and channel are the weights of a 1×1 convolution in 36 groups, which is 36 products of
+    matrices at once.
+    """
+
+    def __init__(self, weight: Float[Tensor, "o c 3 3"]) -> None:
+        self.filters, self.channels = weight.shape[:2]
+        taps = weight.permute(2, 3, 0, 1).reshape(9, self.filters * self.channels)
+        grouped = (_G2 @ taps).view(_POINTS * self.filters, self.channels, 1, 1)
+        rows = [1, _POINTS * self.channels, _ROWS, 1]
+        self._packed = torch.ops.mkldnn._reorder_convolution_weight(grouped, *_POINTWISE, rows)
+
+    @staticmethod
+    def turned(weight: Float[Tensor, "o c 3 3"]) -> Weights:
+        """Those whose convolution takes the gradient of an outcome to that of the maps."""
+        return Weights(weight.flip(2, 3).transpose(0, 1))
+
+    def times(self, tiles: Float[Tensor, "r 36 c"]) -> Float[Tensor, "r 36 o"]:
+        """The 36 products."""
+        rows = len(tiles)
+        maps = tiles.view(1, rows, 1, _POINTS * self.channels).permute(0, 3, 1, 2)
+        made = torch.ops.mkldnn._convolution_pointwise(maps, self._packed, None, *_POINTWISE, "none", [], "")
+        grouped: Tensor = made.permute(0, 2, 3, 1).reshape(rows, _POINTS, self.filters)
+        return grouped
+
+
+def convolve(maps: Float[Tensor, "n h w c"], weights: Weights, bias: Float[Tensor, " o"]) -> Float[Tensor, "n h w o"]:
     """Convolution with a border of one zero."""
-    return _convolve(maps, _transformed(weight), bias)
-
-
-def by_maps(above: Float[Tensor, "n h w o"], weight: Float[Tensor, "o c 3 3"]) -> Float[Tensor, "n h w c"]:
-    """Gradient with respect to the maps of `convolve`, from that of its outcome."""
-    turned = weight.flip(2, 3).transpose(0, 1)
-    return _convolve(above, _transformed(turned), above.new_zeros(weight.shape[1]))
-
-
-def by_weights(maps: Float[Tensor, "n h w c"], above: Float[Tensor, "n h w o"]) -> Float[Tensor, "o c 3 3"]:
-    """Gradient with respect to the weights of `convolve`, from that of its outcome."""
-    channels, filters = maps.shape[3], above.shape[3]
-    total = maps.new_zeros(_POINTS, channels, filters)
-    for part, gradient in zip(*(_parts(values) for values in (maps, above)), strict=True):
-        rows = _rows(part)
-        cut, tiles = part.new_empty(rows, _POINTS * channels), part.new_empty(_POINTS, rows, filters)
-        over_pictures(loops.tiles_from_maps, len(part), part.numpy(), cut.view(rows, _POINTS, channels).numpy())
-        over_pictures(loops.gradient_tiles, len(part), gradient.numpy(), tiles.numpy())
-        # Turned over as a whole: oneDNN would do it for each product, number by number.
-        turned = cut.t().contiguous().view(_POINTS, channels, rows)
-        for point in range(_POINTS):
-            total[point] += torch.ops.mkldnn._linear_pointwise(turned[point], tiles[point].t(), None, "none", [], "")
-    taps = _G2.T @ total.flatten(1)
-    return taps.view(3, 3, channels, filters).permute(3, 2, 0, 1)
-
-
-def _convolve(maps: Tensor, transformed: Tensor, bias: Tensor) -> Tensor:
     n, height, width, channels = maps.shape
-    filters = transformed.shape[0] // _POINTS
-    out = maps.new_empty(n, height, width, filters)
-    for part, place in zip(_parts(maps), _parts(out), strict=True):
-        rows = _rows(part)
-        tiles = part.new_empty(rows, _POINTS, channels)
-        over_pictures(loops.tiles_from_maps, len(part), part.numpy(), tiles.numpy())
-        # 36 products at once are a 1×1 convolution in 36 groups; asked of oneDNN by name, since with one thread torch
-        # would take its own loops.
-        as_maps = tiles.view(1, rows, 1, _POINTS * channels).permute(0, 3, 1, 2)
-        product = torch.mkldnn_convolution(as_maps, transformed, None, [0, 0], [1, 1], [1, 1], _POINTS)
-        made = product.permute(0, 2, 3, 1).reshape(rows, _POINTS, filters)
-        over_pictures(loops.maps_from_tiles, len(part), made.numpy(), bias.numpy(), place.numpy())
+    out = maps.new_empty(n, height, width, weights.filters)
+    some = max(1, min(n, _ROWS // _rows(maps[:1])))
+    tiles = maps.new_empty(_rows(maps[:some]), _POINTS, channels)
+    for part, place in zip(maps.split(some), out.split(some), strict=True):
+        cut = tiles[: _rows(part)]
+        loops.tiles_from_maps(part.numpy(), cut.numpy())
+        loops.maps_from_tiles(weights.times(cut).numpy(), bias.numpy(), place.numpy())
     return out
 
 
-def _transformed(weight: Tensor) -> Tensor:
-    """G w Gᵀ of each filter and channel as weights (36 o, c, 1, 1) of a convolution in 36 groups."""
-    filters, channels = weight.shape[:2]
-    taps = weight.permute(2, 3, 0, 1).reshape(9, filters * channels)
-    return (_G2 @ taps).view(_POINTS * filters, channels, 1, 1)
-
-
-def _parts(maps: Tensor) -> tuple[Tensor, ...]:
-    """`maps` in parts of whole pictures of about `_ROWS` tiles."""
-    return maps.split(max(1, _ROWS * 16 // (maps.shape[1] * maps.shape[2])))
+def by_weights(maps: Float[Tensor, "n h w c"], above: Float[Tensor, "n h w o"]) -> Float[Tensor, "o c 3 3"]:
+    """Gradient of the convolution by its weights, from that of its outcome."""
+    rows, channels, filters = _rows(maps), maps.shape[3], above.shape[3]
+    cut, tiles = maps.new_empty(rows, _POINTS * channels), maps.new_empty(_POINTS, rows, filters)
+    loops.tiles_from_maps(maps.numpy(), cut.view(rows, _POINTS, channels).numpy())
+    loops.gradient_tiles(above.numpy(), tiles.numpy())
+    # Turned over as a whole: oneDNN would do it for each product, number by number.
+    over = cut.t().contiguous().view(_POINTS, channels, rows)
+    product = torch.ops.mkldnn._linear_pointwise
+    total = torch.stack([product(a, b, None, "none", [], "") for a, b in zip(over, tiles.transpose(1, 2), strict=True)])
+    taps = _G2.T @ total.flatten(1)
+    return taps.view(3, 3, channels, filters).permute(3, 2, 0, 1)
 
 
 def _rows(maps: Tensor) -> int:

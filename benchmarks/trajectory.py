@@ -8,9 +8,9 @@ augmentation on. Pictures, weights and targets are random: neither time nor memo
     python benchmarks/trajectory.py --gate                # exit 1 where a goal is missed
 
 Methods. `exact`, `tesla`, `autograd`: ours. `exact compiled`: with objective.compiled. `plain`: the usual way in our
-own words: whole coefficient tensors, masked, through two dense transforms; a network of stock layers; a parameter
-vector unrolled by autograd. It is given our augmentation, which is quicker than the usual one. `plain as shipped`:
-the same under autograd's anomaly detection, which the published script switches on.
+own words (`benchmarks/yardsticks/trajectory.py`): whole coefficient tensors, masked, through two dense transforms; a
+network of stock layers; a parameter vector unrolled by autograd. `plain as shipped`: the same under autograd's anomaly
+detection, which the published script switches on.
 
 Times are of one iteration over its steps, interleaved in one process, best and median ratio over the repeats; memory
 is the peak resident set of a process of its own, imports included (on an accelerator: torch's peak there). What
@@ -290,54 +290,29 @@ def ours(options: argparse.Namespace, device: Any, gradient: str, *, compiled: b
 
 
 def plain(options: argparse.Namespace, device: Any, *, anomalies: bool) -> Callable[[int], None]:
-    import math
-
     import torch
-    from torch import nn
 
-    from fredbench.training import augmentation
+    from benchmarks.yardsticks import trajectory
+    from benchmarks.yardsticks.networks import convnet
+    from benchmarks.yardsticks.pictures import Frequencies
 
-    generator = torch.Generator().manual_seed(0)
-    side, width = SIZE[0], options.width
-    layers: list[nn.Module] = []
-    for channels in (3, width, width):
-        layers += [nn.Conv2d(channels, width, 3, padding=1), nn.GroupNorm(width, width), nn.ReLU(True), nn.AvgPool2d(2)]
-    network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(width * 16, CLASSES)).to(device)
-    shapes = {name: parameter.shape for name, parameter in network.named_parameters()}
-    start = torch.cat([parameter.detach().flatten() for parameter in network.parameters()])
+    generator, count = torch.Generator().manual_seed(0), options.pictures // CLASSES
+    network = convnet(3, options.width, SIZE[0], CLASSES).to(device)
+    start = trajectory.flat(network)
     target = start + 0.01 * torch.randn(len(start), generator=generator).to(device)
-    # The inverse DCT as a dense layer, applied to rows and to columns.
-    n = torch.arange(side)
-    inverse = torch.cos(math.pi * (2 * n[:, None] + 1) * n / (2 * side)) / side
-    inverse[:, 0] /= 2
-    transform = nn.Linear(side, side, bias=False).to(device)
-    transform.weight.data = inverse.to(device)
-    transform.requires_grad_(False)
-    frequencies = (torch.randn(options.pictures, 3, side, side, generator=generator) * 30).to(device).requires_grad_()
-    mask = torch.zeros(CLASSES, side * side)
-    for row in mask:
-        row[torch.randperm(side * side, generator=generator)[:KEPT]] = 1
-    mask = mask.view(CLASSES, 1, side, side).repeat_interleave(options.pictures // CLASSES, 0).to(device)
-    labels = torch.arange(CLASSES).repeat_interleave(options.pictures // CLASSES).to(device)
+    coefficients = torch.randn(CLASSES, count, 3, KEPT, generator=generator) * 30
+    positions = torch.stack([torch.randperm(SIZE[0] * SIZE[1], generator=generator)[:KEPT] for _ in range(CLASSES)])
+    stored = Frequencies.of(coefficients, positions, SIZE[0]).to(device)
+    labels = torch.arange(CLASSES).repeat_interleave(count).to(device)
     rate = torch.tensor(0.01, device=device, requires_grad=True)
-
-    def decode() -> torch.Tensor:
-        return transform(transform(mask * frequencies).transpose(-1, -2)).transpose(-1, -2)
+    called = trajectory.Flat(network)
 
     def iteration(steps: int) -> None:
-        frequencies.grad = rate.grad = None
+        stored.learned.grad = rate.grad = None
         with torch.autograd.set_detect_anomaly(anomalies, check_nan=anomalies):
-            pictures, theta = decode(), start.clone().requires_grad_()
-            for _ in range(steps):
-                draw = augmentation.sample(augmentation.OPERATIONS, len(pictures), SIZE, generator, siamese=False)
-                parts = theta.split([shape.numel() for shape in shapes.values()])
-                weights = {name: part.view(shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
-                logits = torch.func.functional_call(network, weights, (augmentation.apply(draw, pictures),))
-                loss = nn.functional.cross_entropy(logits, labels)
-                (gradient,) = torch.autograd.grad(loss, theta, create_graph=True)
-                theta = theta - rate * gradient
-            error = nn.functional.mse_loss(theta, target, reduction="sum")
-            (error / nn.functional.mse_loss(start, target, reduction="sum")).backward()
+            pictures = stored()
+            found = trajectory.loss(called, start, target, rate, steps, lambda _: pictures, labels, generator)
+            found.backward()
 
     return iteration
 

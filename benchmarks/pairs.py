@@ -6,8 +6,9 @@ Pictures are random and experts are initialisations: neither time nor memory dep
 
 from __future__ import annotations
 
-import dataclasses
+import contextlib
 import functools
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from benchmarks.subjects import Setting
 from benchmarks.yardsticks import distribution, gradients, haba, idc, regression, students, trajectory
 from benchmarks.yardsticks.networks import Draws, Embedded, convnet, drawn, frepo_net
 from benchmarks.yardsticks.pictures import Frequencies, Pixels, Real
@@ -34,39 +36,16 @@ from fredbench.training.preprocessing import Preprocessing
 Work = Callable[[], Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Setting:
-    """Sizes of a piece of work; 0 and "" leave a value to the recipe.
+def pictures_of(setting: Setting) -> Dataset:
+    """Random pictures, under a name whose recipes are found."""
+    generator = np.random.default_rng(0)
 
-    dataset: whose recipes are asked. held: training pictures a class. pictures: shown to students, or scored.
-    real: real pictures a step (of DM, DC and IDC a class, of FRePo and KIP in all). network, storage: others than the
-    recipe's. k: FreD's coefficients a channel. steps: of trajectory matching. trained: real pictures that IDC's network
-    is trained on. students: trained one after the other.
-    """
+    def split(count: int) -> Split:
+        size = (count, setting.side, setting.side, 3)
+        return Split(generator.integers(0, 256, size, dtype=np.uint8), np.arange(count) % setting.classes)
 
-    dataset: str = "cifar10"
-    side: int = 32
-    classes: int = 10
-    ipc: int = 1
-    held: int = 300
-    pictures: int = 512
-    real: int = 0
-    network: str = ""
-    k: int = 0
-    steps: int = 0
-    trained: int = 0
-    students: int = 1
-
-    def data(self) -> Dataset:
-        """Random pictures, under a name whose recipes are found."""
-        generator = np.random.default_rng(0)
-
-        def split(count: int) -> Split:
-            size = (count, self.side, self.side, 3)
-            return Split(generator.integers(0, 256, size, dtype=np.uint8), np.arange(count) % self.classes)
-
-        names = [f"class {label}" for label in range(self.classes)]
-        return Dataset.from_splits(self.dataset, split(self.held * self.classes), split(self.classes), names)
+    names = [f"class {label}" for label in range(setting.classes)]
+    return Dataset.from_splits(setting.dataset, split(setting.held * setting.classes), split(setting.classes), names)
 
 
 class Pair(ABC):
@@ -108,7 +87,7 @@ class Pair(ABC):
 
     @functools.cached_property
     def data(self) -> Dataset:
-        return self.setting.data()
+        return pictures_of(self.setting)
 
     @functools.cached_property
     def spec(self) -> Spec:
@@ -576,6 +555,55 @@ class Kernels(Distilled):
     def learned(self) -> dict[str, tuple[Tensor, Tensor]]:
         mine = _pictures(self.run.state.learned)
         return {"pictures": (mine, self._stored.learned.view_as(mine))}
+
+
+class Corruptions(Pair):
+    """The 15 corruptions at the size of ImageNet's, by ours and by the package `imagecorruptions`.
+
+    Measured by `benchmarks/corruptions.py`, which has both: a call of either is not needed but for memory.
+    """
+
+    unit = "picture"
+
+    def ours(self) -> Work:
+        from benchmarks.corruptions import SEVERITY, photographs
+        from fredbench.corruptions import NAMES, corrupt
+
+        pictures = photographs(self.setting.side, self.setting.pictures)
+
+        def all_of_them() -> None:
+            for name in NAMES:
+                corrupt(pictures, name, SEVERITY, profile="imagenet")
+
+        return all_of_them
+
+    def plain(self) -> Work:
+        import imagecorruptions
+
+        from benchmarks.corruptions import SEVERITY, photographs
+        from fredbench.corruptions import NAMES
+
+        picture = photographs(self.setting.side, 1)[0]
+
+        def all_of_them() -> None:
+            with contextlib.redirect_stdout(io.StringIO()):
+                for name in NAMES:
+                    imagecorruptions.corrupt(picture, SEVERITY, name)
+
+        return all_of_them
+
+    def compared(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """Nothing: the package draws from a generator of its own; golden files hold ours to it."""
+        return {}
+
+    def round(self) -> dict[str, tuple[float, float]]:
+        """Processor seconds a picture of each corruption, ours and the package's."""
+        from benchmarks.corruptions import compare, photographs
+        from fredbench.corruptions import NAMES
+
+        pictures = photographs(self.setting.side, self.setting.pictures)
+        found = {name: compare(name, pictures, "imagenet", 2, 1) for name in NAMES}
+        return {name: (ours / 1e3, package / 1e3) for name, (ours, package) in found.items()}
 
 
 class _Count:

@@ -28,10 +28,10 @@ from benchmarks.pairs import (
     Pair,
     Regression,
     Scoring,
-    Setting,
     Students,
     Trajectories,
 )  # fmt: skip
+from benchmarks.subjects import Setting
 from benchmarks.yardsticks import dsa
 
 ROUNDING, CARRIED_ON, OF_THE_MOVE = 3e-4, 2e-3, 0.05

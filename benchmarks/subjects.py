@@ -1,0 +1,169 @@
+"""What `python -m benchmarks` measures: each subject with its sizes, its goals and what was scaled down.
+
+Importing this is quick: torch and fredbench are loaded where a subject is made, in the process that measures it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from benchmarks.pairs import Pair
+
+GIB = 1 << 30
+
+
+@dataclasses.dataclass(frozen=True)
+class Setting:
+    """Sizes of a piece of work; 0 and "" leave a value to the recipe.
+
+    dataset: whose recipes are asked. held: training pictures a class. pictures: shown to students, or scored.
+    real: real pictures a step (of DM, DC and IDC a class, of FRePo and KIP in all). network: another than the recipe's.
+    k: FreD's coefficients a channel. steps: of trajectory matching. trained: real pictures that IDC's network sees.
+    students: trained one after the other.
+    """
+
+    dataset: str = "cifar10"
+    side: int = 32
+    classes: int = 10
+    ipc: int = 1
+    held: int = 300
+    pictures: int = 512
+    real: int = 0
+    network: str = ""
+    k: int = 0
+    steps: int = 0
+    trained: int = 0
+    students: int = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Goal:
+    """The least ratio of plain to ours; the most memory of ours in GiB; the least ratio of any part."""
+
+    ratio: float | None = None
+    gib: float | None = None
+    part: float | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Subject:
+    """kind: which pair of `benchmarks.pairs`. setting: as timed. whole: as published, where memory is measured.
+
+    note: how the timed work is smaller than the published one; empty where it is not. small: part of `--short`.
+    """
+
+    kind: str
+    what: str
+    goal: Goal
+    setting: Setting
+    whole: Setting
+    note: str = ""
+    small: bool = False
+
+
+_SMALL, _LARGE = Setting(), Setting(dataset="imagenette", side=128, pictures=80)
+_FEWER = "timed with 32 real pictures a class of 256, memory with all"
+
+
+def _subject(
+    kind: str, what: str, goal: Goal, setting: Setting = _SMALL, *, whole: Setting | None = None, **said: Any
+) -> Subject:
+    return Subject(kind, what, goal, setting, whole or setting, **said)
+
+
+def _at(setting: Setting, **changed: Any) -> Setting:
+    return dataclasses.replace(setting, **changed)
+
+
+SUBJECTS: dict[str, Subject] = {
+    "students-32": _subject("students", "an epoch of 512 pictures", Goal(1.6), small=True),
+    "scoring-32": _subject("scoring", "2,048 pictures of a domain", Goal(2.0), _at(_SMALL, pictures=2048), small=True),
+    "dm-32": _subject("dm", "a DM iteration on FreD, IPC 2", Goal(2.8, 1.2), _at(_SMALL, ipc=2), small=True),
+    "dc-32": _subject("dc", "a DC iteration on FreD, IPC 2", Goal(3.5, 1.0), _at(_SMALL, ipc=2)),
+    "dc-pixels-32": _subject("dc-pixels", "a DC iteration on pixels, IPC 1", Goal()),
+    "tm-32": _subject(
+        "tm",
+        "a TM step of 160 pictures, FreD, IPC 1",
+        Goal(1.3, 1.0),
+        _at(_SMALL, steps=4),
+        whole=_SMALL,
+        note="timed over 4 steps an iteration of 50, whose graphs the plain loop keeps; memory over 50",
+        small=True,
+    ),
+    "idc-32": _subject("idc", "an IDC iteration, IPC 1", Goal(1.5)),
+    "haba-32": _subject("haba", "a HaBa iteration, IPC 1", Goal(1.5)),
+    "frepo-32": _subject("frepo", "a FRePo iteration, IPC 1", Goal(1.5), small=True),
+    "kip-32": _subject(
+        "kip",
+        "a KIP iteration, IPC 1",
+        Goal(1.5),
+        _at(_SMALL, held=500),
+        note="the dense kernel of its recipe; the convolutional ones take minutes a step",
+        small=True,
+    ),
+    "students-128": _subject("students", "an epoch of 80 pictures", Goal(2.0, 2.0), _LARGE),
+    "dm-128": _subject(
+        "dm", "a DM iteration on FreD, IPC 1", Goal(2.0, 2.0), _at(_LARGE, real=32), whole=_LARGE, note=_FEWER
+    ),
+    "dc-128": _subject(
+        "dc", "a DC iteration on FreD, IPC 1", Goal(2.0, 2.0), _at(_LARGE, real=32), whole=_LARGE, note=_FEWER
+    ),
+    "tm-128": _subject(
+        "tm",
+        "a TM step of 80 pictures, FreD, IPC 1",
+        Goal(2.0, 2.0),
+        _at(_LARGE, steps=2),
+        whole=_at(_LARGE, steps=4),
+        note="timed over 2 steps an iteration of 20, whose graphs the plain loop keeps; memory over 4",
+    ),
+    "corruptions-224": _subject(
+        "corruptions",
+        "the 15 corruptions at severity 3, a picture of each",
+        Goal(25, part=2.0),
+        _at(_SMALL, side=224, pictures=16),
+        note="beside the package imagecorruptions; processor seconds",
+    ),
+}
+
+# Does it run? Kinds at sizes of moments.
+_TINY_NETWORK = {"network": "convnet-d2-w8-in", "held": 40, "pictures": 48}
+TINY: dict[str, dict[str, Any]] = {
+    "students": {},
+    "scoring": {},
+    "dm": {"ipc": 2, "real": 16},
+    "dc": {"ipc": 2, "real": 16, "held": 70},
+    "dc-pixels": {"real": 16},
+    "tm": {"k": 512, "steps": 3},
+    "idc": {"real": 8, "trained": 40},
+    "haba": {"steps": 3},
+    "frepo": {"network": "frepo-d2-w4-bn", "real": 40},
+    "kip": {"real": 100},
+    "corruptions": {"side": 64, "pictures": 2},
+}
+
+
+def tiny(kind: str) -> Setting:
+    """Sizes of moments, at 32 pixels whatever the subject's."""
+    return Setting(**{**_TINY_NETWORK, **TINY[kind]})
+
+
+def make(kind: str, setting: Setting, threads: int) -> Pair:
+    """Ours and the yardstick of a kind, not yet built."""
+    from benchmarks import pairs
+
+    kinds = {
+        "students": pairs.Students,
+        "scoring": pairs.Scoring,
+        "tm": pairs.Trajectories,
+        "idc": pairs.Canvases,
+        "haba": pairs.Factorised,
+        "frepo": pairs.Regression,
+        "kip": pairs.Kernels,
+        "corruptions": pairs.Corruptions,
+    }
+    if kind in kinds:
+        return kinds[kind](setting, threads)
+    objective, _, storage = kind.partition("-")
+    return pairs.Matching(setting, threads, objective=objective, storage=storage or "fred")

@@ -1,0 +1,192 @@
+"""`python -m benchmarks`: ratios and noise, goals, the gate and its bounds, the form of result files; a tiny run."""
+
+from __future__ import annotations
+
+import copy
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import ROOT
+
+from fredbench.foundation.errors import ArtefactError, UsageError
+
+sys.path.insert(0, str(ROOT))
+
+from benchmarks import __main__ as benchmark
+from benchmarks import judging, kept
+from benchmarks.measuring import in_turns, most_held
+from benchmarks.subjects import GIB, SUBJECTS, TINY, tiny
+
+
+def rounds(*ratios: float) -> list[dict[str, float]]:
+    return [{"ours": 0.5, "plain": 0.5 * ratio} for ratio in ratios]
+
+
+def subject(*ratios: float, gib: float = 0.9, **changed: Any) -> dict[str, Any]:
+    found = {
+        "what": "a DM iteration",
+        "note": "",
+        "unit": "iteration",
+        "load": 0.1,
+        "setting": {"ipc": 2},
+        "whole": {"ipc": 2},
+        "resolved": {},
+        "rounds": rounds(*ratios),
+        "default_allocator": [],
+        "parts": [],
+        "memory": {"peak_bytes": int(gib * GIB), "floor_bytes": int(0.5 * GIB)},
+        "goal": {"ratio": 2.8, "gib": 1.2, "part": None},
+    }
+    return {**found, **changed}
+
+
+def document(**subjects: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "format": "fredbench-speed",
+        "format_version": 1,
+        "setting": {"threads": 2, "rounds": 3, "tiny": False, "short": True},
+        "load": [0.1, 0.2, 0.3],
+        "environment": {
+            "versions": {"torch": "2.6.0"},
+            "commit": None,
+            "device": "cpu",
+            "device_name": "a processor",
+            "instruction_sets": {"numpy": []},
+            "cores": 2,
+            "threads": 2,
+        },
+        "subjects": subjects,
+    }
+
+
+def test_a_ratio_is_the_median_of_rounds_and_its_noise_the_distance_of_quartiles() -> None:
+    found = judging.ratio_of(rounds(1.0, 2.0, 3.0, 4.0, 100.0))
+    assert (found.median, found.lowest, found.highest, found.noise) == (3.0, 1.0, 100.0, 2.0)
+    assert judging.ratio_of(rounds(2.0, 3.0, 5.0)).noise == pytest.approx(1.5)
+    assert not judging.ratio_of(rounds(2.0)).noise >= 0
+
+
+def test_goals_are_of_ratio_memory_and_the_slowest_part() -> None:
+    assert [reached for reached, _ in judging.verdicts(subject(2.7, 2.9, 3.0))] == [True, True]
+    assert [reached for reached, _ in judging.verdicts(subject(2.7, 2.7, 3.0, gib=1.21))] == [False, False]
+    parts = [{"snow": [1.0, 30.0], "fog": [1.0, 1.9]}, {"snow": [1.0, 31.0], "fog": [1.0, 1.8]}]
+    goal = {"ratio": None, "gib": None, "part": 2.0}
+    assert judging.verdicts(subject(30.0, parts=parts, goal=goal)) == [(False, "least 1.9 (fog) of 2")]
+    assert judging.verdicts(subject(30.0, goal={"ratio": None, "gib": None, "part": None})) == []
+
+
+def test_the_table_has_a_line_for_each_subject_and_allocator() -> None:
+    lines = judging.table({"dm-32": subject(2.7, 2.9, 3.0, default_allocator=rounds(4.0, 4.0, 4.0))})
+    (line,) = [line for line in lines if line.startswith("dm-32")]
+    assert "2.90 (2.70..3.00)" in line and "0.90 (0.50)" in line and "reached: 2.90 of 2.8" in line
+    assert any("default malloc" in line and "4.00 (4.00..4.00)" in line for line in lines)
+
+
+def bound(ratio: float, threads: int = 2) -> dict[str, Any]:
+    return {"ratio": ratio, "threads": threads}
+
+
+def test_the_gate_names_what_fell_by_more_than_the_noise() -> None:
+    subjects = {"dm-32": subject(2.0, 2.1, 2.2), "kip-32": subject(1.0, 1.0, 1.0), "idc-32": subject(1.5)}
+    below, without = judging.fallen(subjects, {"dm-32": bound(2.3), "kip-32": bound(0.9)}, 2)
+    assert len(below) == 1 and below[0].startswith("dm-32: 2.10") and "2.30" in below[0] and without == ["idc-32"]
+    # Within this run's noise (.1) nothing has fallen; a bound of other threads is none; no noise shown holds nothing.
+    assert judging.fallen({"dm-32": subjects["dm-32"]}, {"dm-32": bound(2.19)}, 2) == ([], [])
+    assert judging.fallen({"dm-32": subjects["dm-32"]}, {"dm-32": bound(9.0, 1)}, 2)[1]
+    assert judging.fallen({"idc-32": subject(1.5)}, {"idc-32": bound(1.0)}, 2)[0]
+
+
+def test_bounds_are_ratios_less_noise_and_keep_those_of_others(tmp_path: Path) -> None:
+    file = tmp_path / "bounds.json"
+    judging.write_bounds(file, {"dm-32": subject(2.0, 2.1, 2.2)}, 2)
+    judging.write_bounds(file, {"kip-32": subject(1.0, 1.0, 1.0)}, 1)
+    assert judging.read_bounds(file) == {"dm-32": bound(2.0), "kip-32": bound(1.0, 1)}
+    with pytest.raises(UsageError, match="one round"):
+        judging.write_bounds(file, {"dm-32": subject(2.0)}, 2)
+    for text in ("no JSON", "[]", "{}", json.dumps({"format": judging.BOUNDS_FORMAT, "bounds": {"dm-32": 2.0}})):
+        file.write_text(text)
+        with pytest.raises(UsageError):
+            judging.read_bounds(file)
+
+
+def test_the_stored_bounds_are_of_subjects() -> None:
+    assert judging.read_bounds(benchmark.BOUNDS).keys() <= SUBJECTS.keys()
+
+
+def test_a_file_of_speeds_is_what_it_says_or_refused(tmp_path: Path) -> None:
+    good = document(**{"dm-32": subject(2.0, 2.1, 2.2, memory=None)})
+    kept.write(tmp_path / "good.json", good)
+    assert kept.read(tmp_path / "good.json") == good
+    changes = (
+        lambda d: d.update(format="another"),
+        lambda d: d.pop("load"),
+        lambda d: d["load"].append("much"),
+        lambda d: d["setting"].update(threads=True),
+        lambda d: d["setting"].update(rounds=5),
+        lambda d: d["environment"].update(platform="named"),
+        lambda d: d["subjects"]["dm-32"]["rounds"][0].update(ours=0.0),
+        lambda d: d["subjects"]["dm-32"]["rounds"][0].pop("plain"),
+        lambda d: d["subjects"]["dm-32"].update(memory={"peak_bytes": 1.5, "floor_bytes": 1}),
+        lambda d: d["subjects"]["dm-32"]["goal"].update(part=2.0),
+        lambda d: d["subjects"].update({"dm-32": None}),
+    )
+    for change in changes:
+        bad = copy.deepcopy(good)
+        change(bad)
+        (tmp_path / "bad.json").write_text(json.dumps(bad))
+        with pytest.raises(ArtefactError):
+            kept.read(tmp_path / "bad.json")
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(ArtefactError):
+        kept.read(tmp_path / "bad.json")
+
+
+def test_every_kept_file_of_speeds_can_be_read() -> None:
+    for file in sorted(kept.RESULTS.glob("*.json")):
+        found = kept.read(file)
+        assert found["subjects"].keys() <= SUBJECTS.keys(), file.name
+        assert not found["setting"]["tiny"] and found["setting"]["rounds"] >= 3, file.name
+        assert found["environment"]["commit"] and not found["environment"]["commit"].endswith("+"), file.name
+
+
+def test_every_subject_has_sizes_of_moments() -> None:
+    assert {found.kind for found in SUBJECTS.values()} == TINY.keys()
+    assert all(tiny(kind).side <= 64 for kind in TINY)
+
+
+def test_turns_are_of_both_and_say_what_they_ran_with() -> None:
+    before = most_held()
+    found = in_turns("kip", tiny("kip"), 1, 2)
+    assert len(found["rounds"]) == 2 and all(turn["ours"] > 0 < turn["plain"] for turn in found["rounds"])
+    assert found["resolved"]["objective"]["kernel"] == "fc1" and found["unit"] == "iteration"
+    assert 0 < before <= most_held()
+
+
+def test_a_tiny_run_ends_in_a_table_and_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "speeds.json"
+    words = ["--tiny", "--subjects", "kip-32", "--rounds", "2", "--threads", "1", "--out", str(out)]
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words])
+    assert benchmark.main() == 0
+    assert "kip-32" in capsys.readouterr().out
+    found = kept.read(out)
+    assert list(found["subjects"]) == ["kip-32"] and found["setting"]["tiny"]
+    assert found["subjects"]["kip-32"]["memory"]["peak_bytes"] > 0
+    assert str(ROOT) not in out.read_text()
+    monkeypatch.setattr(sys, "argv", ["benchmarks", *words, "--gate"])
+    assert benchmark.main() == 2
+    assert "--tiny" in capsys.readouterr().err
+
+
+def test_a_gate_without_any_bound_does_not_pass(capsys: pytest.CaptureFixture[str]) -> None:
+    class Options:
+        threads = 2
+
+    assert benchmark.gate({"dm-32": subject(2.0, 2.1, 2.2)}, {}, Options()) == 1
+    assert benchmark.gate({"dm-32": subject(2.0, 2.1, 2.2)}, {"dm-32": bound(2.0)}, Options()) == 0
+    assert benchmark.gate({"dm-32": subject(2.0, 2.1, 2.2)}, {"dm-32": bound(3.0)}, Options()) == 1
+    assert "FALLEN: dm-32" in capsys.readouterr().out

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import json
+import mmap
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from commands import ROOT
 
 from fredbench.foundation.errors import ArtefactError, UsageError
@@ -16,7 +18,7 @@ from fredbench.foundation.errors import ArtefactError, UsageError
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as benchmark
-from benchmarks import judging, kept
+from benchmarks import growth, judging, kept, profiling
 from benchmarks.measuring import in_turns, most_held
 from benchmarks.subjects import GIB, SUBJECTS, TINY, tiny
 
@@ -190,3 +192,67 @@ def test_a_gate_without_any_bound_does_not_pass(capsys: pytest.CaptureFixture[st
     assert benchmark.gate({"dm-32": subject(2.0, 2.1, 2.2)}, {"dm-32": bound(2.0)}, Options()) == 0
     assert benchmark.gate({"dm-32": subject(2.0, 2.1, 2.2)}, {"dm-32": bound(3.0)}, Options()) == 1
     assert "FALLEN: dm-32" in capsys.readouterr().out
+
+
+def test_an_exponent_is_that_of_the_power_that_made_the_points() -> None:
+    power = growth.fitted({x: 3.0 * x**1.5 for x in (1, 2, 4, 8)})
+    assert (power.factor, power.exponent, power.apart) == pytest.approx((3.0, 1.5, 1.0))
+    assert growth.fitted({1: 1.0, 2: 2.0, 4: 1.0}).apart > 1.3
+    found = {at: {"seconds": 0.1 * at, "bytes": size} for at, size in ((1, -5.0), (2, 10.0))}
+    lines = growth.told("steps", found)
+    assert any("seconds ~ steps^1.00" in line for line in lines) and any("no exponent" in line for line in lines)
+
+
+@pytest.mark.parametrize("name", growth.AXES)
+def test_an_axis_changes_what_it_says(name: str) -> None:
+    axis = growth.AXES[name]
+    settings = [growth.Setting(**{**axis.base, **changed}) for changed in axis.points.values()]
+    assert len(settings) > 2 and len(set(settings)) == len(settings)
+    assert list(axis.points) == sorted(axis.points)
+
+
+def test_a_point_of_growth_is_measured() -> None:
+    found = growth.point("kip", tiny("kip"), 1)
+    assert found["seconds"] > 0 and found["peak_bytes"] > 0
+
+
+class Named:
+    """An event of torch's profiler, as far as groups look at it."""
+
+    def __init__(self, name: str, parent: Named | None = None) -> None:
+        self.name, self.cpu_parent = name, parent
+
+
+@pytest.mark.parametrize(
+    ("name", "group"),
+    [
+        ("aten::mkldnn_convolution", "convolutions"),
+        ("mkldnn::_linear_pointwise", "convolutions"),
+        ("aten::addmm", "matrix products"),
+        ("aten::copy_", "copies"),
+        ("aten::native_group_norm", "norms, elementwise"),
+        ("NativeGroupNormBackward0", "norms, elementwise"),
+        ("_HalveBackward", "own functions"),
+        ("_Halve", "own functions"),
+        ("Optimizer.step#SGD.step", "optimiser"),
+    ],
+)
+def test_an_operator_is_of_one_group(name: str, group: str) -> None:
+    assert profiling.group_of(Named(name)) == group
+    assert profiling.group_of(Named(name, Named("Optimizer.step#SGD.step"))) == "optimiser"
+
+
+def test_shares_add_up_and_operations_are_those_of_the_convolutions() -> None:
+    layer, images = torch.nn.Conv2d(3, 5, 3, padding=1), torch.randn(2, 3, 8, 8)
+
+    def work() -> None:
+        layer(images).square().sum().backward()
+
+    wall, seconds = profiling.shares(work)
+    assert seconds["convolutions"] > 0 and sum(seconds.values()) == pytest.approx(wall, rel=0.05)
+    # Forward, and of the backward pass the weights' gradient alone: the pictures have none.
+    assert profiling.convolution_operations(work) == 2 * (2 * 2 * 5 * 64 * 27)
+    assert profiling.peak_operations(0.01) > 1e8
+    with mmap.mmap(-1, 1 << 24) as fresh:
+        spent = profiling.bare(lambda: fresh.write(bytes(1 << 24)))
+    assert spent.wall > 0 and spent.faults > 0

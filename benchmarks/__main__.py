@@ -10,9 +10,9 @@ Every subject has a process of its own in which ours and its yardstick (`benchma
 `tests/unit/test_yardsticks.py`) do the same work in turns: same pictures, weights, settings and draws, under glibc's
 raised thresholds, as the product sets them; --default-allocator adds a line without. The ratio is the median of the
 rounds' ratios, plain over ours; noise is the distance of their quartiles. Memory is the most that a process held that
-did ours alone, all libraries included; in brackets, what the libraries take by themselves. Pictures are random and
-experts are initialisations: neither time nor memory depends on them. Settings are the published ones, from fredbench's
-recipes; where less is timed, it says so below the line.
+did ours alone, all libraries included; in brackets, what of it is above the same work at sizes of moments. Pictures are
+random and experts are initialisations: neither time nor memory depends on them. Settings are the published ones, from
+fredbench's recipes; where less is timed, it says so below the line.
 """
 
 from __future__ import annotations

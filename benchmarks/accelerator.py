@@ -10,7 +10,7 @@ Phases, each with a share of the minutes; what one leaves over is the next one's
     pairs   an iteration of every objective with every storage, on the device and on the CPU: how far apart what is
             learned lies, and on CUDA how often the host waited
     speed   seconds an iteration and peak memory of TM, DM and DC, with FreD and with pixels, at published settings
-    plain   `benchmarks/trajectory.py`: TM beside its plain transcription; of DM and DC there is none, as `speed` says
+    plain   `benchmarks/trajectory.py`: TM beside the usual loop; DM's and DC's run on CPUs (`python -m benchmarks`)
     run     FreD × TM (`--method fred`) with as many experts and iterations as the minutes allow, then its students;
             `--whole` asks for the published numbers, in as many sessions as that takes
 
@@ -62,7 +62,7 @@ SHARES = {"tests": 0.08, "pairs": 0.08, "speed": 0.14, "plain": 0.10, "run": 0.6
 # Of the time of `run`: to train experts, and for the students of the set, of its start and of its control.
 EXPERTS, STUDENTS = 0.25, 0.25
 MEASURED = [(objective, storage) for objective in ("tm", "dm", "dc") for storage in ("fred", "pixels")]
-NO_PLAIN = "no plain transcription of {} stands in benchmarks/"
+NO_PLAIN = "no plain loop of {} was measured: those of `python -m benchmarks` run on CPUs"
 _MOST_ITERATIONS = 20
 
 

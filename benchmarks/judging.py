@@ -61,7 +61,7 @@ def verdicts(found: Mapping[str, Any]) -> list[tuple[bool, str]]:
 
 def table(subjects: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A line a subject, and a second one under the default allocator where that was measured."""
-    titles = f"{'ratio (min..max)':>22s} {'noise':>6s} {'GiB ours':>14s}  goal"
+    titles = f"{'ratio (min..max)':>22s} {'noise':>6s} {'GiB (its own)':>14s}  goal"
     head = f"{'subject':16s} {'ours s':>9s} {'plain s':>9s} {titles}"
     lines = [head, "-" * len(head)]
     for name, found in subjects.items():
@@ -78,7 +78,9 @@ def _line(
     ratio = ratio_of(rounds)
     ours, plain = (statistics.median(turn[who] for turn in rounds) for who in ("ours", "plain"))
     spread = f"{ratio.median:.2f} ({ratio.lowest:.2f}..{ratio.highest:.2f})"
-    held = f"{memory['peak_bytes'] / GIB:.2f} ({memory['floor_bytes'] / GIB:.2f})" if memory else ""
+    held = ""
+    if memory:
+        held = f"{memory['peak_bytes'] / GIB:.2f} (+{max(0, memory['peak_bytes'] - memory['floor_bytes']) / GIB:.2f})"
     goals = "; ".join(f"{'reached' if reached else 'MISSED'}: {text}" for reached, text in said)
     return f"{name:16s} {ours:9.4f} {plain:9.4f} {spread:>22s} {ratio.noise:6.2f} {held:>14s}  {goals}".rstrip()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import mmap
 import sys
@@ -13,14 +14,17 @@ import pytest
 import torch
 from commands import ROOT
 
+from fredbench.foundation.config import from_mapping
 from fredbench.foundation.errors import ArtefactError, UsageError
+from fredbench.parameterizations import PARAMETERIZATIONS
+from fredbench.parameterizations.budget import Budget
 
 sys.path.insert(0, str(ROOT))
 
 from benchmarks import __main__ as benchmark
 from benchmarks import growth, judging, kept, profiling
 from benchmarks.measuring import in_turns, most_held
-from benchmarks.subjects import GIB, SUBJECTS, TINY, tiny
+from benchmarks.subjects import GIB, SUBJECTS, TINY, make, tiny
 
 
 def rounds(*ratios: float) -> list[dict[str, float]]:
@@ -83,7 +87,7 @@ def test_goals_are_of_ratio_memory_and_the_slowest_part() -> None:
 def test_the_table_has_a_line_for_each_subject_and_allocator() -> None:
     lines = judging.table({"dm-32": subject(2.7, 2.9, 3.0, default_allocator=rounds(4.0, 4.0, 4.0))})
     (line,) = [line for line in lines if line.startswith("dm-32")]
-    assert "2.90 (2.70..3.00)" in line and "0.90 (0.50)" in line and "reached: 2.90 of 2.8" in line
+    assert "2.90 (2.70..3.00)" in line and "0.90 (+0.40)" in line and "reached: 2.90 of 2.8" in line
     assert any("default malloc" in line and "4.00 (4.00..4.00)" in line for line in lines)
 
 
@@ -157,6 +161,23 @@ def test_every_kept_file_of_speeds_can_be_read() -> None:
 def test_every_subject_has_sizes_of_moments() -> None:
     assert {found.kind for found in SUBJECTS.values()} == TINY.keys()
     assert all(tiny(kind).side <= 64 for kind in TINY)
+
+
+@pytest.mark.parametrize("name", [name for name in SUBJECTS if name != "corruptions-224"])
+def test_a_subject_is_what_was_published(name: str) -> None:
+    subject = SUBJECTS[name]
+    pair = make(subject.kind, dataclasses.replace(subject.whole, held=2), 1)
+    spec, side = pair.spec, int(name.rpartition("-")[2])
+    assert pair.data.size == (side, side) and len(pair.data.classes) == 10
+    wanted = "frepo-d3-w128-bn" if name == "frepo-32" else f"convnet-d{3 if side == 32 else 5}-w128-in"
+    assert (spec.student_network if subject.kind in {"students", "scoring"} else spec.network) == wanted
+    objective, pictures = spec.objective_settings, PARAMETERIZATIONS.get(spec.parameterization)
+    if subject.kind in {"dm", "dc", "dc-pixels"}:
+        assert objective["batch_real"] == 256 and subject.setting.real in {0, 32}
+    if subject.kind == "tm":
+        stored = pictures(from_mapping(pictures.Config, spec.parameterization_settings, where="parameterization"))
+        decoded = 10 * stored.instances(Budget(spec.budget, 10, (3, side, side)))
+        assert f"of {decoded} pictures" in subject.what and objective["steps"] == (50 if side == 32 else 4)
 
 
 def test_turns_are_of_both_and_say_what_they_ran_with() -> None:

@@ -100,6 +100,12 @@ class Member:
     age: int
 
 
+def margin(labels: Tensor) -> Tensor:
+    """What rows lose where their largest label is not 1/C above the second."""
+    best = torch.topk(labels, 2, dim=1).values
+    return -torch.clamp(best[:, 0] - best[:, 1], max=1 / labels.shape[1]).mean()
+
+
 def frepo_iteration(
     pictures: nn.Parameter,
     labels: nn.Parameter,
@@ -125,14 +131,13 @@ def frepo_iteration(
     support = network.embed(shown).double()
     found = predicted(features @ support.T, support @ support.T, rows.double())
     regression = 0.5 * ((found - wanted) ** 2).sum(dim=1).mean()
-    best = torch.topk(labels, 2, dim=1).values
-    margin = -torch.clamp(best[:, 0] - best[:, 1], max=1 / real.classes).mean()
     optimiser.zero_grad()
-    (regression + margin).backward()
+    (regression + margin(labels)).backward()
     optimiser.step()
     if member.age > oldest:
         member.network = drawn(build, draws("renewal"))
-        member.optimiser, member.age = torch.optim.Adam(member.network.parameters(), lr=3e-4), 0
+        rate = member.optimiser.defaults["lr"]
+        member.optimiser, member.age = torch.optim.Adam(member.network.parameters(), lr=rate), 0
         return regression.detach()
     network.train().requires_grad_(True)
     lost = 0.5 * ((network(pictures.detach()) - labels.detach()) ** 2).sum(dim=1).mean()

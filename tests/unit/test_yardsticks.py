@@ -16,6 +16,8 @@ import torch
 from commands import ROOT
 from torch import Tensor
 
+from fredbench.networks.kernels import dense_kernels
+from fredbench.objectives.feature_regression import margin_loss
 from fredbench.training import augmentation
 
 sys.path.insert(0, str(ROOT))
@@ -32,7 +34,7 @@ from benchmarks.pairs import (
     Trajectories,
 )  # fmt: skip
 from benchmarks.subjects import Setting
-from benchmarks.yardsticks import dsa
+from benchmarks.yardsticks import dsa, regression
 
 ROUNDING, CARRIED_ON, OF_THE_MOVE = 3e-4, 2e-3, 0.05
 TINY = Setting(network="convnet-d2-w8-in", held=40, pictures=48)
@@ -53,7 +55,7 @@ PAIRS: dict[str, Callable[[], Pair]] = {
     "dc of pixels": lambda: Matching(at(real=16), 1, objective="dc", storage="pixels"),
     "tm": lambda: Trajectories(at(k=512, steps=3), 1),
     "tm, larger": lambda: Trajectories(LARGER, 1),
-    "idc": lambda: Canvases(at(real=8, trained=40), 1),
+    "idc": lambda: Canvases(at(real=8, trained=200), 1),
     "haba": lambda: Factorised(at(steps=3), 1),
     "frepo": lambda: Regression(at(network="frepo-d2-w4-bn", real=40), 1),
     "kip": lambda: Kernels(at(real=100), 1),
@@ -92,6 +94,34 @@ def test_scores_are_not_all_of_one_class() -> None:
     ours(), plain()
     mine, _ = pair.compared()["classes"]
     assert len(mine) == 300 and len(mine.unique()) > 1
+
+
+def test_the_kernel_of_the_yardstick_is_ours() -> None:
+    # Beside the whole iteration, in which Adam's first steps hide the size of a gradient.
+    first, second = torch.randn(2, 5, 12, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    for depth in (0, 1, 3):
+        assert torch.allclose(
+            regression.dense_kernel(first, second, depth), dense_kernels(first, second, depth=depth).ntk
+        )
+        own = regression.dense_kernel(first, first, depth, same=True)
+        assert torch.allclose(own, dense_kernels(first, depth=depth).ntk)
+
+
+def test_the_margin_of_the_yardstick_is_ours() -> None:
+    # At the start of a run all margins are wide, and the term has no gradient.
+    rows = torch.randn(50, 10, generator=torch.Generator().manual_seed(0)) * 0.1
+    assert float(regression.margin(rows)) == pytest.approx(float(margin_loss(rows)))
+
+
+def test_a_network_past_its_age_is_drawn_anew() -> None:
+    pair = PAIRS["frepo"]()
+    plain = pair.plain()
+    for member in pair._pool:
+        member.age = 101
+    before = [member.network for member in pair._pool]
+    plain()
+    (number,) = [n for n, member in enumerate(pair._pool) if member.network is not before[n]]
+    assert pair._pool[number].age == 0 and pair._pool[number].optimiser.defaults["lr"] == pair.settings["lr_network"]
 
 
 @pytest.mark.parametrize("siamese", [True, False])

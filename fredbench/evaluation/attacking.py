@@ -18,6 +18,7 @@ from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import Predictions, predictions_on
 from fredbench.evaluation.threats import Attack, Norm
 from fredbench.foundation.errors import UsageError
+from fredbench.networks import fused
 from fredbench.networks.base import mixes_pictures
 from fredbench.training.batches import Standardisation, standardised
 from fredbench.training.preprocessing import Preprocessing
@@ -68,7 +69,8 @@ class Prey:
             return logits
 
         together = self.standardise != "none" or mixes_pictures(network)
-        return adversarial(model, pictures, labels, attack, epsilon, numbers=self.numbers, together=together)
+        with fused.once():
+            return adversarial(model, pictures, labels, attack, epsilon, numbers=self.numbers, together=together)
 
     def _seen(self, like: Tensor) -> Preprocessing:
         """The preprocessing with a fit that is moved and rounded once, not at every step."""

@@ -1,12 +1,13 @@
 """What the project has measured of a grid's cells: they travel with fredbench, for those whose store lacks them.
 
 A kept cell names its runs, and a run's name ends in the digest of its spec; it also says how many students were scored
-on which test pictures. So it is shown only beside a cell that asks for the same, but for the threads and kind of device
-that it was measured on: where a recipe, the data or a setting has changed since, it is not found.
+on which test pictures. So it is shown only beside a cell that asks for the same, but for the threads, kind of device
+and arithmetic that it was measured with: where a recipe, the data or a setting has changed since, it is not found.
 """
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.statistics import Sample, summarise
+from fredbench.networks.names import ARITHMETICS, Arithmetic
 from fredbench.runs.spec import Spec
 
 __all__ = ["Kept", "kept_for"]
@@ -59,8 +61,16 @@ class Kept:
 
     def is_of(self, specs: Sequence[Spec], protocol: str, asked: Mapping[str, Any]) -> bool:
         """Whether it is what `specs`, of a set each, would give under `protocol`, `asked`, where it was measured."""
-        here = [replace(spec, threads=self.threads, device=self.device).folder_name() for spec in specs]
-        return self.protocol == protocol and self.runs == tuple(here) and self.asked == asked
+        if self.protocol != protocol or self.asked != asked:
+            return False
+        return any(
+            self.runs == tuple(self._as_measured(spec, *pair).folder_name() for spec in specs)
+            for pair in itertools.product(ARITHMETICS, repeat=2)
+        )
+
+    def _as_measured(self, spec: Spec, arithmetic: Arithmetic, of_students: Arithmetic) -> Spec:
+        student = replace(spec.student, arithmetic=of_students)
+        return replace(spec, threads=self.threads, device=self.device, arithmetic=arithmetic, student=student)
 
 
 def kept_for(grid: str, specs: Sequence[Spec | None], protocol: str, asked: Mapping[str, Any]) -> Kept | None:

@@ -334,7 +334,7 @@ class Evaluation:
             ours = not spec.is_choice and not spec.is_imported
             plain = system and ours and OBJECTIVES.get(spec.objective).scored_plain
             strategy = "none" if plain else "color_crop_cutout_flip_scale_rotate"
-            return TrainingRecipe(augmentation=strategy, loss=spec.student.loss)
+            return TrainingRecipe(augmentation=strategy, loss=spec.student.loss, arithmetic=spec.student.arithmetic)
         if step_size is not None and spec.preset == "paper":
             if not step_size > 0:
                 raise UsageError(

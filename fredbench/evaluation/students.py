@@ -173,13 +173,15 @@ class StudentPlan:
     def network_blank(self) -> nn.Module:
         """The network at its initialisation."""
         channels, height, width = self.shape
-        return networks.build(
+        network = networks.build(
             self.network,
             channels=channels,
             classes=self.classes,
             size=(height, width),
             rng=self.stream.child("init"),
         ).to(self.device)
+        network.arithmetic = self.recipe.arithmetic
+        return network
 
     def ensure(self) -> bool:
         """Train and store the student unless its file is there; says whether it had to."""

@@ -29,7 +29,8 @@ def keep_freed_memory() -> bool:
     never = 2**31 - 1
     # One arena for all threads: those of the others are of 64 MiB and given back when they are empty.
     settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, never), (_M_ARENA_MAX, 1))
-    return all([bool(library.mallopt(name, value)) for name, value in settings])
+    done = [bool(library.mallopt(name, value)) for name, value in settings]
+    return all(done)
 
 
 def give_freed_memory_back() -> None:

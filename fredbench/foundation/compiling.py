@@ -55,7 +55,7 @@ class _Apart(CompilerBase):
     def define_pipelines(self) -> list[Any]:
         """The nopython pipeline."""
         self.state.flags.noalias = True
-        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]
+        return [DefaultPassBuilder.define_nopython_pipeline(self.state)]  # type: ignore[no-untyped-call]
 
 
 def inlined(function: F) -> F:

@@ -18,12 +18,16 @@ __all__ = ["built", "from_mapping", "late", "parse_value", "replace_known", "to_
 _LATE = "left out at its default"
 
 
-def late(default: Any) -> Any:
-    """A field that came after artefacts had been written: `to_mapping` leaves it out while it has its default.
+_AS_DEFAULT = object()
 
-    So a spec, a header or a student's cell that does not use it keeps its digest, its name and its bytes.
+
+def late(default: Any, *, absent: Any = _AS_DEFAULT) -> Any:
+    """A field that came after artefacts had been written: `to_mapping` leaves it out while it is as it was before.
+
+    So a spec, a header or a student's cell that does not use it keeps its digest, its name and its bytes. absent: what
+    it was before, where that is not the default; who reads an artefact puts it in (see `TrainingRecipe.stored`).
     """
-    return dataclasses.field(default=default, metadata={_LATE: True})
+    return dataclasses.field(default=default, metadata={_LATE: default if absent is _AS_DEFAULT else absent})
 
 
 def to_mapping(config: Any) -> dict[str, Any]:
@@ -31,7 +35,7 @@ def to_mapping(config: Any) -> dict[str, Any]:
     plain = {}
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        if value is not None and not (_LATE in field.metadata and value == field.default):
+        if value is not None and not (_LATE in field.metadata and value == field.metadata[_LATE]):
             plain[field.name] = list(value) if isinstance(value, tuple) else value
     return plain
 

@@ -50,7 +50,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
     with _making:
         if key not in _pools:
             here = torch.get_num_threads()
-            pool = ThreadPoolExecutor(threads, "fredbench-part", initializer=torch.set_num_threads, initargs=(1,))
+            pool = ThreadPoolExecutor(threads, "fredbench-part", initializer=_take_one_thread)
             everyone = threading.Barrier(threads)
             for done in [pool.submit(everyone.wait) for _ in range(threads)]:
                 done.result()
@@ -58,6 +58,12 @@ def _pool(threads: int) -> ThreadPoolExecutor:
             torch.set_num_threads(here)
             _pools[key] = pool
         return _pools[key]
+
+
+def _take_one_thread() -> None:
+    torch.set_num_threads(1)
+    # Asked for at once: a thread that has not computed takes up, when it does, what was set last anywhere.
+    torch.get_num_threads()
 
 
 def _rest_openmp() -> None:

@@ -7,6 +7,7 @@ header under `imported`, with the evidence, and are told beside every number. A 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from fredbench.importing.labels import labels_of
 from fredbench.importing.reading import read
 from fredbench.importing.values import Values, values_of
 from fredbench.importing.values import columns as _columns
+from fredbench.networks.names import ARITHMETICS
 from fredbench.runs.preprocessing import DataConfig
 from fredbench.runs.spec import Spec
 from fredbench.runs.store import RunFolder, Store
@@ -134,12 +136,13 @@ def _taken(path: Path, dataset: Dataset, store: Store, *, device: str, threads: 
         budget=head["budget"], preset=head["preset"], seed=head["seed"], iterations=head["iterations"],
         network=head["network"], device=device, threads=threads, objective_settings=head["objective_settings"],
         parameterization_settings=head["parameterization"]["settings"],
-        student_network=student.pop("network"), students=student.pop("students"), student=TrainingRecipe(**student),
+        student_network=student.pop("network"), students=student.pop("students"),
+        student=TrainingRecipe.stored(student),
         label_settings=head["labels"].get("settings", {}), data_settings=_data(synset, dataset),
     )  # fmt: skip
-    # The header does not say the number of threads, on which the spec's digest depends.
-    for count in (threads, *range(1, 129)):
-        same = dataclasses.replace(spec, threads=count)
+    # The header says neither the number of threads nor the arithmetic, on which the spec's digest depends.
+    for count, arithmetic in itertools.product((threads, *range(1, 129)), ARITHMETICS):
+        same = dataclasses.replace(spec, threads=count, arithmetic=arithmetic)
         if same.digest() == head.get("spec_sha256"):
             if count != threads:
                 say(f"note: {path.name} was made with {count} threads; its start is made with --threads {count} only")

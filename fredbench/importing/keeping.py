@@ -200,7 +200,7 @@ def _students_said(said: Mapping[str, Any]) -> tuple[str, int, TrainingRecipe]:
     """Network, number and recipe of students, as an export of ours has them."""
     rest = {key: value for key, value in said.items() if key != "preset"}
     try:
-        return str(rest.pop("network")), int(rest.pop("students")), TrainingRecipe(**rest)
+        return str(rest.pop("network")), int(rest.pop("students")), TrainingRecipe.stored(rest)
     except (KeyError, TypeError, ValueError) as error:
         raise ArtefactError(f"the description of students cannot be read: {error}", hint="say --preset") from error
 

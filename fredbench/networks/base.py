@@ -15,6 +15,7 @@ from fredbench.foundation.device import sent
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import fused
+from fredbench.networks.names import Arithmetic
 
 __all__ = [
     "Builder",
@@ -46,8 +47,10 @@ class Signature:
 class Network(nn.Module):
     """Base of all students: `forward` is the linear `head` applied to `embed`.
 
-    Attributes: `name` (canonical), `signature` (shapes in and out).
+    Attributes: `name` (canonical), `signature` (shapes in and out), `arithmetic` (how it is run).
     """
+
+    arithmetic: Arithmetic = "fused"
 
     def __init__(self, name: str, signature: Signature) -> None:
         super().__init__()
@@ -96,7 +99,7 @@ class ConvolutionalNetwork(Network):
 
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The last pooled map, flattened."""
-        return fused.features(self.features, images).flatten(1)
+        return fused.features(self.features, images, self.arithmetic).flatten(1)
 
     def check_halvings(self, halvings: int) -> None:
         """Raise `UsageError` where the signature's pictures are too small to be halved so often."""

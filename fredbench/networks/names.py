@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from fredbench.foundation.registry import Registry
 
 if TYPE_CHECKING:
     from fredbench.networks.base import Builder
 
-__all__ = ["NETWORKS", "OURS", "PATTERNS"]
+__all__ = ["ARITHMETICS", "NETWORKS", "OURS", "PATTERNS", "Arithmetic"]
+
+Arithmetic: TypeAlias = Literal["eager", "fused"]
+"""How networks are run: layer by layer, as torch has them, or by fused blocks where there are such (`networks.fused`).
+
+The two differ by rounding, so that what is made says which it was made by.
+"""
+
+ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
 
 NETWORKS: Registry[Builder] = Registry("network")
 """Students by name; `convnet-...` and `timm:...` are read by pattern, every other name must be here."""

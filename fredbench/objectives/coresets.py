@@ -7,7 +7,7 @@ real pictures first; which network and how long the published rows used is not k
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -163,7 +163,8 @@ def choose(
         )
     stream = rng.child(method)
     extractor = network(stream.child("network"))
-    training(extractor, real, config.recipe(), stream.child("training"))
+    recipe = replace(config.recipe(), arithmetic=extractor.arithmetic)
+    training(extractor, real, recipe, stream.child("training"))
     chosen = [members[select(_features(extractor, real, members), count)] for members in real.by_class]
     pictures = real.images(torch.cat(chosen))
     labels = class_ordered_labels(budget.classes, count).to(real.device)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.networks import mixes_pictures
+from fredbench.networks import fused, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
 from fredbench.training import augmentation
 
@@ -71,7 +71,8 @@ class DistributionMatching(Objective):
         pictures, labels = synthetic.decode(rng=rng.child("decode"))
         counts = class_counts(len(pictures), context.real.classes)
         augmented = augmentation.apply_by_class(self._strategy, pictures, counts, rng.child("augment"))
-        embedding = self._network.embed(augmented)
+        with fused.once():
+            embedding = self._network.embed(augmented)
         loss = distribution_loss(target, class_means(embedding, labels, context.real.classes))
         yield Update(loss, {"loss": loss.detach()})
 

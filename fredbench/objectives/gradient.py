@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.networks import Network, mixes_pictures
+from fredbench.networks import Network, fused, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
 from fredbench.training.batches import TensorPictures
 from fredbench.training.loop import TrainingRecipe, cross_entropy, train
@@ -140,8 +140,10 @@ def weight_gradients(
     chunk = len(images) if mixes_pictures(network) else _CHUNK.get(images.device.type, 256)
     total = [torch.zeros_like(p) for p in parameters]
     for part, truth in zip(images.split(chunk), labels.split(chunk), strict=True):
-        share = cross_entropy(network(part), truth) * (len(part) / len(images))
-        for whole, piece in zip(total, torch.autograd.grad(share, parameters), strict=True):
+        with fused.once():
+            share = cross_entropy(network(part), truth) * (len(part) / len(images))
+            pieces = torch.autograd.grad(share, parameters)
+        for whole, piece in zip(total, pieces, strict=True):
             whole += piece
     return tuple(total)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from fredbench import networks
 from fredbench.datasets import Dataset
@@ -13,6 +13,7 @@ from fredbench.datasets.catalogue import plain_name
 from fredbench.datasets.listing import refuse_unnamed_splits
 from fredbench.foundation.config import parse_value, replace_known, to_mapping
 from fredbench.foundation.errors import BudgetError, CompatibilityError, UnknownNameError, UsageError
+from fredbench.networks.names import Arithmetic
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
 from fredbench.parameterizations.budget import Budget
@@ -115,6 +116,7 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
     student = {"students": preset.students, "network": usual, **_values(published)}
     if request.network:
         student["network"] = request.network
+    student.setdefault("arithmetic", _usual_arithmetic(device))
     student_network, students, recipe = _student(dataset, preset, labels, {**student, **given["student"]})
 
     spec = Spec(
@@ -140,6 +142,7 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
         student=recipe,
         label_settings={} if labels.form == "hard" else to_mapping(labels),
         data_settings={} if data == DataConfig() else to_mapping(data),
+        arithmetic=_arithmetic(case, device, given["run"]),
     )
     return spec, {
         "run": (run, {"iterations": case.iterations, "network": network}),
@@ -149,6 +152,20 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
         "labels": (labelled, {} if labels.form == "hard" else vars(labels)),
         "student": (published, {**vars(recipe), "network": spec.student_network, "students": students}),
     }
+
+
+def _arithmetic(case: Case, device: str, given: Mapping[str, str]) -> Arithmetic:
+    """How the networks of a run are run, other than its students; a random choice has none."""
+    for name in given:
+        if name != "arithmetic":
+            raise UsageError(f"unknown setting {name!r} of run", hint="known: arithmetic")
+    asked = parse_value(given.get("arithmetic", _usual_arithmetic(device)), Arithmetic, where="run.arithmetic")
+    return "eager" if case.method == coresets.RANDOM else cast(Arithmetic, asked)
+
+
+def _usual_arithmetic(device: str) -> Arithmetic:
+    """Fused blocks where they are quicker: they are there for the CPU only."""
+    return "fused" if device.partition(":")[0] == "cpu" else "eager"
 
 
 def _case(request: Request, dataset: Dataset, budget: Budget, preset: Preset) -> Case:
@@ -324,7 +341,7 @@ def _network(name: str, dataset: Dataset) -> str:
     return networks.canonical_name(name, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
 
 
-_SECTIONS = ("objective", "parameterization", "labels", "data", "student")
+_SECTIONS = ("run", "objective", "parameterization", "labels", "data", "student")
 
 
 def _split_overrides(overrides: Sequence[str]) -> dict[str, dict[str, str]]:

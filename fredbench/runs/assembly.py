@@ -86,7 +86,7 @@ def expert_spec(spec: Spec, dataset: Dataset) -> ExpertSpec:
         network=spec.network,
         classes=len(dataset.classes),
         shape=(dataset.channels, *dataset.size),
-        recipe=TrainingRecipe(),
+        recipe=TrainingRecipe(arithmetic=spec.arithmetic),
         seed=spec.seed,
         device=torch.device(spec.device).type,
         threads=spec.threads,
@@ -152,13 +152,15 @@ class Distillation:
 
     def _builder(self, dataset: Dataset, device: torch.device) -> Callable[[Stream], networks.Network]:
         def network(stream: Stream) -> networks.Network:
-            return networks.build(
+            built = networks.build(
                 self.spec.network,
                 channels=dataset.channels,
                 classes=len(dataset.classes),
                 size=dataset.size,
                 rng=stream,
             ).to(device)
+            built.arithmetic = self.spec.arithmetic
+            return built
 
         return network
 

@@ -14,6 +14,7 @@ import tomli_w
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import canonical_json
+from fredbench.networks.names import Arithmetic
 from fredbench.objectives import coresets
 from fredbench.parameterizations import PARAMETERIZATIONS
 from fredbench.training.loop import TrainingRecipe
@@ -64,14 +65,18 @@ class Spec:
     student: TrainingRecipe
     label_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     data_settings: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    arithmetic: Arithmetic = "eager"
 
     def to_mapping(self) -> dict[str, Any]:
         """Sections as in spec.toml: `run`, `objective`, `parameterization`, `student`; `labels` unless hard; `data`
-        unless pictures are normalised by the dataset's own statistics alone.
+        unless pictures are normalised by the dataset's own statistics alone. The arithmetic of networks is left out
+        where it is eager, as it was before there was another: runs of that time are not taken for others.
         """
         run = {
             field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in _SECTIONS
         }
+        if self.arithmetic == "eager":
+            del run["arithmetic"]
         labels = {"labels": dict(self.label_settings)} if self.label_settings else {}
         data = {"data": dict(self.data_settings)} if self.data_settings else {}
         student = {"network": self.student_network, "students": self.students, **to_mapping(self.student)}
@@ -110,7 +115,7 @@ class Spec:
                 data_settings=sections.get("data", {}),
                 student_network=student.pop("network"),
                 students=student.pop("students"),
-                student=TrainingRecipe(**student),
+                student=TrainingRecipe.stored(student),
             )
         except (KeyError, TypeError, ValueError) as error:
             raise _no_spec(where, error) from error
@@ -141,6 +146,7 @@ class Spec:
             objective_settings={},
             parameterization_settings=to_mapping(PARAMETERIZATIONS.get(coresets.PARAMETERIZATION).Config()),
             label_settings={},
+            arithmetic="eager",
         )
 
     @property

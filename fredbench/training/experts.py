@@ -125,7 +125,8 @@ class ExpertStore:
                 "experts are trained by plain SGD at one rate: their files hold no momentum to go on from",
                 hint="use momentum 0 and the schedule constant",
             )
-        return replace(self._spec, recipe=recipe, seed=seed)
+        # The network is run as the run's are, whoever asks.
+        return replace(self._spec, recipe=replace(recipe, arithmetic=self._spec.recipe.arithmetic), seed=seed)
 
     def _train(self, folder: Path, spec: ExpertSpec, expert: int, progress: Progress) -> None:
         """Take an expert up where its file ends; the file is written anew after each epoch."""

@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -23,9 +23,11 @@ from fredbench.foundation.config import late
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.networks import mixes_pictures
+from fredbench.networks import fused, mixes_pictures
+from fredbench.networks.base import Network
 from fredbench.networks.kernels.empirical import maximum_stable_rate
 from fredbench.networks.kernels.ridge import centred_one_hot, half_squared_error
+from fredbench.networks.names import Arithmetic
 from fredbench.training.augmentation import CONSTANTS
 from fredbench.training.batches import Pictures, Standardisation, standardised
 from fredbench.training.cutmix import mixed_loss, paste, sample_mix
@@ -61,6 +63,7 @@ class TrainingRecipe:
     lr_unit: `absolute`, or `stable`: `lr` times the largest rate that the network stands on its first 50 pictures.
     standardise: `batch`: every batch is standardised before augmentation, and so are those that the network is scored
     on (see `batches.standardised`; there in batches of PREDICTED_AT_ONCE), or `none`.
+    arithmetic: how the network is run, in training and from then on (see `networks.names`).
     """
 
     epochs: int = 1000
@@ -79,6 +82,12 @@ class TrainingRecipe:
     strength: Literal["dsa", "frepo-code"] = late("dsa")
     lr_unit: Literal["absolute", "stable"] = late("absolute")
     standardise: Standardisation = late("none")
+    arithmetic: Arithmetic = late("fused", absent="eager")
+
+    @staticmethod
+    def stored(values: Mapping[str, Any]) -> TrainingRecipe:
+        """The recipe that `values` say, of an artefact; those that were written before there was a choice are eager."""
+        return TrainingRecipe(**{"arithmetic": "eager", **values})
 
     def __post_init__(self) -> None:
         if not 0 <= self.final <= 1 or self.warmup < 0:
@@ -265,12 +274,14 @@ def train_epoch(
     `pace` is called before every batch with the share of the pass that is done.
     """
     loss = loss or LOSSES[recipe.loss]
+    if recipe.arithmetic == "eager" and isinstance(network, Network):
+        network.arithmetic = "eager"
     stages, constants, generator = parse_stages(recipe.augmentation), CONSTANTS[recipe.strength], rng.torch()
     single = _takes_single(network, pictures, recipe.batch_size)
     batches = _batches(len(pictures), recipe.batch_size, generator, single=single)
     network.train()
     # Layers that draw know only torch's global generators: lent for the pass, no byte moves where nothing draws there.
-    with rng.child("network").lent(pictures.device):
+    with rng.child("network").lent(pictures.device), fused.once():
         for number, index in enumerate(batches):
             if pace is not None:
                 pace(number / len(batches))

@@ -73,6 +73,8 @@ class ExpertSpec:
         # Experts of before these fields were are those that they leave as they are, under their old names.
         if self.recipe.standardise == "none":
             del recipe["standardise"]
+        if self.recipe.arithmetic == "eager":
+            del recipe["arithmetic"]
         mapping = {**asdict(self), "shape": list(self.shape), "recipe": recipe, **networks.versions(self.network)}
         if not mapping["data"]:
             del mapping["data"]
@@ -90,7 +92,10 @@ class ExpertSpec:
     def blank(self, stream: Stream) -> Network:
         """The network, its weights drawn from `stream`, on the CPU."""
         channels, height, width = self.shape
-        return networks.build(self.network, channels=channels, classes=self.classes, size=(height, width), rng=stream)
+        size = height, width
+        network = networks.build(self.network, channels=channels, classes=self.classes, size=size, rng=stream)
+        network.arithmetic = self.recipe.arithmetic
+        return network
 
     def parameters(self) -> list[tuple[str, list[int]]]:
         """Name and shape of each parameter, in the order of a row."""

@@ -1,5 +1,7 @@
 """What every published system resolves to, held by stored digests: a recipe changes knowingly or not at all.
 
+Held of eager arithmetic, which is what all specs had before there was another: asked for, it gives their very names.
+
 `python tests/unit/test_spec_digests.py` writes the file anew, after a change that was meant: its diff names the cells.
 """
 
@@ -22,6 +24,7 @@ from fredbench.parameterizations import PARAMETERIZATIONS
 from fredbench.recipes import METHODS, RULES, script, where
 from fredbench.recipes.presets import PRESETS
 from fredbench.recipes.resolution import Request, resolve
+from fredbench.runs.spec import Spec
 
 STORED = Path(__file__).parent / "stored" / "spec_digests.json"
 # Name, classes, side of a picture, and whether a mirrored picture keeps its class.
@@ -35,6 +38,7 @@ SHAPES = {
 }
 TABLES = ("digits", "cifar10", "cifar100", "svhn", "imagenette")
 BUDGETS = (1, 10, 50)
+EAGER = ("run.arithmetic=eager", "student.arithmetic=eager")
 # Every pair of parts too, where rows meet: at budgets that are listed, and at two that FreD's tables add.
 PAIRS = tuple(itertools.product(OBJECTIVES, PARAMETERIZATIONS))
 PAIRED = {"cifar10": (1, 2, 11), "imagenette": (2,), "tiny-imagenet": (1,), "mnist": (1,)}
@@ -53,7 +57,7 @@ def dataset_named(name: str) -> Dataset:
 
 def digest_of(dataset: str, ipc: int, preset: str, **system: str) -> str:
     """The first half of a spec's digest, or the refusal; `system` is a method, or an objective and parameterization."""
-    request = Request(ipc=ipc, preset=preset, **system)
+    request = Request(ipc=ipc, preset=preset, overrides=EAGER, **system)
     try:
         spec = resolve(request, dataset_named(dataset), device="cpu", threads=1)
     except FredbenchError as error:
@@ -96,6 +100,31 @@ def test_specs_are_those_that_were_stored(method: str) -> None:
     changed = {cell: (stored[method].get(cell), digest) for cell, digest in found.items()
                if stored[method].get(cell) != digest}  # fmt: skip
     assert not changed and found.keys() == stored[method].keys()
+
+
+@pytest.mark.parametrize("method", ["dm", "tm", "herding"])
+def test_a_spec_says_its_arithmetic_unless_it_is_eager(method: str) -> None:
+    fused, eager = (
+        resolve(Request(ipc=1, method=method, overrides=asked), dataset_named("cifar10"), device="cpu", threads=1)
+        for asked in ((), EAGER)
+    )
+    assert (fused.arithmetic, fused.student.arithmetic) == ("fused", "fused")
+    assert fused.to_mapping()["run"].pop("arithmetic") == fused.to_mapping()["student"].pop("arithmetic") == "fused"
+    assert "arithmetic" not in {**eager.to_mapping()["run"], **eager.to_mapping()["student"]}
+    for spec in (fused, eager):
+        assert Spec.from_toml(spec.to_toml(), where="here") == spec
+    changed = dataclasses.replace(fused.student, arithmetic="eager")
+    assert dataclasses.replace(fused, arithmetic="eager", student=changed).digest() == eager.digest()
+
+
+def test_a_random_choice_has_no_arithmetic_and_accelerators_no_blocks() -> None:
+    data = dataset_named("cifar10")
+    assert resolve(Request(ipc=1, method="random"), data, device="cpu", threads=1).arithmetic == "eager"
+    far = resolve(Request(ipc=1, method="dm"), data, device="cuda", threads=1)
+    assert (far.arithmetic, far.student.arithmetic) == ("eager", "eager")
+    for wrong in ("run.arithmetic=quick", "run.threads=2", "student.arithmetic=1"):
+        with pytest.raises(FredbenchError, match=r"arithmetic|run"):
+            resolve(Request(ipc=1, method="dm", overrides=(wrong,)), data, device="cpu", threads=1)
 
 
 def test_every_stored_system_exists() -> None:

@@ -2,9 +2,9 @@
 
 A student's training and scoring, the real pictures of distribution and gradient matching, experts, attacks: all need a
 first derivative or none, and most of what they cost beside the convolutions' products is memory that is written and
-read again between layers. Within `once(...)` a ConvNet of instance norm, ReLU and average pooling runs block by block
-(`stack`), with Winograd's convolutions where they fit (`winograd`). The outcome differs from the layers' own by
-rounding. Second derivatives are refused by autograd there, not approximated.
+read again between layers. There a ConvNet of instance norm, ReLU and average pooling runs block by block (`stack`),
+with Winograd's convolutions where they fit (`winograd`). The outcome differs from the layers' own by rounding. Second
+derivatives are refused by autograd there, not approximated.
 """
 
 from __future__ import annotations
@@ -12,56 +12,69 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from contextvars import ContextVar
-from typing import Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fredbench.networks.names import Arithmetic
 from fredbench.networks.pooling import AveragePool
 
-__all__ = ["ARITHMETICS", "Arithmetic", "features", "once"]
+__all__ = ["features", "once"]
 
-Arithmetic: TypeAlias = Literal["eager", "fused"]
-"""How a network is run: by torch's layers, or by fused blocks where it has them."""
-
-ARITHMETICS = get_args(Arithmetic)
-
-_fused: ContextVar[bool] = ContextVar("fused", default=False)
+_once: ContextVar[bool] = ContextVar("differentiated once", default=False)
 
 
 @contextlib.contextmanager
-def once(arithmetic: Arithmetic) -> Iterator[None]:
-    """Within, networks are differentiated once at most, and run by `arithmetic`."""
-    token = _fused.set(arithmetic == "fused")
+def once() -> Iterator[None]:
+    """Within, what networks give is differentiated once at most; without gradients that needs no saying."""
+    token = _once.set(True)
     try:
         yield
     finally:
-        _fused.reset(token)
+        _once.reset(token)
 
 
-def features(stack: nn.Sequential, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n o hh ww"]:
-    """`stack(images)`, by fused blocks within `once("fused")` where all of it is such blocks, float32 on the CPU."""
-    blocks = _blocks(stack) if _fused.get() and _suits(images) else None
-    if not blocks or not all(_suits(parameter) for parameter in stack.parameters()):
+def features(
+    stack: nn.Sequential, images: Float[Tensor, "n c h w"], arithmetic: Arithmetic
+) -> Float[Tensor, "n o hh ww"]:
+    """`stack(images)`; under "fused" by such blocks where all of it is made of them, in float32 on the CPU."""
+    blocks = _blocks(stack) if arithmetic == "fused" and _is_fit(stack, images) else None
+    if not blocks or not _halves(blocks, images.shape[2], images.shape[3]):
         whole: Tensor = stack(images)
         return whole
-    height, width = images.shape[2:]
-    for convolution, _ in blocks:
-        padding = _padding(convolution)
-        height, width = height + 2 * padding - 2, width + 2 * padding - 2
-        if height % 2 or width % 2 or not len(images):
-            whole = stack(images)
-            return whole
-        height, width = height // 2, width // 2
     from fredbench.networks.fused.stack import Shape, run  # the compiler takes a second to import
 
     shapes = [Shape(_padding(convolution), norm.eps) for convolution, norm in blocks]
     return run(shapes, list(stack.parameters()), images)
 
 
+def _is_fit(stack: nn.Sequential, images: Tensor) -> bool:
+    """Whether the blocks' operation may stand for the layers here and now."""
+    if (torch.is_grad_enabled() and not _once.get()) or not len(images):
+        return False
+    # Under torch.func's transforms, under a mode that only traces, and where someone listens to a layer: as written.
+    if torch._C._functorch.peek_interpreter_stack() is not None or torch.is_autocast_enabled("cpu"):
+        return False
+    if any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in stack):
+        return False
+    return all(_suits(values) for values in (images, *stack.parameters()))
+
+
+def _halves(blocks: list[tuple[nn.Conv2d, nn.GroupNorm]], height: int, width: int) -> bool:
+    """Whether every convolved map has an even height and width."""
+    for convolution, _ in blocks:
+        border = 2 * _padding(convolution) - 2
+        height, width = height + border, width + border
+        if height % 2 or width % 2 or min(height, width) < 2:
+            return False
+        height, width = height // 2, width // 2
+    return True
+
+
 def _suits(values: Tensor) -> bool:
-    return values.device.type == "cpu" and values.dtype == torch.float32 and not torch.is_autocast_enabled("cpu")
+    plain = type(values) in {Tensor, nn.Parameter}
+    return plain and values.device.type == "cpu" and values.dtype == torch.float32
 
 
 def _padding(convolution: nn.Conv2d) -> int:

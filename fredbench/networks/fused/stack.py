@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from fredbench.foundation.compiling import Array
 from fredbench.foundation.parallel import side_by_side
 from fredbench.networks.fused import loops, winograd
 
@@ -63,26 +64,29 @@ class _Block:
     tiles: winograd.Weights | None
     tiles_back: winograd.Weights | None
 
-    def convolve(self, maps: Float[Tensor, "n h w c"]) -> Float[Tensor, "n h w o"]:
+    def convolve(self, maps: Float[Tensor, "n h w c"]) -> Float[Tensor, "n hh ww o"]:
+        """The convolved maps; with a border of 1 of the same size."""
         if self.tiles is not None:
             return winograd.convolve(maps, self.tiles, self.bias)
         return _last(functional.conv2d(_first(maps), self.weight, self.bias, padding=self.shape.padding))
 
-    def by_maps(self, below: Float[Tensor, "n h w o"], maps: Float[Tensor, "n h w c"]) -> Float[Tensor, "n h w c"]:
+    def by_maps(self, below: Float[Tensor, "n hh ww o"], maps: Float[Tensor, "n h w c"]) -> Float[Tensor, "n h w c"]:
         """Gradient of the convolution by its maps."""
         if self.tiles_back is not None:
             return winograd.convolve(below, self.tiles_back, below.new_zeros(maps.shape[3]))
-        return _last(self._directly(below, maps, [True, False, False])[0])
+        by_maps: Tensor = self._directly(below, maps, [True, False, False])[0]
+        return _last(by_maps)
 
-    def by_weight(self, maps: Float[Tensor, "n h w c"], below: Float[Tensor, "n h w o"]) -> Float[Tensor, "o c 3 3"]:
+    def by_weight(self, maps: Float[Tensor, "n h w c"], below: Float[Tensor, "n hh ww o"]) -> Float[Tensor, "o c 3 3"]:
         """Gradient of the convolution by its weight."""
         if self.tiles is not None:
             return winograd.by_weights(maps, below)
-        return self._directly(below, maps, [False, True, False])[1]
+        by_weight: Tensor = self._directly(below, maps, [False, True, False])[1]
+        return by_weight
 
-    def _directly(self, below: Tensor, maps: Tensor, mask: list[bool]) -> tuple[Tensor, Tensor, Tensor]:
+    def _directly(self, below: Tensor, maps: Tensor, mask: list[bool]) -> tuple[Any, Any, Any]:
         given, padding = (_first(below), _first(maps), self.weight, [len(self.weight)]), [self.shape.padding] * 2
-        found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
+        found: tuple[Any, Any, Any] = torch.ops.aten.convolution_backward(
             *given, [1, 1], padding, [1, 1], False, [0, 0], 1, mask
         )
         return found
@@ -93,7 +97,7 @@ class _Kept:
     """What a part keeps of a block for the way back."""
 
     maps: Float[Tensor, "n h w c"]
-    z: Float[Tensor, "n h w o"]
+    z: Float[Tensor, "n hh ww o"]
     mean: Float[Tensor, "n o"]
     scale: Float[Tensor, "n o"]
 
@@ -119,9 +123,10 @@ class _Stack(torch.autograd.Function):
         shares: list[Tensor | None] = []
         for number in reversed(range(len(ctx.blocks))):
             wanted = needs[_OF_BLOCK * number : _OF_BLOCK * (number + 1)]
-            step = partial(_backward, ctx.blocks[number], further=ctx.further[number], by_weight=wanted[0])
-            parts = [(kept.pop(), gradient) for kept, gradient in zip(ctx.kept, gradients, strict=True)]
-            done = side_by_side(lambda part, step=step: step(*part), parts)
+            step = partial(_backward, ctx.blocks[number], ctx.further[number], wanted[0])
+            done = side_by_side(
+                step, [(kept.pop(), gradient) for kept, gradient in zip(ctx.kept, gradients, strict=True)]
+            )
             found = [_sum(values) for values in zip(*(values for _, values in done), strict=True)]
             shares[:0] = [value if need else None for value, need in zip(found, wanted, strict=True)]
             if not ctx.further[number]:
@@ -166,8 +171,8 @@ def _forward(
         n, height, width, filters = z.shape
         out = z.new_empty(n, height // 2, width // 2, filters)
         mean, scale = z.new_empty(n, filters), z.new_empty(n, filters)
-        arrays = [value.numpy() for value in (z, block.gain, block.shift, out, mean, scale)]
-        loops.block_forward(*arrays[:3], block.shape.epsilon, *arrays[3:])
+        norm = block.gain.numpy(), block.shift.numpy(), block.shape.epsilon
+        loops.block_forward(z.numpy(), *norm, out.numpy(), mean.numpy(), scale.numpy())
         if keep:
             kept.append(_Kept(maps, z, mean, scale))
         maps = out
@@ -175,9 +180,13 @@ def _forward(
 
 
 def _backward(
-    block: _Block, was: _Kept, above: Tensor, further: bool, by_weight: bool
+    block: _Block, further: bool, by_weight: bool, part: tuple[_Kept, Tensor]
 ) -> tuple[Tensor | None, tuple[Tensor | None, ...]]:
-    """A part's gradient by its maps, if it goes on `further`, and its share of that by the block's four parameters."""
+    """A part's gradient by its maps, if it goes on `further`, and its share of that by the block's four parameters.
+
+    part: what was kept of it, and the gradient by its outcome.
+    """
+    was, above = part
     if by_weight and not further and was.maps.shape[3] <= _FEW:
         return None, _first_block(block, was, above)
     below, by_gain, by_shift = torch.empty_like(was.z), torch.empty_like(was.mean), torch.empty_like(was.mean)
@@ -199,8 +208,9 @@ def _first_block(block: _Block, was: _Kept, above: Tensor) -> tuple[Tensor, ...]
     return weight, bias.sum(0), by_gain.sum(0), by_shift.sum(0)
 
 
-def _given(block: _Block, was: _Kept, above: Tensor) -> list[Any]:
-    return [value.numpy() for value in (was.z, block.gain, block.shift, was.mean, was.scale, above)]
+def _given(block: _Block, was: _Kept, above: Tensor) -> tuple[Array, Array, Array, Array, Array, Array]:
+    norm = block.gain.numpy(), block.shift.numpy(), was.mean.numpy(), was.scale.numpy()
+    return was.z.numpy(), *norm, above.numpy()
 
 
 def _sum(shares: Sequence[Tensor | None]) -> Tensor | None:

@@ -1,0 +1,219 @@
+"""Fused blocks: what torch's layers give, once differentiable, with the same bytes for any number of threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from fredbench import networks
+from fredbench.foundation import parallel
+from fredbench.foundation.rng import Stream
+from fredbench.networks import fused
+from fredbench.networks.fused import stack, winograd
+from fredbench.training.batches import TensorPictures
+from fredbench.training.loop import TrainingRecipe, network_optimiser, predict, train_epoch
+
+# Name, channels, side: with and without Winograd's tiles, pictures of one and three channels, wide padding, depth 1.
+CASES = [
+    ("convnet-d3-w64-in", 3, 32),
+    ("convnet-d3-w8-in", 3, 32),
+    ("convnet-d2-w20-in", 1, 28),
+    ("convnet-d1-w16-in", 3, 12),
+    ("convnet-d2-w16-in", 5, 16),
+    ("convnet-d3-w64-in", 5, 32),
+    ("convnet-d4-w16-in", 3, 64),
+]
+
+
+@pytest.fixture(autouse=True)
+def _threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
+def network_of(name: str, channels: int, side: int, seed: int = 0) -> networks.Network:
+    built = networks.build(name, channels=channels, classes=4, size=(side, side), rng=Stream(seed))
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():  # gains and shifts that are not 1 and 0
+        for parameter in built.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
+    return built
+
+
+def pictures_of(channels: int, side: int, count: int = 23) -> Tensor:
+    return torch.randn(count, channels, side, side, generator=torch.Generator().manual_seed(1))
+
+
+def gradients(network: networks.Network, pictures: Tensor, *, of_pictures: bool = True) -> list[Tensor]:
+    pictures = pictures.clone().requires_grad_(of_pictures)
+    labels = torch.arange(len(pictures)) % 4
+    with fused.once():
+        loss = functional.cross_entropy(network(pictures), labels)
+    wanted = [*network.parameters(), *([pictures] if of_pictures else [])]
+    return [loss.detach(), *torch.autograd.grad(loss, wanted)]
+
+
+def far(found: Tensor, exact: Tensor) -> float:
+    return float((found.double() - exact).norm() / exact.norm().clamp(min=1e-3))
+
+
+@pytest.mark.parametrize(("name", "channels", "side"), CASES)
+@pytest.mark.parametrize("of_pictures", [False, True])
+def test_outputs_and_gradients_are_those_of_the_layers(name: str, channels: int, side: int, of_pictures: bool) -> None:
+    pictures, worst = pictures_of(channels, side), []
+    for seed in (2, 4, 0):
+        network = network_of(name, channels, side, seed)
+        made = gradients(network, pictures, of_pictures=of_pictures)
+        exact = gradients(network_of(name, channels, side, seed).double(), pictures.double(), of_pictures=of_pictures)
+        worst.append(max(far(found, right) for found, right in zip(made, exact, strict=True)))
+    # A ReLU at rounding's distance from 0 falls either way, in the layers as well: then one map's gradient differs.
+    assert min(worst) < 1e-3
+    assert max(worst) < 3e-2
+    with torch.no_grad():
+        assert far(network(pictures), network.double()(pictures.double())) < 1e-5
+
+
+@pytest.mark.parametrize(("channels", "filters", "size"), [(64, 64, (4, 4)), (64, 96, (8, 12)), (128, 128, (16, 16))])
+def test_winograds_products_are_the_convolution_and_its_gradients(
+    channels: int, filters: int, size: tuple[int, int]
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+    maps = torch.randn(9, *size, channels, generator=generator).relu()
+    weight = torch.randn(filters, channels, 3, 3, generator=generator) / (3 * channels**0.5)
+    bias, above = torch.randn(filters, generator=generator), torch.randn(9, *size, filters, generator=generator)
+    first = maps.permute(0, 3, 1, 2).double().requires_grad_()
+    exact_weight = weight.double().requires_grad_()
+    exact = functional.conv2d(first, exact_weight, bias.double(), padding=1)
+    by_maps, by_weight = torch.autograd.grad(exact, (first, exact_weight), above.permute(0, 3, 1, 2).double())
+    assert winograd.fits(channels, filters, size)
+    found = winograd.convolve(maps, winograd.Weights(weight), bias)
+    back = winograd.convolve(above, winograd.Weights.turned(weight), torch.zeros(channels))
+    for made, right in (
+        (found.permute(0, 3, 1, 2), exact.detach()),
+        (back.permute(0, 3, 1, 2), by_maps),
+        (winograd.by_weights(maps, above), by_weight),
+    ):
+        assert far(made, right) < 5e-6
+        assert float((made.double() - right).abs().max()) < 2e-4 * float(right.std())
+
+
+@pytest.mark.parametrize("name", ["convnet-d3-w64-in", "convnet-d3-w8-in"])
+def test_no_byte_depends_on_the_number_of_threads(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "_PART", 300_000)  # several parts, also of a few pictures
+    network, pictures = network_of(name, 3, 32), pictures_of(3, 32)
+
+    def made(threads: int) -> list[Tensor]:
+        torch.set_num_threads(threads)
+        images = pictures.clone().requires_grad_()
+        with fused.once():
+            maps = fused.features(network.features, images, "fused")  # type: ignore[arg-type]
+        wanted = [images, *network.features.parameters()]  # type: ignore[union-attr]
+        return [maps.detach(), *torch.autograd.grad(maps.square().sum(), wanted)]
+
+    for threads in (2, 3):
+        for one, other in zip(made(1), made(threads), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_a_second_derivative_is_refused_within_once_and_exact_without() -> None:
+    network, pictures = network_of("convnet-d1-w16-in", 3, 8), pictures_of(3, 8, 4).requires_grad_()
+
+    def twice() -> Tensor:
+        (gradient,) = torch.autograd.grad(network(pictures).square().sum(), pictures, create_graph=True)
+        return torch.autograd.grad(gradient.square().sum(), pictures)[0]
+
+    assert float(twice().abs().sum()) > 0
+    with fused.once(), pytest.raises(RuntimeError, match="differentia"):
+        twice()
+
+
+@pytest.fixture
+def ran(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Grows by one whenever the blocks' operation runs."""
+    calls: list[int] = []
+    original = stack.run
+    monkeypatch.setattr(stack, "run", lambda *given: (calls.append(1), original(*given))[1])
+    return calls
+
+
+def test_blocks_run_where_one_derivative_is_enough_and_layers_elsewhere(ran: list[int]) -> None:
+    network, pictures = network_of("convnet-d2-w16-in", 3, 16), pictures_of(3, 16, 4)
+    network(pictures)
+    assert not ran
+    with torch.no_grad():
+        network(pictures)
+    with fused.once():
+        network(pictures)
+    assert len(ran) == 2
+    predict(network, pictures)
+    pictures_with_labels = TensorPictures(pictures, torch.arange(4))
+    recipe = TrainingRecipe(augmentation="none")
+    train_epoch(network, pictures_with_labels, recipe, network_optimiser(network, recipe), Stream(0))
+    assert len(ran) == 4
+
+
+@pytest.mark.parametrize(
+    ("name", "side"),
+    [
+        ("convnet-d2-w16-bn", 16),
+        ("convnet-d2-w16-in-swish", 16),
+        ("convnet-d2-w16-in-max", 16),
+        ("convnet-d2-w16-none", 16),
+        ("convnet-d2-w16-in", 18),
+    ],
+)
+def test_what_is_no_such_block_runs_as_it_is_written(ran: list[int], name: str, side: int) -> None:
+    network = network_of(name, 3, side).eval()
+    with torch.no_grad():
+        assert torch.equal(network.embed(pictures_of(3, side)), network.features(pictures_of(3, side)).flatten(1))  # type: ignore[operator]
+    assert not ran
+
+
+def test_layers_run_where_someone_listens_transforms_or_computes_in_another_precision(ran: list[int]) -> None:
+    network, pictures = network_of("convnet-d2-w16-in", 3, 16), pictures_of(3, 16, 4)
+    heard: list[int] = []
+    hook = network.features[0].register_forward_hook(lambda *_: heard.append(1))  # type: ignore[index]
+    with torch.no_grad():
+        network(pictures)
+        assert heard
+        hook.remove()
+        torch.func.vmap(lambda picture: network(picture[None])[0])(pictures)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            network(pictures)
+        network.double()(pictures.double())
+    assert not ran
+
+
+def test_an_eager_recipe_trains_and_scores_by_layers(ran: list[int]) -> None:
+    network, pictures = network_of("convnet-d2-w16-in", 3, 16), pictures_of(3, 16, 4)
+    recipe = TrainingRecipe(augmentation="none", arithmetic="eager")
+    train_epoch(
+        network, TensorPictures(pictures, torch.arange(4)), recipe, network_optimiser(network, recipe), Stream(0)
+    )
+    predict(network, pictures)
+    assert network.arithmetic == "eager"
+    assert not ran
+
+
+def test_parts_come_in_order_with_one_thread_each() -> None:
+    torch.set_num_threads(3)
+    found = parallel.side_by_side(lambda part: (part, torch.get_num_threads()), range(7))
+    assert [part for part, _ in found] == list(range(7))
+    assert {threads for _, threads in found} == {1}
+    assert torch.get_num_threads() == 3
+    assert parallel.side_by_side(lambda part: torch.get_num_threads(), [0]) == [1]
+
+
+def test_an_error_in_a_part_is_raised() -> None:
+    torch.set_num_threads(2)
+
+    def fail(part: int) -> int:
+        return 1 // part
+
+    with pytest.raises(ZeroDivisionError):
+        parallel.side_by_side(fail, [1, 0, 2])

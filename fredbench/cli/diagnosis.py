@@ -109,6 +109,7 @@ def _devices() -> Iterator[Finding]:
 
     cores = os.cpu_count() or 1
     yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads (--threads, OMP_NUM_THREADS)")
+    yield from _threads()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(count):
         free, total = torch.cuda.mem_get_info(index)
@@ -116,6 +117,37 @@ def _devices() -> Iterator[Finding]:
     if not count:
         fix = "fine for --preset quick; for paper-scale runs install a CUDA build of torch on a machine with a GPU"
         yield Finding("accelerator", "none that torch can use", "note", fix)
+
+
+# Below this share of the time with one thread, all threads are worth having.
+_WORTH = 0.9
+
+
+def _threads() -> Iterator[Finding]:
+    """How many threads are the default, and whether on this machine, now, that is the quickest.
+
+    The default does not follow the load: another number of threads gives other bits, so that a command that was
+    stopped would not be found again by itself.
+    """
+    import torch
+
+    from fredbench.training.timing import pass_seconds
+
+    usual = torch.get_num_threads()
+    if usual == 1:
+        yield Finding("threads", f"1; a training pass: {1000 * pass_seconds(1):.0f} ms")
+        return
+    alone, together = pass_seconds(1), pass_seconds(usual)
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    measured = f"{1000 * alone:.0f} ms with 1 thread, {1000 * together:.0f} with {usual}"
+    said = (
+        f"{usual}, as torch takes; a training pass: {measured}{load}"
+        if usual > 1
+        else f"1; {1000 * alone:.0f} ms a pass"
+    )
+    slow = together > _WORTH * alone
+    fix = "--threads 1 is as quick here now (a run of its own), and leaves the other cores to other runs"
+    yield Finding("threads", said, "note" if slow else "ok", fix if slow else "")
 
 
 def _space(store: Path, data: Path) -> Iterator[Finding]:

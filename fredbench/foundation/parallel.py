@@ -13,13 +13,14 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["side_by_side"]
+__all__ = ["side_by_side", "within_part"]
 
 P = TypeVar("P")
 R = TypeVar("R")
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _making = threading.Lock()
+_here = threading.local()
 # omp_pause_soft of OpenMP 5.0.
 _SOFT = 1
 
@@ -31,17 +32,23 @@ def side_by_side(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
     no bit depends on how many threads there are. Worth it where `work` mostly releases the interpreter lock.
     """
     threads = torch.get_num_threads()
-    if threads == 1 or len(parts) < 2:
-        return [_alone(work, part) for part in parts]
-    _rest_openmp()
-    return list(_pool(min(threads, len(parts))).map(work, parts))
 
+    def of_part(part: P) -> R:
+        before, _here.within = within_part(), True
+        try:
+            return work(part)
+        finally:
+            _here.within = before
 
-def _alone(work: Callable[[P], R], part: P) -> R:
-    threads = torch.get_num_threads()
     if threads == 1:
-        return work(part)
-    return _pool(1).submit(work, part).result()
+        return [of_part(part) for part in parts]
+    _rest_openmp()
+    return list(_pool(min(threads, max(1, len(parts)))).map(of_part, parts))
+
+
+def within_part() -> bool:
+    """Whether the calling code works on a part already: then there is nothing to gain from parting it further."""
+    return getattr(_here, "within", False)
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:

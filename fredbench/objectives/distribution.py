@@ -83,5 +83,6 @@ class DistributionMatching(Objective):
         with torch.no_grad():
             pictures = augmentation.apply_by_class(self._strategy, real.images(index), counts, rng.child("augment"))
             whole = mixes_pictures(self._network)
-            parts = (pictures,) if whole else pictures.split(_CHUNK.get(real.device.type, 256))
+            chunk = fused.at_once(self._network, _CHUNK.get(real.device.type, 256))
+            parts = (pictures,) if whole else pictures.split(chunk)
             return class_means(torch.cat([self._network.embed(p) for p in parts]), labels, real.classes)

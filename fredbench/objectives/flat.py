@@ -19,13 +19,17 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from fredbench.foundation.errors import CompatibilityError, ResourceError
+from fredbench.foundation.parallel import side_by_side
 from fredbench.foundation.rng import Stream
-from fredbench.networks import Network
+from fredbench.networks import Network, fused
+from fredbench.networks.names import Arithmetic
 from fredbench.training.loop import cross_entropy
 
 __all__ = ["Derivatives", "FlatNetwork"]
 
 _Product = tuple[Tensor, Tensor, Tensor | None]
+# Pictures of a first derivative at once, in chunks of a second one.
+_FIRST = 4
 
 
 class FlatNetwork:
@@ -47,6 +51,11 @@ class FlatNetwork:
 
     def __len__(self) -> int:
         return sum(self._sizes)
+
+    @property
+    def arithmetic(self) -> Arithmetic:
+        """How the network is run."""
+        return self._network.arithmetic
 
     def widest(self) -> int:
         """Values of the largest map that a layer leaves of one picture."""
@@ -112,12 +121,17 @@ class Derivatives:
         self.network, self.chunk, self.compiled = network, chunk, compiled
         self._programs: dict[Any, Callable[..., Any]] = {}
 
+    def _fused(self, theta: Tensor) -> bool:
+        return self.network.arithmetic == "fused" and not self.compiled and theta.device.type == "cpu"
+
     def gradient(
         self, theta: Float[Tensor, " p"], pictures: Float[Tensor, "n c h w"], labels: Tensor
     ) -> tuple[Float[Tensor, ""], Float[Tensor, " p"]]:
         """(loss, its gradient with respect to theta)."""
         loss, gradient = theta.new_zeros(()), torch.zeros_like(theta)
-        for part, truth in zip(pictures.split(self.chunk), labels.split(self.chunk), strict=True):
+        # One derivative leaves less behind than two, and fused blocks part a batch by themselves.
+        chunk = _FIRST * self.chunk if self._fused(theta) else self.chunk
+        for part, truth in zip(pictures.split(chunk), labels.split(chunk), strict=True):
             share = len(part) / len(pictures)
             part_loss, part_gradient = self._call(self._gradient, theta, part.detach(), truth)
             loss += share * part_loss
@@ -140,11 +154,16 @@ class Derivatives:
         hessian = torch.zeros_like(theta) if by_weights else None
         mixed = torch.empty_like(pictures, requires_grad=False)
         function = self._product if by_weights else self._product_of_pictures
-        for first in range(0, len(pictures), self.chunk):
-            place = slice(first, first + self.chunk)
-            part, truth = pictures[place].detach(), labels[place]
-            share = len(part) / len(pictures)
-            s, by_pictures, *rest = self._call(function, theta, part, truth, direction)
+
+        def of_part(place: slice) -> tuple[Tensor, ...]:
+            made: tuple[Tensor, ...] = self._call(function, theta, pictures[place].detach(), labels[place], direction)
+            return made
+
+        places = [slice(first, first + self.chunk) for first in range(0, len(pictures), self.chunk)]
+        # Chunks of fused blocks run side by side, a thread each; layers have their threads within.
+        found = side_by_side(of_part, places) if self._fused(theta) else map(of_part, places)
+        for place, (s, by_pictures, *rest) in zip(places, found, strict=True):
+            share = len(by_pictures) / len(pictures)
             total += share * s
             mixed[place] = by_pictures * share
             if hessian is not None:
@@ -153,8 +172,9 @@ class Derivatives:
 
     def _gradient(self, theta: Tensor, pictures: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         theta = theta.detach().requires_grad_()
-        loss = cross_entropy(self.network(theta, pictures), labels)
-        (gradient,) = torch.autograd.grad(loss, theta)
+        with fused.once():
+            loss = cross_entropy(self.network(theta, pictures), labels)
+            (gradient,) = torch.autograd.grad(loss, theta)
         return loss.detach(), gradient
 
     def _product(

@@ -137,7 +137,8 @@ def weight_gradients(
     if differentiable:
         loss = cross_entropy(network(images), labels)
         return torch.autograd.grad(loss, parameters, create_graph=True)
-    chunk = len(images) if mixes_pictures(network) else _CHUNK.get(images.device.type, 256)
+    usual = fused.at_once(network, _CHUNK.get(images.device.type, 256))
+    chunk = len(images) if mixes_pictures(network) else usual
     total = [torch.zeros_like(p) for p in parameters]
     for part, truth in zip(images.split(chunk), labels.split(chunk), strict=True):
         with fused.once():

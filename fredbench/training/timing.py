@@ -9,12 +9,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from fredbench import networks
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
-from fredbench.training.batches import Pictures, RealPictures
-from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, predict, train
+from fredbench.training.batches import Pictures, RealPictures, TensorPictures
+from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, network_optimiser, predict, train, train_epoch
 
-__all__ = ["Few", "epoch_seconds", "prediction_seconds"]
+__all__ = ["Few", "epoch_seconds", "pass_seconds", "prediction_seconds"]
 
 _BATCHES, _PART, _LONG_SECONDS = 3, 16, 0.5
 TRIAL = Stream(0).child("trial")
@@ -56,6 +57,32 @@ def epoch_seconds(
         float(next(network.parameters()).detach().sum())  # waits for the device
 
     return _timed(learn, size, len(pictures)) * wanted
+
+
+def pass_seconds(threads: int) -> float:
+    """Seconds of a training pass of a small ConvNet with that many threads, the best of a few: some .1 s in all.
+
+    Random pictures of 32 px; the calling thread computes with as many threads afterwards as before.
+    """
+    before = torch.get_num_threads()
+    network = networks.build("convnet-d3-w64-in", channels=3, classes=10, size=(32, 32), rng=TRIAL)
+    images = torch.randn(_PASSED, 3, 32, 32, generator=TRIAL.torch())
+    pictures, recipe = TensorPictures(images, torch.arange(_PASSED) % 10), TrainingRecipe(augmentation="none")
+    optimiser, seconds = network_optimiser(network, recipe), []
+    try:
+        torch.set_num_threads(threads)
+        for _ in range(_PASSES):
+            began = time.perf_counter()
+            train_epoch(network, pictures, recipe, optimiser, TRIAL)
+            seconds.append(time.perf_counter() - began)
+    finally:
+        torch.set_num_threads(before)
+    # The first one compiles, or reads what was compiled.
+    return min(seconds[1:])
+
+
+# Pictures of a pass that two threads can share, and passes.
+_PASSED, _PASSES = 64, 5
 
 
 def prediction_seconds(blank: Callable[[Stream], Network], pictures: RealPictures) -> float:

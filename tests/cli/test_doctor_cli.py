@@ -7,12 +7,14 @@ from collections import namedtuple
 from pathlib import Path
 
 import pytest
+import torch
 from commands import ROOT, invoke
 
 from fredbench.cli import diagnosis
 from fredbench.datasets import DATASETS
 from fredbench.foundation.environment import FLOORS, PACKAGES
 from fredbench.foundation.files import write_json
+from fredbench.training.timing import pass_seconds
 
 
 def _findings(*arguments: object) -> dict[str, dict[str, str]]:
@@ -124,3 +126,20 @@ def test_floors_are_the_requirements() -> None:
 def test_the_formats_hold_the_findings(tmp_path: Path, form: str) -> None:
     out = invoke("doctor", "--store", tmp_path, "--data", tmp_path, "--format", form).out
     assert "torch" in out and "digits" in out
+
+
+@pytest.mark.parametrize(("together", "state"), [(0.05, "ok"), (0.11, "note")])
+def test_threads_are_measured_and_the_quicker_number_told(
+    monkeypatch: pytest.MonkeyPatch, together: float, state: str
+) -> None:
+    monkeypatch.setattr("torch.get_num_threads", lambda: 2)
+    monkeypatch.setattr("fredbench.training.timing.pass_seconds", lambda threads: 0.1 if threads == 1 else together)
+    (found,) = diagnosis._threads()
+    assert (found.topic, found.state) == ("threads", state)
+    assert "100 ms with 1 thread" in found.found and ("--threads 1" in found.fix) == (state == "note")
+
+
+def test_a_pass_is_timed_and_the_number_of_threads_left_as_it_was() -> None:
+    before = torch.get_num_threads()
+    assert 0 < pass_seconds(1) < 10
+    assert torch.get_num_threads() == before

@@ -1,10 +1,10 @@
-"""Fused execution of ConvNets on the CPU, for passes that are differentiated once at most.
+"""Fused execution of ConvNets on the CPU: blocks of convolution, instance norm, ReLU and average pooling.
 
-A student's training and scoring, the real pictures of distribution and gradient matching, experts, attacks: all need a
-first derivative or none, and most of what they cost beside the convolutions' products is memory that is written and
-read again between layers. There a ConvNet of instance norm, ReLU and average pooling runs block by block (`stack`),
-with Winograd's convolutions where they fit (`winograd`). The outcome differs from the layers' own by rounding. Second
-derivatives are refused by autograd there, not approximated.
+Most of what a pass costs beside the convolutions' products is memory that is written and read again between layers,
+and the products can be a quarter as many (`winograd`). Where a first derivative is enough, or none - a student's
+training and scoring, the real pictures of distribution and gradient matching, experts, attacks - all blocks are one
+operation (`stack`, within `once()` or without gradients); elsewhere each is two that can be differentiated twice
+(`twice`). The outcome differs from the layers' own by rounding. Further derivatives are refused, not approximated.
 """
 
 from __future__ import annotations
@@ -20,19 +20,30 @@ from torch import Tensor, nn
 from fredbench.networks.names import Arithmetic
 from fredbench.networks.pooling import AveragePool
 
-__all__ = ["features", "once"]
+__all__ = ["at_once", "features", "once"]
+
+# 2.6 ms of the weights' transforms a pass, against .9 ms a picture forward and back (width 128, one thread).
+_AT_ONCE = 128
 
 _once: ContextVar[bool] = ContextVar("differentiated once", default=False)
 
 
 @contextlib.contextmanager
 def once() -> Iterator[None]:
-    """Within, what networks give is differentiated once at most; without gradients that needs no saying."""
+    """Within, what networks give is differentiated once at most; without gradients that needs no saying.
+
+    A second derivative is then refused by autograd.
+    """
     token = _once.set(True)
     try:
         yield
     finally:
         _once.reset(token)
+
+
+def at_once(network: nn.Module, pictures: int) -> int:
+    """Pictures of a pass where layers want `pictures`: blocks part a batch themselves, and want more of it at once."""
+    return _AT_ONCE if getattr(network, "arithmetic", "eager") == "fused" and pictures < _AT_ONCE else pictures
 
 
 def features(
@@ -43,15 +54,18 @@ def features(
     if not blocks or not _halves(blocks, images.shape[2], images.shape[3]):
         whole: Tensor = stack(images)
         return whole
-    from fredbench.networks.fused.stack import Shape, run  # the compiler takes a second to import
+    from fredbench.networks.fused import stack as one_operation  # the compiler takes a second to import
+    from fredbench.networks.fused import twice
 
-    shapes = [Shape(_padding(convolution), norm.eps) for convolution, norm in blocks]
+    shapes = [one_operation.Shape(_padding(convolution), norm.eps) for convolution, norm in blocks]
+    enough = _once.get() or not torch.is_grad_enabled()
+    run = one_operation.run if enough else twice.run
     return run(shapes, list(stack.parameters()), images)
 
 
 def _is_fit(stack: nn.Sequential, images: Tensor) -> bool:
     """Whether the blocks' operation may stand for the layers here and now."""
-    if (torch.is_grad_enabled() and not _once.get()) or not len(images):
+    if not len(images):
         return False
     # Under torch.func's transforms, under a mode that only traces, and where someone listens to a layer: as written.
     if torch._C._functorch.peek_interpreter_stack() is not None or torch.is_autocast_enabled("cpu"):

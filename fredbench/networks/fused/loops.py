@@ -10,9 +10,9 @@ import numpy as np
 
 from fredbench.foundation.compiling import Array, compiled_apart
 
-__all__ = ["block_backward", "block_forward", "first_block_backward"]
+__all__ = ["block_backward", "block_forward", "block_second", "picture_taps"]
 
-_0, _1 = np.float32(0), np.float32(1)
+_0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 _QUARTER = np.float32(0.25)
 
 
@@ -119,66 +119,95 @@ def block_backward(
 
 
 @compiled_apart
-def first_block_backward(
-    pictures: Array,
+def block_second(
     z: Array,
     gain: Array,
     shift: Array,
     mean: Array,
     scale: Array,
     above: Array,
+    on_z: Array,
+    on_gain: Array,
+    on_shift: Array,
+    by_above: Array,
+    by_z: Array,
     by_gain: Array,
-    by_shift: Array,
-    by_weights: Array,
-    by_bias: Array,
 ) -> None:
-    """`block_backward` of the first block, carried on to its 3×3 convolution, whose maps' gradient is never stored.
+    """The adjoint of `block_backward`: from what its outcomes are weighted by to the gradients by what it was given.
 
-    pictures: (n, h + 2, w + 2, channels), with their border of zeros. by_weights (n, 9 channels, c) and by_bias (n, c):
-    each picture's share, taps row by row with the channels innermost.
+    on_z (n, h, w, c), on_gain and on_shift (c,): weights of `below`, and of `by_gain` and `by_shift` summed over
+    pictures. by_gain: (n, c), a picture's share. With x the normalised map, u the gradient of the normalised map, a =
+    on_z, r = 1/σ and means over the map, the weighted sum is N r gain (⟨a u⟩ - ⟨a⟩⟨u⟩ - ⟨a x⟩⟨u x⟩) + N on_gain ⟨u x⟩
+    + N on_shift ⟨u⟩; where the ReLU is open does not change.
     """
     h, w, c = z.shape[1:]
-    channels = pictures.shape[3]
-    inverse = _1 / np.float32(h * w)
-    sums, products = np.empty(c, np.float32), np.empty(c, np.float32)
-    row, row_products = np.empty(c, np.float32), np.empty(c, np.float32)
+    count = np.float32(h * w)
+    inverse = _1 / count
+    sums, row = np.empty((5, c), np.float32), np.empty((5, c), np.float32)
     factor, offset = np.empty(c, np.float32), np.empty(c, np.float32)
-    below = np.empty((w, c), np.float32)
+    of_a, of_u, of_x, constant = (
+        np.empty(c, np.float32), np.empty(c, np.float32), np.empty(c, np.float32), np.empty(c, np.float32),
+    )  # fmt: skip
+    turned, level = np.empty(c, np.float32), np.empty(c, np.float32)
     for i in range(len(z)):
         for k in range(c):
             factor[k] = scale[i, k] * gain[k]
             offset[k] = shift[k] - mean[i, k] * factor[k]
         sums[:] = _0
-        products[:] = _0
-        for a in range(h):
+        for y in range(h):
             row[:] = _0
-            row_products[:] = _0
             for b in range(w):
                 for k in range(c):
-                    v = z[i, a, b, k]
-                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
-                    row[k] += g
-                    row_products[k] += g * (v - mean[i, k])
+                    v = z[i, y, b, k]
+                    x, a = (v - mean[i, k]) * scale[i, k], on_z[i, y, b, k]
+                    u = above[i, y // 2, b // 2, k] * _QUARTER if v * factor[k] + offset[k] > _0 else _0
+                    row[0, k] += u
+                    row[1, k] += u * x
+                    row[2, k] += a
+                    row[3, k] += a * x
+                    row[4, k] += a * u
             for k in range(c):
-                sums[k] += row[k]
-                products[k] += row_products[k]
+                for s in range(5):
+                    sums[s, k] += row[s, k]
         for k in range(c):
-            by_shift[i, k] = sums[k] * _QUARTER
-            by_gain[i, k] = products[k] * _QUARTER * scale[i, k]
-            row[k] = -factor[k] * by_gain[i, k] * inverse * scale[i, k]
-            row_products[k] = -factor[k] * by_shift[i, k] * inverse - row[k] * mean[i, k]
-            sums[k] = factor[k] * _QUARTER
+            u, p, a = sums[0, k] * inverse, sums[1, k] * inverse, sums[2, k] * inverse
+            q, r = sums[3, k] * inverse, scale[i, k]
+            inner = sums[4, k] * inverse - a * u - q * p
+            by_gain[i, k] = count * r * inner
+            of_a[k] = -r * factor[k] * p
+            of_u[k] = r * (on_gain[k] - factor[k] * q)
+            of_x[k] = -r * p * (on_gain[k] - _2 * factor[k] * q) - r * factor[k] * inner
+            constant[k] = r * factor[k] * (a * p + u * q) - r * on_gain[k] * u
+            turned[k] = on_gain[k] - factor[k] * q
+            level[k] = on_shift[k] - factor[k] * a
+        for y in range(h // 2):
+            for b in range(w // 2):
+                for k in range(c):
+                    by_above[i, y, b, k] = _0
+        for y in range(h):
+            for b in range(w):
+                for k in range(c):
+                    v = z[i, y, b, k]
+                    x, a = (v - mean[i, k]) * scale[i, k], on_z[i, y, b, k]
+                    is_open = v * factor[k] + offset[k] > _0
+                    u = above[i, y // 2, b // 2, k] * _QUARTER if is_open else _0
+                    by_z[i, y, b, k] = a * of_a[k] + u * of_u[k] + x * of_x[k] + constant[k]
+                    weight = a * factor[k] + x * turned[k] + level[k]
+                    by_above[i, y // 2, b // 2, k] += weight * _QUARTER if is_open else _0
+
+
+@compiled_apart
+def picture_taps(pictures: Array, below: Array, by_weights: Array) -> None:
+    """Gradient of a 3×3 convolution of few channels by its weights, from that of its outcome, (n, h, w, c).
+
+    pictures: (n, h + 2, w + 2, channels), with their border. by_weights: (n, 9 channels, c), each picture's share,
+    taps row by row with the channels innermost.
+    """
+    h, w, c = below.shape[1:]
+    channels = pictures.shape[3]
+    for i in range(len(below)):
         by_weights[i] = _0
-        by_bias[i] = _0
         for a in range(h):
-            for b in range(w):
-                for k in range(c):
-                    v = z[i, a, b, k]
-                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
-                    below[b, k] = g * sums[k] + v * row[k] + row_products[k]
-            for b in range(w):
-                for k in range(c):
-                    by_bias[i, k] += below[b, k]
             for down in range(3):
                 for channel in range(channels):
                     # Four pixels and three taps at once: twelve products for four reads of the gradient.
@@ -187,7 +216,8 @@ def first_block_backward(
                         line = pictures[i, a + down, b : b + 6, channel]
                         p0, p1, p2, p3, p4, p5 = line[0], line[1], line[2], line[3], line[4], line[5]
                         for k in range(c):
-                            g0, g1, g2, g3 = below[b, k], below[b + 1, k], below[b + 2, k], below[b + 3, k]
+                            g0, g1 = below[i, a, b, k], below[i, a, b + 1, k]
+                            g2, g3 = below[i, a, b + 2, k], below[i, a, b + 3, k]
                             by_weights[i, tap, k] += (p0 * g0 + p1 * g1) + (p2 * g2 + p3 * g3)
                             by_weights[i, tap + channels, k] += (p1 * g0 + p2 * g1) + (p3 * g2 + p4 * g3)
                             by_weights[i, tap + 2 * channels, k] += (p2 * g0 + p3 * g1) + (p4 * g2 + p5 * g3)
@@ -195,4 +225,4 @@ def first_block_backward(
                         for across in range(3):
                             p = pictures[i, a + down, b + across, channel]
                             for k in range(c):
-                                by_weights[i, tap + across * channels, k] += p * below[b, k]
+                                by_weights[i, tap + across * channels, k] += p * below[i, a, b, k]

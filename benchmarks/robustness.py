@@ -1,0 +1,227 @@
+"""The study behind docs/robustness.md: distilled sets of equal budget, scored on every shift that fredbench has.
+
+    python benchmarks/robustness.py --out results/robustness.json
+    python benchmarks/robustness.py --seeds 2 --limit 100 --out /dev/stdout     # does it run?
+
+Each system of `SYSTEMS` distils CIFAR-10 at IPC 1 by the preset `quick`, a set a seed. Its students are scored on clean
+test pictures, CIFAR-10-C and C-bar, under attack, by their calibration, and by how well they tell SVHN's pictures from
+their own. The unit of every comparison is the set: systems are paired by seed, and p values corrected by Holm over all
+that a column compares. One command goes on where another was stopped. Data and store are where `FREDBENCH_DATA` and
+`FREDBENCH_STORE` say, or --data and --store; no path and no name of a machine is in the file.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from scipy.special import stdtr
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+import fredbench  # noqa: E402
+from fredbench.datasets import Dataset, data_root, load_dataset  # noqa: E402
+from fredbench.evaluation.attacked import WORST, Attacks  # noqa: E402
+from fredbench.evaluation.comparison import holm  # noqa: E402
+from fredbench.evaluation.domains import domains_of  # noqa: E402
+from fredbench.evaluation.rows import CLEAN, Row  # noqa: E402
+from fredbench.evaluation.scoring import Entrant, Evaluation  # noqa: E402
+from fredbench.evaluation.statistics import Sample, summarise  # noqa: E402
+from fredbench.evaluation.threats import attack_named  # noqa: E402
+from fredbench.foundation.device import resolve_device, use_threads  # noqa: E402
+from fredbench.foundation.environment import environment  # noqa: E402
+from fredbench.foundation.files import write_json  # noqa: E402
+from fredbench.recipes.reproducing import distill_command  # noqa: E402
+from fredbench.suites.corruption import suite_named  # noqa: E402
+
+# Names as the page has them. What is stored is compared under one objective, DM; TM and IDC are as published.
+SYSTEMS: Mapping[str, Mapping[str, Any]] = {
+    "FreD × DM": {"objective": "dm", "parameterization": "fred"},
+    "DDiF × DM": {"objective": "dm", "parameterization": "ddif"},
+    "GSDD × DM": {"objective": "dm", "parameterization": "gsdd"},
+    "pixels × DM": {"method": "dm"},
+    "FreD × TM": {"method": "fred"},
+    "pixels × TM": {"method": "tm"},
+    "IDC": {"method": "idc"},
+    "random": {"method": "random"},
+}
+BASE = "FreD × DM"
+EPSILON = 2 / 255
+# Column, what it is, whether more is better.
+COLUMNS: Mapping[str, tuple[str, bool]] = {
+    "clean": ("accuracy, all clean test pictures, %", True),
+    "c": ("accuracy on CIFAR-10-C, mean over 15 corruptions and 5 severities, %", True),
+    "cbar": ("accuracy on C-bar, mean over 10 corruptions and 5 severities, %", True),
+    "kept_c": ("of the clean accuracy, what CIFAR-10-C leaves, %", True),
+    "kept_cbar": ("of the clean accuracy, what C-bar leaves, %", True),
+    "robust": ("accuracy under the worse of FGSM and PGD-20 at 2/255, %", True),
+    "auroc": ("AUROC of SVHN against the own test pictures, nearest-neighbour score, %", True),
+    "ece": ("expected calibration error, clean, %", False),
+    "brier": ("Brier score, clean, 0 to 2", False),
+    "ece_c": ("expected calibration error on CIFAR-10-C, %", False),
+}
+
+
+def main() -> None:
+    options = parse()
+    data = load_dataset("cifar10", root=options.data, offline=True)
+    other = load_dataset("svhn", root=options.data, offline=True)
+    measured = [measure(name, seed, data, other, options) for seed in range(options.seeds) for name in options.systems]
+    found = {
+        "format": "fredbench-benchmark",
+        "format_version": 1,
+        "benchmark": "robustness of distilled sets at one budget",
+        "setting": f"CIFAR-10, IPC 1, preset quick, {options.seeds} set(s) a system, {options.clean} clean test "
+        f"pictures, {options.limit} of each corruption and severity, {options.attacked} attacked, one thread",
+        "environment": {k: v for k, v in environment("cpu", options.threads).items() if k != "platform"},
+        "columns": {name: {"what": what, "more_is_better": more} for name, (what, more) in COLUMNS.items()},
+        "base": BASE,
+        "pooled": {name: pooled(measured, name) for name in options.systems},
+        "against_base": against(measured, options.systems),
+        "runs": measured,
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    write_json(options.out, found)
+    print("\n".join(table(found)))
+
+
+def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+    """One set: distilled, scored on everything, and told."""
+    where = {"store": options.store, "device": "cpu", "threads": options.threads}
+    folder = fredbench.distill(data, ipc=1, preset="quick", seed=seed, **SYSTEMS[name], **where)
+    entrant = Entrant.of(folder)
+    attacks = Attacks(tuple(attack_named(attack) for attack in ("fgsm", "pgd20")), (EPSILON,), options.attacked)
+    rows = {}
+    for suite in ("cifar10c", "cifar10cbar"):
+        domains = domains_of(
+            suite_named(suite), data, data_root(options.data), limit=options.clean, corrupted_limit=options.limit
+        )
+        first = suite == "cifar10c"
+        evaluation = Evaluation(
+            dataset=data,
+            device=resolve_device("cpu"),
+            threads=use_threads(options.threads),
+            domains=domains,
+            calibration=True,
+            attacks=attacks if first else None,
+            others=(other,) if first else (),
+        )
+        (rows[suite],) = evaluation.rows([entrant], domains.names())
+    values = columns(rows["cifar10c"], rows["cifar10cbar"])
+    print(f"{folder.path.name}: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()), flush=True)
+    return {
+        "system": name,
+        "seed": seed,
+        "run": folder.path.name,
+        "made_by": distill_command(folder.spec(), data),
+        "scalars": {"paper": rows["cifar10c"].params, "strict": rows["cifar10c"].params_strict},
+        "storage": None if rows["cifar10c"].storage is None else rows["cifar10c"].storage.to_mapping(),
+        "decoded": rows["cifar10c"].decoded,
+        "students": rows["cifar10c"].students,
+        "values": {key: round(value, 4) for key, value in values.items()},
+        "corruptions": {
+            suite: {name: round(score.sample.mean, 4) for name, score in row.corruptions.items()}
+            for suite, row in rows.items()
+        },
+    }
+
+
+def columns(c: Row, cbar: Row) -> dict[str, float]:
+    """The means over a set's students."""
+    assert c.average is not None and cbar.average is not None and c.attacked is not None
+    worst = next(score for score in c.attacked.scores if score.attack == WORST)
+    nearest = next(score for score in c.outliers[0].scores if score.score == "knn")
+    clean, corrupted = c.calibration[CLEAN], c.calibration["average"]
+    assert clean.brier is not None
+    return {
+        "clean": c.clean.mean,
+        "c": c.average.mean,
+        "cbar": cbar.average.mean,
+        "kept_c": 100 * c.average.mean / c.clean.mean,
+        "kept_cbar": 100 * cbar.average.mean / cbar.clean.mean,
+        "robust": worst.robust.mean,
+        "auroc": nearest.auroc.mean,
+        "ece": clean.ece.mean,
+        "brier": clean.brier.mean,
+        "ece_c": corrupted.ece.mean,
+    }
+
+
+def pooled(measured: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Each column of a system, the unit being the set."""
+    mine = [entry["values"] for entry in measured if entry["system"] == name]
+    return {column: summarise([values[column] for values in mine]).to_mapping() for column in COLUMNS}
+
+
+def against(measured: Sequence[Mapping[str, Any]], systems: Sequence[str]) -> dict[str, Any]:
+    """Each system less the base, paired by seed; p by t over seeds, with Holm's correction over a column's systems."""
+    by = {(entry["system"], entry["seed"]): entry["values"] for entry in measured}
+    seeds = sorted({seed for _, seed in by})
+    others = [name for name in systems if name != BASE]
+    found: dict[str, dict[str, Any]] = {name: {} for name in others}
+    for column in COLUMNS:
+        samples = {
+            name: summarise([by[name, seed][column] - by[BASE, seed][column] for seed in seeds]) for name in others
+        }
+        ps = [_p(sample) for sample in samples.values()]
+        corrected = iter(holm([p for p in ps if p is not None]))
+        for (name, sample), p in zip(samples.items(), ps, strict=True):
+            told = (
+                {"p": None, "holm": None}
+                if p is None
+                else {"p": float(f"{p:.3g}"), "holm": float(f"{next(corrected):.3g}")}
+            )
+            found[name][column] = {**sample.to_mapping(), **told}
+    return found
+
+
+def _p(sample: Sample) -> float | None:
+    """Two-sided, of no difference on average; None where there is no spread to judge by."""
+    if sample.std is None or not sample.std > 0:
+        return None
+    return 2 * float(stdtr(sample.n - 1, -abs(sample.mean) / (sample.std / sample.n**0.5)))
+
+
+def table(document: Mapping[str, Any]) -> list[str]:
+    """The Markdown table: a line a system; a star where it differs from the base at 5 % after Holm's correction."""
+    lines = [
+        "| system | " + " | ".join(COLUMNS) + " |",
+        "|---|" + "---|" * len(COLUMNS),
+    ]
+    for name, values in document["pooled"].items():
+        cells = []
+        for column in COLUMNS:
+            kept = values[column]
+            digits = 3 if column == "brier" else 1
+            spread = "" if kept["std"] is None else f" ± {kept['std']:.{digits}f}"
+            compared = document["against_base"].get(name, {}).get(column, {})
+            star = "*" if compared.get("holm") is not None and compared["holm"] < 0.05 else ""
+            cells.append(f"{kept['mean']:.{digits}f}{spread}{star}")
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return lines
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--store", type=Path, default=Path(os.environ.get("FREDBENCH_STORE") or "runs"))
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seeds", type=int, default=4, help="sets a system")
+    parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
+    parser.add_argument("--clean", type=int, default=5000, help="clean test pictures, evenly spaced")
+    parser.add_argument("--limit", type=int, default=500, help="test pictures of each corruption and severity")
+    parser.add_argument("--attacked", type=int, default=500, help="test pictures under attack")
+    options = parser.parse_args()
+    if BASE not in options.systems:
+        parser.error(f"the others are compared with {BASE}: name it too")
+    return options
+
+
+if __name__ == "__main__":
+    main()

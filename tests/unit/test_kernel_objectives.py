@@ -308,11 +308,15 @@ def test_a_rate_in_stable_units_is_that_of_the_network() -> None:
 def test_defaults_of_later_settings_leave_old_text_alone() -> None:
     from fredbench.foundation.config import to_mapping
 
-    assert set(to_mapping(TrainingRecipe())) == {
+    assert set(to_mapping(TrainingRecipe(arithmetic="eager"))) == {
         *("epochs", "lr", "momentum", "weight_decay", "batch_size", "schedule", "drop_factor", "augmentation"),
         "cutmix",
     }
     assert to_mapping(TrainingRecipe(loss="mse"))["loss"] == "mse"
+    # What text of before says nothing of was eager, and is so again when it is read.
+    assert to_mapping(TrainingRecipe())["arithmetic"] == "fused"
+    assert TrainingRecipe.stored({}) == TrainingRecipe(arithmetic="eager")
+    assert TrainingRecipe.stored(to_mapping(TrainingRecipe())) == TrainingRecipe()
 
 
 def test_other_objectives_refuse_centred_labels() -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
+from fredbench.foundation.parallel import side_by_side
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network, fused, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
@@ -137,8 +138,7 @@ def weight_gradients(
     if differentiable:
         loss = cross_entropy(network(images), labels)
         return torch.autograd.grad(loss, parameters, create_graph=True)
-    usual = fused.at_once(network, _CHUNK.get(images.device.type, 256))
-    chunk = len(images) if mixes_pictures(network) else usual
+    chunk = len(images) if mixes_pictures(network) else _CHUNK.get(images.device.type, 256)
     total = [torch.zeros_like(p) for p in parameters]
     for part, truth in zip(images.split(chunk), labels.split(chunk), strict=True):
         with fused.once():
@@ -236,11 +236,19 @@ class GradientMatching(Objective):
         self._network.train()
         _still_batch_norm(self._network, self._context, rng.child("statistics"))
         total, gradient = pictures.new_zeros(()), torch.zeros_like(pictures)
-        for label, members in enumerate(positions_by_class(len(pictures), self._context.real.classes)):
+
+        def of_class(asked: tuple[int, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+            label, members = asked
             stream = rng.child("class", label)
             members = at_most(members, self.config.batch_synthetic or len(members), stream.child("synthetic"))
             members = sent(members, pictures.device)
-            loss, gradient[members] = self._class_loss(label, pictures[members], stream)
+            return members, *self._class_loss(label, pictures[members], stream)
+
+        classes = list(enumerate(positions_by_class(len(pictures), self._context.real.classes)))
+        # Classes of fused blocks run side by side, a thread each; layers have their threads within.
+        apart = self._network.arithmetic == "fused" and pictures.device.type == "cpu"
+        for members, loss, found in side_by_side(of_class, classes) if apart else map(of_class, classes):
+            gradient[members] = found
             total = total + loss
         return total, gradient
 

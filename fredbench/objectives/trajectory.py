@@ -38,9 +38,6 @@ _CHUNK_VALUES = 20 * 128 * 32 * 32
 def _own_chunk(network: FlatNetwork, device: str) -> int:
     """Pictures in one graph of `network`, where none are asked for."""
     least = _CHUNK.get(device, 256)
-    if device == "cpu" and network.arithmetic == "fused":
-        # Fused blocks part nothing within a chunk, so that each call should be worth its while.
-        least *= 2
     return max(least, _CHUNK_VALUES // network.widest()) if device == "cpu" else least
 
 

@@ -38,6 +38,10 @@ _CHUNK_VALUES = 20 * 128 * 32 * 32
 def _own_chunk(network: FlatNetwork, device: str) -> int:
     """Pictures in one graph of `network`, where none are asked for."""
     least = _CHUNK.get(device, 256)
+    if device == "cpu" and network.arithmetic == "fused":
+        # Fused blocks part nothing within a chunk: of 20 pictures a product takes .74 s (160 in all), of 40 .63, of 80
+        # .58, and the whole process .89, .99 and 1.14 GB (one thread).
+        least *= 2
     return max(least, _CHUNK_VALUES // network.widest()) if device == "cpu" else least
 
 

@@ -420,6 +420,8 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, object]) 
 @pytest.mark.parametrize(("width", "chunk"), [(32, 80), (64, 40), (128, 20), (256, 20)])
 def test_narrow_networks_take_more_pictures_into_one_graph(width: int, chunk: int) -> None:
     network = networks.build(f"convnet-d3-w{width}-in", channels=3, classes=10, size=(32, 32), rng=Stream(0))
+    assert _own_chunk(FlatNetwork(network), "cpu") == max(chunk, 40)
+    network.arithmetic = "eager"
     assert _own_chunk(FlatNetwork(network), "cpu") == chunk
 
 

@@ -140,11 +140,7 @@ def _threads() -> Iterator[Finding]:
     alone, together = pass_seconds(1), pass_seconds(usual)
     load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
     measured = f"{1000 * alone:.0f} ms with 1 thread, {1000 * together:.0f} with {usual}"
-    said = (
-        f"{usual}, as torch takes; a training pass: {measured}{load}"
-        if usual > 1
-        else f"1; {1000 * alone:.0f} ms a pass"
-    )
+    said = f"{usual}, as torch takes; a training pass: {measured}{load}"
     slow = together > _WORTH * alone
     fix = "--threads 1 is as quick here now (a run of its own), and leaves the other cores to other runs"
     yield Finding("threads", said, "note" if slow else "ok", fix if slow else "")

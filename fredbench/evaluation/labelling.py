@@ -7,7 +7,7 @@ control of a row is labelled by the same teacher.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -63,7 +63,8 @@ class Teacher:
     def recipe(self) -> TrainingRecipe:
         """As the training loop takes it."""
         strategy = "_".join(augmentation.strategy_for(self.dataset.flip))
-        return FeatureConfig(epochs=self.epochs, augmentation=strategy).recipe()
+        # Layer by layer, as all teachers that stores have: labels are part of a student's name.
+        return replace(FeatureConfig(epochs=self.epochs, augmentation=strategy).recipe(), arithmetic="eager")
 
     def plan(self, split: str) -> StudentPlan:
         """The teacher of sets that were distilled from `split`: it sees no other pictures than they did."""

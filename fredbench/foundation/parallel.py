@@ -25,8 +25,11 @@ _here = threading.local()
 _SOFT = 1
 
 
-def side_by_side(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
+def side_by_side(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | None = None) -> list[R]:
     """`work` of each of `parts`, in their order, on as many threads as torch computes with in the calling one.
+
+    at_most: parts at once, where each holds much memory. Context variables and torch's mode of gradients are not
+    those of the caller: `work` sets what it needs.
 
     Within a part torch has one thread, whatever there is outside: no part waits for another between two operations, and
     no bit depends on how many threads there are. Worth it where `work` mostly releases the interpreter lock.
@@ -43,7 +46,7 @@ def side_by_side(work: Callable[[P], R], parts: Sequence[P]) -> list[R]:
     if threads == 1:
         return [of_part(part) for part in parts]
     _rest_openmp()
-    return list(_pool(min(threads, max(1, len(parts)))).map(of_part, parts))
+    return list(_pool(max(1, min(threads, len(parts), at_most or threads))).map(of_part, parts))
 
 
 def within_part() -> bool:

@@ -124,7 +124,8 @@ def judge(dataset: Dataset, store: Path, *, threads: int) -> tuple[nn.Module, fl
     spread = np.linspace(0, len(dataset.train) - 1, min(_PICTURES, len(dataset.train))).astype(np.int64)
     split = dataset.train.take(spread)
     name = f"convnet-d{networks.default_depth(dataset.size)}-w{_WIDTH}-in"
-    recipe = TrainingRecipe(epochs=_EPOCHS, schedule="constant", augmentation="flip" if dataset.flip else "none")
+    flip = "flip" if dataset.flip else "none"
+    recipe = TrainingRecipe(epochs=_EPOCHS, schedule="constant", augmentation=flip, arithmetic="eager")
     stream = Stream(0).child("judge")
 
     def blank() -> networks.Network:

@@ -118,6 +118,8 @@ def keep(
     """
     parameterization, state, parts = _storage(kept, len(dataset.classes))
     network, students, recipe = _students(kept, dataset, asked, rate, said)
+    if not device.startswith("cpu"):  # where there are no fused blocks
+        recipe = dataclasses.replace(recipe, arithmetic="eager")
     if rate is None and recipe.lr == _RATE:
         facts["assumed"].append(f"students train at {_RATE}: no learned rate lies beside the pictures")
     stored = {name: tensor for name, (tensor, _) in parameterization.to_tensors(state).items()}

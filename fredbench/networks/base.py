@@ -47,10 +47,11 @@ class Signature:
 class Network(nn.Module):
     """Base of all students: `forward` is the linear `head` applied to `embed`.
 
-    Attributes: `name` (canonical), `signature` (shapes in and out), `arithmetic` (how it is run).
+    Attributes: `name` (canonical), `signature` (shapes in and out), `arithmetic` (how it is run; None:
+    as the recipe says that trains it, and until then by its layers).
     """
 
-    arithmetic: Arithmetic = "fused"
+    arithmetic: Arithmetic | None = None
 
     def __init__(self, name: str, signature: Signature) -> None:
         super().__init__()

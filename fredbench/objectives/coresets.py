@@ -163,7 +163,7 @@ def choose(
         )
     stream = rng.child(method)
     extractor = network(stream.child("network"))
-    recipe = replace(config.recipe(), arithmetic=extractor.arithmetic)
+    recipe = replace(config.recipe(), arithmetic=extractor.arithmetic or "eager")
     training(extractor, real, recipe, stream.child("training"))
     chosen = [members[select(_features(extractor, real, members), count)] for members in real.by_class]
     pictures = real.images(torch.cat(chosen))

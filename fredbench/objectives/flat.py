@@ -1,7 +1,8 @@
 """A network as a function of one flat weight vector, and the derivatives that trajectory matching takes of it.
 
 The networks of this field mix nothing between pictures (instance norm), so the gradient of a mean over a batch is the
-weighted sum over its chunks, exactly: `chunk` bounds the memory of a step whatever the batch.
+weighted sum over its chunks, exactly: `chunk` bounds the memory of a step whatever the batch. Chunks of fused blocks
+run side by side, as many as torch has threads and four at most, each with a graph of its own.
 
 Reverse over reverse was kept for the Hessian products. Measured on one core, ConvNetD3 of width 128, 20 pictures,
 seconds of one product: reverse over reverse .31, forward over reverse .31, reverse over forward .35; compiled .28,
@@ -10,6 +11,8 @@ seconds of one product: reverse over reverse .31, forward over reverse .31, reve
 
 from __future__ import annotations
 
+import copy
+import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -22,21 +25,20 @@ from fredbench.foundation.errors import CompatibilityError, ResourceError
 from fredbench.foundation.parallel import side_by_side
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network, fused
-from fredbench.networks.names import Arithmetic
 from fredbench.training.loop import cross_entropy
 
 __all__ = ["Derivatives", "FlatNetwork"]
 
 _Product = tuple[Tensor, Tensor, Tensor | None]
-# Pictures of a first derivative at once, in chunks of a second one.
-_FIRST = 4
+# Pictures of a first derivative at once, in chunks of a second one; and chunks side by side, each with a graph.
+_FIRST, _AT_ONCE = 4, 4
 
 
 class FlatNetwork:
     """`network` as logits(theta, pictures), its parameters in state-dict order, each row-major, in one vector (P,).
 
     Raises `CompatibilityError` for networks that mix the pictures of a batch (batch norm) or draw (dropout): neither
-    can be cut into chunks, nor replayed.
+    can be cut into chunks, nor replayed. It may be called by several threads at once.
     """
 
     def __init__(self, network: Network) -> None:
@@ -46,6 +48,7 @@ class FlatNetwork:
         if _draws(network):
             raise _unfit(network, "a layer that draws in training, such as drop-path,")
         self._network = network.train().requires_grad_(False)
+        self._of_thread = threading.local()
         self.layout = tuple((name, tuple(p.shape)) for name, p in network.named_parameters())
         self._sizes = [p.numel() for p in network.parameters()]
 
@@ -53,9 +56,9 @@ class FlatNetwork:
         return sum(self._sizes)
 
     @property
-    def arithmetic(self) -> Arithmetic:
-        """How the network is run."""
-        return self._network.arithmetic
+    def by_blocks(self) -> bool:
+        """Whether the network is run by fused blocks."""
+        return fused.runs(self._network)
 
     def widest(self) -> int:
         """Values of the largest map that a layer leaves of one picture."""
@@ -83,8 +86,17 @@ class FlatNetwork:
 
     def __call__(self, theta: Float[Tensor, " p"], pictures: Float[Tensor, "n c h w"]) -> Float[Tensor, "n k"]:
         """Logits at weights `theta`."""
-        logits: Tensor = torch.func.functional_call(self._network, self.unflatten(theta), (pictures,))
+        logits: Tensor = torch.func.functional_call(self._own(), self.unflatten(theta), (pictures,))
         return logits
+
+    def _own(self) -> Network:
+        """The network in the main thread, in any other a copy: a call lends it its weights for as long as it takes."""
+        if threading.current_thread() is threading.main_thread():
+            return self._network
+        if not hasattr(self._of_thread, "network"):
+            self._of_thread.network = copy.deepcopy(self._network)
+        own: Network = self._of_thread.network
+        return own
 
 
 def _unfit(network: Network, what: str) -> CompatibilityError:
@@ -122,7 +134,7 @@ class Derivatives:
         self._programs: dict[Any, Callable[..., Any]] = {}
 
     def _fused(self, theta: Tensor) -> bool:
-        return self.network.arithmetic == "fused" and not self.compiled and theta.device.type == "cpu"
+        return self.network.by_blocks and not self.compiled and theta.dtype == torch.float32
 
     def gradient(
         self, theta: Float[Tensor, " p"], pictures: Float[Tensor, "n c h w"], labels: Tensor
@@ -161,7 +173,7 @@ class Derivatives:
 
         places = [slice(first, first + self.chunk) for first in range(0, len(pictures), self.chunk)]
         # Chunks of fused blocks run side by side, a thread each; layers have their threads within.
-        found = side_by_side(of_part, places) if self._fused(theta) else map(of_part, places)
+        found = side_by_side(of_part, places, at_most=_AT_ONCE) if self._fused(theta) else map(of_part, places)
         for place, (s, by_pictures, *rest) in zip(places, found, strict=True):
             share = len(by_pictures) / len(pictures)
             total += share * s

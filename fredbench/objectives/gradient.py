@@ -47,6 +47,8 @@ Gradients: TypeAlias = Sequence[Tensor]
 _EPSILON = 1e-6
 # Real pictures a backward pass: on a CPU larger batches spill the cache.
 _CHUNK = {"cpu": 64, "cuda": 1024}
+# Classes side by side, each with the graph of a second derivative.
+_CLASSES = 4
 
 
 @dataclass(frozen=True)
@@ -154,7 +156,7 @@ def matching_gradient(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "n c h w"]]:
     """Value of `loss_of(pictures)` and its gradient there, with nothing left behind in a network's gradients.
 
-    The graph lives no longer than this call, so that a sum over classes needs the memory of one.
+    The graph lives no longer than this call, so that a sum over classes needs the memory of those at once.
     """
     leaf = pictures.detach().requires_grad_()
     loss = loss_of(leaf)
@@ -246,8 +248,9 @@ class GradientMatching(Objective):
 
         classes = list(enumerate(positions_by_class(len(pictures), self._context.real.classes)))
         # Classes of fused blocks run side by side, a thread each; layers have their threads within.
-        apart = self._network.arithmetic == "fused" and pictures.device.type == "cpu"
-        for members, loss, found in side_by_side(of_class, classes) if apart else map(of_class, classes):
+        apart = fused.runs(self._network) and pictures.dtype == torch.float32
+        done = side_by_side(of_class, classes, at_most=_CLASSES) if apart else map(of_class, classes)
+        for members, loss, found in done:
             gradient[members] = found
             total = total + loss
         return total, gradient

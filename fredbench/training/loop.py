@@ -274,8 +274,8 @@ def train_epoch(
     `pace` is called before every batch with the share of the pass that is done.
     """
     loss = loss or LOSSES[recipe.loss]
-    if recipe.arithmetic == "eager" and isinstance(network, Network):
-        network.arithmetic = "eager"
+    if isinstance(network, Network) and (network.arithmetic is None or recipe.arithmetic == "eager"):
+        network.arithmetic = recipe.arithmetic
     stages, constants, generator = parse_stages(recipe.augmentation), CONSTANTS[recipe.strength], rng.torch()
     single = _takes_single(network, pictures, recipe.batch_size)
     batches = _batches(len(pictures), recipe.batch_size, generator, single=single)

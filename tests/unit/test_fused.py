@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
+import fredbench
 from fredbench import networks
 from fredbench.foundation import parallel
 from fredbench.foundation.rng import Stream
 from fredbench.networks import fused
 from fredbench.networks.fused import stack, twice, winograd
+from fredbench.networks.pooling import AveragePool
 from fredbench.training.batches import TensorPictures
 from fredbench.training.loop import TrainingRecipe, network_optimiser, predict, train_epoch
 
@@ -39,6 +43,7 @@ def _threads() -> Iterator[None]:
 
 def network_of(name: str, channels: int, side: int, seed: int = 0) -> networks.Network:
     built = networks.build(name, channels=channels, classes=4, size=(side, side), rng=Stream(seed))
+    built.arithmetic = "fused"
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():  # gains and shifts that are not 1 and 0
         for parameter in built.parameters():
@@ -177,6 +182,45 @@ def test_blocks_differentiate_right_by_finite_differences() -> None:
             assert abs((ends[0] - ends[1]) / 2e-4 - float(gradient.reshape(-1)[position])) < 1e-3
 
 
+@pytest.mark.parametrize("enough", [True, False])
+def test_a_kept_graph_gives_its_gradient_again(enough: bool) -> None:
+    network, pictures = network_of("convnet-d2-w16-in", 3, 16), pictures_of(3, 16, 4)
+    with fused.once() if enough else contextlib.nullcontext():
+        loss = network(pictures).square().sum()
+    first = torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
+    for one, other in zip(first, torch.autograd.grad(loss, list(network.parameters())), strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("enough", [True, False])
+def test_weights_that_were_changed_since_are_noticed(enough: bool) -> None:
+    network, pictures = network_of("convnet-d2-w16-in", 3, 16), pictures_of(3, 16, 4)
+    with fused.once() if enough else contextlib.nullcontext():
+        loss = network(pictures).square().sum()
+    with torch.no_grad():
+        next(network.parameters()).add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stride": 2, "padding": 3},
+        {"padding_mode": "reflect"},
+        {"dilation": 2, "padding": 2},
+        {"groups": 1, "bias": False},
+    ],
+)
+def test_other_convolutions_are_no_blocks(changes: dict[str, Any]) -> None:
+    given = {"padding": 1, **changes}
+    layers = nn.Conv2d(3, 16, 3, **given), nn.GroupNorm(16, 16), nn.ReLU(), AveragePool()
+    made = nn.Sequential(*layers)
+    pictures = pictures_of(3, 16, 4)
+    with torch.no_grad():
+        assert torch.equal(fused.features(made, pictures, "fused"), made(pictures))
+
+
 def test_one_derivative_more_than_there_is_is_refused() -> None:
     network, pictures = network_of("convnet-d1-w16-in", 3, 8), pictures_of(3, 8, 4).requires_grad_()
 
@@ -281,3 +325,23 @@ def test_an_error_in_a_part_is_raised() -> None:
 
     with pytest.raises(ZeroDivisionError):
         parallel.side_by_side(fail, [1, 0, 2])
+
+
+TINY = {
+    "dm": ("objective.batch_real=8",),
+    "dsa": ("objective.batch_real=8",),
+    "idc": ("objective.batch_real=8", "objective.train_pictures=20", "objective.pretrain_epochs=0"),
+    "haba": ("objective.experts=1", "objective.steps=2", "objective.expert_epochs=1", "objective.start_epochs=1"),
+}
+
+
+@pytest.mark.parametrize("method", TINY)
+@pytest.mark.parametrize("asked", ["eager", "fused"])
+def test_an_eager_run_has_no_block_in_it(method: str, asked: str, ran: list[str], tmp_path: Path) -> None:
+    overrides = (*TINY[method], f"run.arithmetic={asked}", f"student.arithmetic={asked}")
+    run = fredbench.distill(
+        "digits", ipc=1, method=method, preset="quick", iterations=1, network="convnet-d3-w8-in", overrides=overrides,
+        store=tmp_path, threads=torch.get_num_threads(), device="cpu",
+    )  # fmt: skip
+    assert run.spec().arithmetic == asked
+    assert bool(ran) == (asked == "fused")

@@ -420,9 +420,9 @@ def test_settings_that_cannot_be_meant_are_refused(settings: dict[str, object]) 
 @pytest.mark.parametrize(("width", "chunk"), [(32, 80), (64, 40), (128, 20), (256, 20)])
 def test_narrow_networks_take_more_pictures_into_one_graph(width: int, chunk: int) -> None:
     network = networks.build(f"convnet-d3-w{width}-in", channels=3, classes=10, size=(32, 32), rng=Stream(0))
-    assert _own_chunk(FlatNetwork(network), "cpu") == max(chunk, 40)
-    network.arithmetic = "eager"
     assert _own_chunk(FlatNetwork(network), "cpu") == chunk
+    network.arithmetic = "fused"
+    assert _own_chunk(FlatNetwork(network), "cpu") == max(chunk, 40)
 
 
 def test_exhausted_memory_is_told_with_what_to_change() -> None:
@@ -440,3 +440,28 @@ def test_exhausted_memory_is_told_with_what_to_change() -> None:
 def test_the_trial_is_shorter_and_says_by_how_much() -> None:
     assert TrajectoryMatching.shortened(TMConfig(steps=50), 1000) == (TMConfig(steps=2), 25.0)
     assert TrajectoryMatching.shortened(TMConfig(steps=1), 1000) == (TMConfig(steps=1), 1.0)
+
+
+@pytest.mark.parametrize("threads", [2, 3])
+def test_chunks_side_by_side_are_those_one_after_the_other(threads: int) -> None:
+    """Each thread has a network of its own: a call lends it its weights."""
+    before = torch.get_num_threads()
+    network = networks.build("convnet-d3-w64-in", channels=3, classes=4, size=(32, 32), rng=Stream(0))
+    network.arithmetic = "fused"
+    flat = FlatNetwork(network)
+    kept = [parameter.clone() for parameter in network.parameters()]
+    generator = torch.Generator().manual_seed(0)
+    theta, direction = (0.1 * torch.randn(len(flat), generator=generator) for _ in range(2))
+    pictures, labels = torch.randn(45, 3, 32, 32, generator=generator), torch.arange(45) % 4
+    try:
+        torch.set_num_threads(1)
+        alone = Derivatives(flat, 7).product(theta, pictures, labels, direction, True)
+        torch.set_num_threads(threads)
+        for _ in range(3):
+            together = Derivatives(flat, 7).product(theta, pictures, labels, direction, True)
+            for one, other in zip(alone, together, strict=True):
+                torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+    finally:
+        torch.set_num_threads(before)
+    for parameter, was in zip(network.parameters(), kept, strict=True):
+        assert torch.equal(parameter, was)

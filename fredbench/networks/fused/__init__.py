@@ -20,10 +20,14 @@ from torch import Tensor, nn
 from fredbench.networks.names import Arithmetic
 from fredbench.networks.pooling import AveragePool
 
-__all__ = ["at_once", "features", "once"]
+__all__ = ["at_once", "features", "once", "runs"]
 
 # 2.6 ms of the weights' transforms a pass, against .9 ms a picture forward and back (width 128, one thread).
 _AT_ONCE = 128
+
+# What blocks and heads are made of, exactly: a subclass may do otherwise.
+_LEAVES = frozenset({nn.Conv2d, nn.GroupNorm, nn.ReLU, AveragePool, nn.Linear})
+_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
 _once: ContextVar[bool] = ContextVar("differentiated once", default=False)
 
@@ -41,13 +45,24 @@ def once() -> Iterator[None]:
         _once.reset(token)
 
 
+def runs(network: nn.Module) -> bool:
+    """Whether `network` is run by blocks at the size of its signature, and has no layer beside them and its head."""
+    stack, signature = getattr(network, "features", None), getattr(network, "signature", None)
+    if getattr(network, "arithmetic", None) != "fused" or not isinstance(stack, nn.Sequential) or signature is None:
+        return False
+    blocks, leaves = _blocks(stack), (layer for layer in network.modules() if not any(layer.children()))
+    if not blocks or not _halves(blocks, *signature.size):
+        return False
+    return all(type(leaf) in _LEAVES for leaf in leaves) and all(_suits(each) for each in network.parameters())
+
+
 def at_once(network: nn.Module, pictures: int) -> int:
     """Pictures of a pass where layers want `pictures`: blocks part a batch themselves, and want more of it at once."""
-    return _AT_ONCE if getattr(network, "arithmetic", "eager") == "fused" and pictures < _AT_ONCE else pictures
+    return max(_AT_ONCE, pictures) if runs(network) else pictures
 
 
 def features(
-    stack: nn.Sequential, images: Float[Tensor, "n c h w"], arithmetic: Arithmetic
+    stack: nn.Sequential, images: Float[Tensor, "n c h w"], arithmetic: Arithmetic | None
 ) -> Float[Tensor, "n o hh ww"]:
     """`stack(images)`; under "fused" by such blocks where all of it is made of them, in float32 on the CPU."""
     blocks = _blocks(stack) if arithmetic == "fused" and _is_fit(stack, images) else None
@@ -60,7 +75,8 @@ def features(
     shapes = [one_operation.Shape(_padding(convolution), norm.eps) for convolution, norm in blocks]
     enough = _once.get() or not torch.is_grad_enabled()
     run = one_operation.run if enough else twice.run
-    return run(shapes, list(stack.parameters()), images)
+    own = [each for convolution, norm in blocks for each in (*_both(convolution), *_both(norm))]
+    return run(shapes, own, images)
 
 
 def _is_fit(stack: nn.Sequential, images: Tensor) -> bool:
@@ -70,7 +86,7 @@ def _is_fit(stack: nn.Sequential, images: Tensor) -> bool:
     # Under torch.func's transforms, under a mode that only traces, and where someone listens to a layer: as written.
     if torch._C._functorch.peek_interpreter_stack() is not None or torch.is_autocast_enabled("cpu"):
         return False
-    if any(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks for layer in stack):
+    if any(any(getattr(layer, hooks) for hooks in _HOOKS) for layer in (stack, *stack)):
         return False
     return all(_suits(values) for values in (images, *stack.parameters()))
 
@@ -95,6 +111,20 @@ def _padding(convolution: nn.Conv2d) -> int:
     return convolution.padding[0] if isinstance(convolution.padding, tuple) else 0
 
 
+def _plain(convolution: nn.Conv2d) -> bool:
+    """3×3 of stride 1 with a bias and a border of zeros, the same all around."""
+    square = convolution.kernel_size == (3, 3) and convolution.stride == convolution.dilation == (1, 1)
+    border = isinstance(convolution.padding, tuple) and len(set(convolution.padding)) == 1
+    plain = convolution.groups == 1 and convolution.padding_mode == "zeros" and convolution.bias is not None
+    return square and border and plain
+
+
+def _both(layer: nn.Conv2d | nn.GroupNorm) -> tuple[Tensor, Tensor]:
+    """Weight and bias, gain and shift."""
+    assert layer.bias is not None
+    return layer.weight, layer.bias
+
+
 def _blocks(stack: nn.Sequential) -> list[tuple[nn.Conv2d, nn.GroupNorm]] | None:
     """Convolution and norm of each block, or None where a layer has no fused form."""
     layers = list(stack)
@@ -102,7 +132,9 @@ def _blocks(stack: nn.Sequential) -> list[tuple[nn.Conv2d, nn.GroupNorm]] | None
     for first in range(0, len(layers), 4):
         match layers[first : first + 4]:
             case [nn.Conv2d() as convolution, nn.GroupNorm() as norm, nn.ReLU(), AveragePool()]:
-                if norm.num_groups != norm.num_channels or convolution.bias is None or not norm.affine:
+                if not all(type(layer) in _LEAVES for layer in layers[first : first + 4]) or not _plain(convolution):
+                    return None
+                if norm.num_groups != norm.num_channels or not norm.affine:
                     return None
                 found.append((convolution, norm))
             case _:

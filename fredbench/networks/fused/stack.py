@@ -107,20 +107,22 @@ class _Stack(torch.autograd.Function):
         maps = last(images.detach())
         done = side_by_side(lambda part: _forward(blocks, part, keep), maps.split(_pictures(blocks[0], images)))
         ctx.blocks, ctx.further, ctx.kept = blocks, further, [kept for _, kept in done]
+        # Not for their values: autograd then refuses a backward pass after they were changed in place.
+        ctx.save_for_backward(*parameters)
         return first(torch.cat([out for out, _ in done]))
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         refuse_a_further_derivative("within fused.once() networks are differentiated once")
+        _ = ctx.saved_tensors
         _, by_images, *needs = ctx.needs_input_grad
         gradients = list(last(above).split([len(kept[0].maps) for kept in ctx.kept]))
         shares: list[Tensor | None] = []
         for number in reversed(range(len(ctx.blocks))):
             wanted = needs[OF_BLOCK * number : OF_BLOCK * (number + 1)]
             step = partial(_backward, ctx.blocks[number], ctx.further[number], wanted[0])
-            done = side_by_side(
-                step, [(kept.pop(), gradient) for kept, gradient in zip(ctx.kept, gradients, strict=True)]
-            )
+            parts = [(kept[number], gradient) for kept, gradient in zip(ctx.kept, gradients, strict=True)]
+            done = side_by_side(step, parts)
             found = [_sum(values) for values in zip(*(values for _, values in done), strict=True)]
             shares[:0] = [value if need else None for value, need in zip(found, wanted, strict=True)]
             if not ctx.further[number]:

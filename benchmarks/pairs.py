@@ -180,6 +180,7 @@ class Scoring(Pair):
         network = networks.build(
             self.spec.student_network, channels=3, classes=setting.classes, size=size, rng=Stream(0).child("student")
         )
+        network.arithmetic = self.spec.student.arithmetic
         generator = np.random.default_rng(1)
         pictures = generator.integers(0, 256, (setting.pictures, *size, 3), dtype=np.uint8)
         return network, pictures, np.arange(setting.pictures) % setting.classes

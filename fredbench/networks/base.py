@@ -48,7 +48,7 @@ class Network(nn.Module):
     """Base of all students: `forward` is the linear `head` applied to `embed`.
 
     Attributes: `name` (canonical), `signature` (shapes in and out), `arithmetic` (how it is run; None:
-    as the recipe says that trains it, and until then by its layers).
+    by its layers, but in training, which is by the recipe's).
     """
 
     arithmetic: Arithmetic | None = None

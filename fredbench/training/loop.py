@@ -7,10 +7,11 @@ after epoch index E // 2 + 1, where the optimiser is made anew and so loses its 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -274,14 +275,14 @@ def train_epoch(
     `pace` is called before every batch with the share of the pass that is done.
     """
     loss = loss or LOSSES[recipe.loss]
-    if isinstance(network, Network) and (network.arithmetic is None or recipe.arithmetic == "eager"):
-        network.arithmetic = recipe.arithmetic
+    if recipe.arithmetic == "eager" and isinstance(network, Network):
+        network.arithmetic = "eager"
     stages, constants, generator = parse_stages(recipe.augmentation), CONSTANTS[recipe.strength], rng.torch()
     single = _takes_single(network, pictures, recipe.batch_size)
     batches = _batches(len(pictures), recipe.batch_size, generator, single=single)
     network.train()
     # Layers that draw know only torch's global generators: lent for the pass, no byte moves where nothing draws there.
-    with rng.child("network").lent(pictures.device), fused.once():
+    with rng.child("network").lent(pictures.device), fused.once(), _run_by(network, recipe.arithmetic):
         for number, index in enumerate(batches):
             if pace is not None:
                 pace(number / len(batches))
@@ -295,6 +296,19 @@ def train_epoch(
                 descend(optimiser, loss(network(images), labels))
             else:
                 descend(optimiser, mixed_loss(mix, loss, network(paste(mix, images)), labels))
+
+
+@contextlib.contextmanager
+def _run_by(network: nn.Module, arithmetic: Arithmetic) -> Iterator[None]:
+    """A network that nobody said an arithmetic of runs by the recipe's meanwhile, and is as it was afterwards."""
+    if not isinstance(network, Network) or network.arithmetic is not None:
+        yield
+        return
+    network.arithmetic = arithmetic
+    try:
+        yield
+    finally:
+        network.arithmetic = None
 
 
 def descend(optimiser: torch.optim.Optimizer | Optimisers, loss: Float[Tensor, ""]) -> None:

@@ -85,7 +85,9 @@ def test_an_existing_target_is_refused_and_left_alone(tiny_run: Path, tmp_path: 
 def test_a_full_disk_leaves_nothing_behind(tiny_run: Path, tmp_path: Path, form: str) -> None:
     target = tmp_path / "out" / "set"
     # No file of the child may grow beyond 1,000 bytes, less than a picture of noise takes.
-    limit = "import resource, signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
+    # Nor may it leave compiled modules of that length, which Python would write and later fail to read.
+    limit = "import resource, signal, sys; sys.dont_write_bytecode = True\n"
+    limit += "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
     limit += "resource.setrlimit(resource.RLIMIT_FSIZE, (1000, 1000))"
     done = run_in_child(tmp_path / "scratch", "export", tiny_run, "--to", form, "--out", target, prelude=limit)
     error, hint = done.problem()

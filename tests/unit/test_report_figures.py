@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
 from xml.etree import ElementTree
 
@@ -72,11 +73,15 @@ def test_a_diagram_shows_accuracy_and_the_gap_to_confidence(monkeypatch: pytest.
     np.testing.assert_allclose(bars[28][1], 100 * np.array(clean.pictures) / sum(clean.pictures))
 
 
+def unnamed(svg: str) -> str:
+    """Without the names of clipping paths, which follow from where objects lie in memory."""
+    return re.sub(r"\bp[0-9a-f]{10}\b", "path", svg)
+
+
 def test_many_sets_have_a_diagram_each_up_to_a_limit() -> None:
     sets = {f"set {number}": made_calibration(number) for number in range(MOST_SETS + 3)}
-    whole = reliability_figure(sets)
-    first = dict(list(sets.items())[:MOST_SETS])
-    assert whole == reliability_figure(first) != reliability_figure({"set 0": sets["set 0"]})
+    whole, first = reliability_figure(sets), dict(list(sets.items())[:MOST_SETS])
+    assert unnamed(whole) == unnamed(reliability_figure(first)) != unnamed(reliability_figure({"set 0": sets["set 0"]}))
     assert ElementTree.fromstring(reliability_figure({"x": {"clean": made_calibration()["clean"]}})).tag.endswith("svg")
 
 
@@ -94,7 +99,9 @@ def test_power_is_drawn_as_it_is_and_as_a_multiple_of_the_real(monkeypatch: pyte
     real = REAL
     sets = {row.label: Spectrum(factor * real.power, 1) for row, factor in zip(made_trio(), (4, 1, 9), strict=True)}
     text = spectra_figure(real, sets, made_trio())
-    assert ElementTree.fromstring(text).tag.endswith("svg") and text == spectra_figure(real, sets, made_trio())
+    assert ElementTree.fromstring(text).tag.endswith("svg") and unnamed(text) == unnamed(
+        spectra_figure(real, sets, made_trio())
+    )
     assert list(drawn[0][0]) == list(range(1, 9)) and len(drawn[0][1]) == 8
     for (_, power), (_, ratio), factor in zip(drawn[1:7:2], drawn[2:7:2], (4, 1, 9), strict=True):
         np.testing.assert_allclose(power, factor * drawn[0][1])

@@ -41,6 +41,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import torch  # noqa: E402
 
+from benchmarks.places import add_places  # noqa: E402
 from fredbench.datasets import Dataset, load_dataset  # noqa: E402
 from fredbench.foundation.config import from_mapping  # noqa: E402
 from fredbench.foundation.device import resolve_device, use_threads  # noqa: E402
@@ -434,8 +435,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True, help="folder of the JSON files")
     parser.add_argument("--minutes", type=float, default=30.0)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("FREDBENCH_STORE") or "runs"))
-    parser.add_argument("--data", type=Path, help="folder of datasets")
+    add_places(parser)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--scale", choices=tuple(SCALES), default="published")

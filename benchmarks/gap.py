@@ -13,7 +13,6 @@ is in the file.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,6 +22,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import fredbench  # noqa: E402
+from benchmarks.places import add_places  # noqa: E402
 from fredbench.datasets import Dataset, data_root, load_dataset  # noqa: E402
 from fredbench.evaluation.domains import domains_of  # noqa: E402
 from fredbench.evaluation.rows import Row  # noqa: E402
@@ -164,8 +164,7 @@ def _shown(kept: Mapping[str, Any]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("FREDBENCH_STORE") or "runs"))
-    parser.add_argument("--data", type=Path)
+    add_places(parser)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=3, help="sets a system")
     parser.add_argument("--limit", type=int, default=500, help="test pictures of each corruption and severity")

@@ -12,7 +12,6 @@ path and no name of a machine is in it; a row names its run by the folder's name
 from __future__ import annotations
 
 import argparse
-import os
 import shlex
 import sys
 from pathlib import Path
@@ -22,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import fredbench  # noqa: E402
+from benchmarks.places import add_places  # noqa: E402
 from fredbench.datasets import load_dataset  # noqa: E402
 from fredbench.evaluation.results.writing import made  # noqa: E402
 from fredbench.foundation.device import resolve_device, use_threads  # noqa: E402
@@ -69,8 +69,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--network", action="append", help="test network (repeatable)")
     parser.add_argument("--students", type=int)
     parser.add_argument("--limit", type=int)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("FREDBENCH_STORE") or "runs"))
-    parser.add_argument("--data", type=Path)
+    add_places(parser)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--threads", type=int)
     return parser.parse_args()

@@ -11,7 +11,6 @@ say, or --data and --store. No path and no name of a machine is in the file.
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +19,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.places import add_places  # noqa: E402
 from fredbench.evaluation.statistics import Sample  # noqa: E402
 from fredbench.execution.inline import GridRun  # noqa: E402
 from fredbench.execution.request import GridRequest  # noqa: E402
@@ -93,8 +93,7 @@ def shown(sample: Mapping[str, Any] | None) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("FREDBENCH_STORE") or "runs"))
-    parser.add_argument("--data", type=Path)
+    add_places(parser)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 

@@ -13,7 +13,6 @@ that a column compares. One command goes on where another was stopped. Data and 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,6 +24,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import fredbench  # noqa: E402
+from benchmarks.places import add_places  # noqa: E402
 from fredbench.datasets import Dataset, data_root, load_dataset  # noqa: E402
 from fredbench.evaluation.attacked import WORST, Attacks  # noqa: E402
 from fredbench.evaluation.comparison import holm  # noqa: E402
@@ -209,8 +209,7 @@ def table(document: Mapping[str, Any]) -> list[str]:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("FREDBENCH_STORE") or "runs"))
-    parser.add_argument("--data", type=Path)
+    add_places(parser)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, default=4, help="sets a system")
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))

@@ -11,7 +11,6 @@ minutes of one core each; a script that was stopped goes on. Data and store are 
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +20,7 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import fredbench  # noqa: E402
+from benchmarks.places import add_places  # noqa: E402
 from fredbench.datasets import Dataset, load_dataset  # noqa: E402
 from fredbench.evaluation.rows import Row  # noqa: E402
 from fredbench.evaluation.selection import Selected  # noqa: E402
@@ -90,8 +90,7 @@ def named(entry: Mapping[str, Any]) -> str:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--store", type=Path, default=Path(os.environ.get("FREDBENCH_STORE") or "runs"))
-    parser.add_argument("--data", type=Path)
+    add_places(parser)
     parser.add_argument("--threads", type=int, default=1)
     return parser.parse_args()
 

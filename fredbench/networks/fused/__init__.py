@@ -36,7 +36,7 @@ _once: ContextVar[bool] = ContextVar("differentiated once", default=False)
 def once() -> Iterator[None]:
     """Within, what networks give is differentiated once at most; without gradients that needs no saying.
 
-    A second derivative is then refused by autograd.
+    A second derivative is then refused (`stack.refuse_a_further_derivative`).
     """
     token = _once.set(True)
     try:

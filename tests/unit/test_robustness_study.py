@@ -1,0 +1,52 @@
+"""The study's own arithmetic: pairs by seed, Holm's correction a column, what the table marks. Nothing is distilled."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from benchmarks import robustness
+
+SYSTEMS = [robustness.BASE, "random", "IDC"]
+
+
+def measured(differences: dict[str, list[float]]) -> list[dict[str, Any]]:
+    """Sets whose every column lies by so much above the base's of the same seed, which moves from seed to seed."""
+    return [
+        {
+            "system": name,
+            "seed": seed,
+            "values": dict.fromkeys(robustness.COLUMNS, 40.0 + 10 * seed + differences.get(name, [0.0] * 3)[seed]),
+        }
+        for seed in range(3)
+        for name in SYSTEMS
+    ]
+
+
+def test_systems_are_paired_by_seed_and_corrected_over_a_column() -> None:
+    found = robustness.against(measured({"random": [-20.0, -20.5, -19.5], "IDC": [1.0, -1.0, 0.5]}), SYSTEMS)
+    assert set(found) == {"random", "IDC"}
+    for column in robustness.COLUMNS:
+        far, near = found["random"][column], found["IDC"][column]
+        assert far["mean"] == pytest.approx(-20) and far["std"] == pytest.approx(0.5) and far["n"] == 3
+        # t = -20 / (.5 / sqrt 3) with two degrees of freedom.
+        assert far["p"] == pytest.approx(2.08e-4, rel=0.01) and far["holm"] == pytest.approx(2 * far["p"], rel=0.01)
+        assert near["holm"] == near["p"] > 0.5
+
+
+def test_where_there_is_no_spread_there_is_no_claim() -> None:
+    found = robustness.against(measured({"random": [3.0, 3.0, 3.0], "IDC": [1.0, -1.0, 0.5]}), SYSTEMS)
+    assert found["random"]["clean"]["p"] is None and found["random"]["clean"]["holm"] is None
+    assert found["IDC"]["clean"]["holm"] == found["IDC"]["clean"]["p"]
+
+
+def test_the_table_marks_what_holds_after_correction_alone() -> None:
+    sets = measured({"random": [-20.0, -20.5, -19.5], "IDC": [1.0, -1.0, 0.5]})
+    document = {
+        "pooled": {name: robustness.pooled(sets, name) for name in SYSTEMS},
+        "against_base": robustness.against(sets, SYSTEMS),
+    }
+    base, random, idc = robustness.table(document)[2:]
+    assert random.count("*") == len(robustness.COLUMNS) and "*" not in base and "*" not in idc
+    assert "50.0 ± 10.0" in base

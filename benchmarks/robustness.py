@@ -1,18 +1,21 @@
 """The study behind docs/robustness.md: distilled sets of equal budget, scored on every shift that fredbench has.
 
     python benchmarks/robustness.py --out results/robustness.json
-    python benchmarks/robustness.py --seeds 2 --limit 100 --out /dev/stdout     # does it run?
+    python benchmarks/robustness.py --seeds 0 1 --limit 100 --out /tmp/robustness.json     # does it run?
 
 Each system of `SYSTEMS` distils CIFAR-10 at IPC 1 by the preset `quick`, a set a seed. Its students are scored on clean
 test pictures, CIFAR-10-C and C-bar, under attack, by their calibration, and by how well they tell SVHN's pictures from
 their own. The unit of every comparison is the set: systems are paired by seed, and p values corrected by Holm over all
-that a column compares. One command goes on where another was stopped. Data and store are where `FREDBENCH_DATA` and
-`FREDBENCH_STORE` say, or --data and --store; no path and no name of a machine is in the file.
+that a column compares. Each set's numbers are kept beside --out (`robustness.parts/`), so that one command goes on
+where another was stopped, and several of other seeds can share the work: the last one, of all seeds, puts it together. Data
+and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and --store; no path and no name of a machine
+is in the file.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -71,13 +74,12 @@ def main() -> None:
     options = parse()
     data = load_dataset("cifar10", root=options.data, offline=True)
     other = load_dataset("svhn", root=options.data, offline=True)
-    measured = [measure(name, seed, data, other, options) for seed in range(options.seeds) for name in options.systems]
+    measured = [kept(name, seed, data, other, options) for seed in options.seeds for name in options.systems]
     found = {
         "format": "fredbench-benchmark",
         "format_version": 1,
         "benchmark": "robustness of distilled sets at one budget",
-        "setting": f"CIFAR-10, IPC 1, preset quick, {options.seeds} set(s) a system, {options.clean} clean test "
-        f"pictures, {options.limit} of each corruption and severity, {options.attacked} attacked, one thread",
+        "setting": f"CIFAR-10, IPC 1, preset quick, a set a system of seeds {options.seeds}, {scale(options)}",
         "environment": {k: v for k, v in environment("cpu", options.threads).items() if k != "platform"},
         "columns": {name: {"what": what, "more_is_better": more} for name, (what, more) in COLUMNS.items()},
         "base": BASE,
@@ -88,6 +90,28 @@ def main() -> None:
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, found)
     print("\n".join(table(found)))
+
+
+def scale(options: argparse.Namespace) -> str:
+    """How many pictures each column is of, in words."""
+    return (
+        f"{options.clean} clean test pictures, {options.limit} of each corruption and severity, {options.attacked} "
+        f"attacked, {options.threads} thread(s)"
+    )
+
+
+def kept(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+    """One set's numbers, out of the file that holds them where it was measured before at this scale."""
+    words = "-".join(name.lower().replace("×", "").split())
+    file = options.out.with_suffix(".parts") / f"{words}-s{seed}.json"
+    if file.is_file():
+        found = json.loads(file.read_text())
+        if found["scale"] == scale(options):
+            return dict(found["measured"])
+    measured = measure(name, seed, data, other, options)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    write_json(file, {"scale": scale(options), "measured": measured})
+    return measured
 
 
 def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.Namespace) -> dict[str, Any]:
@@ -211,7 +235,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True)
     add_places(parser)
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--seeds", type=int, default=4, help="sets a system")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="a set of each system for each")
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--clean", type=int, default=5000, help="clean test pictures, evenly spaced")
     parser.add_argument("--limit", type=int, default=500, help="test pictures of each corruption and severity")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -50,3 +52,15 @@ def test_the_table_marks_what_holds_after_correction_alone() -> None:
     base, random, idc = robustness.table(document)[2:]
     assert random.count("*") == len(robustness.COLUMNS) and "*" not in base and "*" not in idc
     assert "50.0 ± 10.0" in base
+
+
+def test_a_set_is_measured_once_at_a_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(robustness, "measure", lambda name, seed, *_: asked.append(seed) or {"seed": seed})
+
+    def found(seed: int, clean: int) -> dict[str, Any]:
+        options = argparse.Namespace(out=tmp_path / "study.json", clean=clean, limit=1, attacked=1, threads=1)
+        return robustness.kept("FreD × DM", seed, None, None, options)  # type: ignore[arg-type]
+
+    assert [found(seed, clean)["seed"] for seed, clean in ((0, 10), (0, 10), (1, 10), (0, 20))] == [0, 0, 1, 0]
+    assert asked == [0, 1, 0]

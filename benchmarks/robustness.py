@@ -7,9 +7,9 @@ Each system of `SYSTEMS` distils CIFAR-10 at IPC 1 by the preset `quick`, a set 
 test pictures, CIFAR-10-C and C-bar, under attack, by their calibration, and by how well they tell SVHN's pictures from
 their own. The unit of every comparison is the set: systems are paired by seed, and p values corrected by Holm over all
 that a column compares. Each set's numbers are kept beside --out (`robustness.parts/`), so that one command goes on
-where another was stopped, and several of other seeds can share the work: the last one, of all seeds, puts it together. Data
-and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and --store; no path and no name of a machine
-is in the file.
+where another was stopped, and several of other seeds can share the work: the last one, of all seeds, puts it together.
+Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and --store; no path and no name of a
+machine is in the file.
 """
 
 from __future__ import annotations

@@ -14,6 +14,7 @@ from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream
 from fredbench.networks import fused, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
+from fredbench.objectives.gradient import matching_gradient, pull_back
 from fredbench.training import augmentation
 
 __all__ = ["DMConfig", "DistributionMatching", "class_means", "distribution_loss"]
@@ -71,10 +72,41 @@ class DistributionMatching(Objective):
         pictures, labels = synthetic.decode(rng=rng.child("decode"))
         counts = class_counts(len(pictures), context.real.classes)
         augmented = augmentation.apply_by_class(self._strategy, pictures, counts, rng.child("augment"))
-        with fused.once():
-            embedding = self._network.embed(augmented)
-        loss = distribution_loss(target, class_means(embedding, labels, context.real.classes))
-        yield Update(loss, {"loss": loss.detach()})
+        loss, gradient = self._matched(augmented.detach(), labels, counts, target)
+        carried = pull_back(augmented, gradient)
+        # Of the loss's value, with the gradient carried down.
+        yield Update(loss + (carried - carried.detach()), {"loss": loss})
+
+    def _matched(
+        self, pictures: Float[Tensor, "n c h w"], labels: Int64[Tensor, " n"], counts: list[int], target: Tensor
+    ) -> tuple[Float[Tensor, ""], Float[Tensor, "n c h w"]]:
+        """The loss and its gradient by the synthetic pictures.
+
+        A class's term depends on its pictures alone, so that the maps of a few classes are held at once.
+        """
+        total, gradients, done = pictures.new_zeros(()), [], 0
+        for classes in self._classes_at_once(counts):
+            own, place = slice(done, done + classes), slice(sum(counts[:done]), sum(counts[: done + classes]))
+            loss, gradient = self._of_classes(pictures[place], labels[place] - done, target[own])
+            total, done = total + loss, done + classes
+            gradients.append(gradient)
+        return total, torch.cat(gradients)
+
+    def _of_classes(self, pictures: Tensor, labels: Tensor, target: Float[Tensor, "c d"]) -> tuple[Tensor, Tensor]:
+        """As `_matched`, of some classes, which `labels` count from 0."""
+
+        def loss_of(shown: Tensor) -> Tensor:
+            with fused.once():
+                embedding = self._network.embed(shown)
+            return distribution_loss(target, class_means(embedding, labels, len(target)))
+
+        return matching_gradient(loss_of, pictures)
+
+    def _classes_at_once(self, counts: list[int]) -> list[int]:
+        """How many classes a pass is of: all of them, but of blocks no more than they need to be quick."""
+        blocks = fused.runs(self._network)
+        most = max(1, fused.at_once(self._network, 0) // max(counts)) if blocks else len(counts)
+        return [min(most, len(counts) - first) for first in range(0, len(counts), most)]
 
     def _real_means(self, rng: Stream) -> Float[Tensor, "c d"]:
         real = self._context.real

@@ -13,6 +13,8 @@ from torch import Tensor
 from fredbench import networks
 from fredbench.foundation.errors import FredbenchError, UsageError
 from fredbench.foundation.rng import Stream
+from fredbench.networks import fused
+from fredbench.networks.names import Arithmetic
 from fredbench.objectives import distribution
 from fredbench.objectives.base import Context, Synthetic
 from fredbench.objectives.distribution import DistributionMatching, DMConfig, class_means, distribution_loss
@@ -54,6 +56,34 @@ def loss_of(objective: DistributionMatching, iteration: int, synthetic: Set) -> 
 
 def value(objective: DistributionMatching, iteration: int, synthetic: Set) -> float:
     return loss_of(objective, iteration, synthetic).item()
+
+
+@pytest.mark.parametrize(("at_once", "passes"), [(1, [2, 2, 2]), (4, [4, 2]), (5, [4, 2]), (100, [6])])
+def test_classes_of_blocks_matched_a_few_at_a_time_are_those_of_one_pass(
+    at_once: int, passes: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+
+    def made(arithmetic: Arithmetic) -> list[Tensor]:
+        objective, synthetic = prepared(DMConfig(batch_real=4)), Set()
+        network = objective._network
+        network.arithmetic = arithmetic
+        embed = network.embed
+
+        def counted(pictures: Tensor) -> Tensor:
+            if pictures.requires_grad:
+                shown.append(len(pictures))
+            return embed(pictures)
+
+        monkeypatch.setattr(network, "embed", counted)
+        loss = loss_of(objective, 0, synthetic)
+        return [loss.detach(), *torch.autograd.grad(loss, synthetic.pictures)]
+
+    monkeypatch.setattr(fused, "_AT_ONCE", at_once)
+    of_blocks, of_layers = made("fused"), made("eager")
+    assert shown == [*passes, 2 * CLASSES]
+    for few, all_together in zip(of_blocks, of_layers, strict=True):
+        torch.testing.assert_close(few, all_together, rtol=1e-4, atol=1e-5)
 
 
 @settings(deadline=None, max_examples=40)

@@ -103,7 +103,7 @@ SUBJECTS: dict[str, Subject] = {
         note="the dense kernel of its recipe; the convolutional ones take minutes a step",
         small=True,
     ),
-    "students-128": _subject("students", "an epoch of 80 pictures", Goal(2.0, 2.0), _LARGE),
+    "students-128": _subject("students", "an epoch of 80 pictures", Goal(2.0, 2.0), _at(_LARGE, held=8)),
     "dm-128": _subject(
         "dm", "a DM iteration on FreD, IPC 1", Goal(2.0, 2.0), _at(_LARGE, real=32), whole=_LARGE, note=_FEWER
     ),

@@ -126,6 +126,27 @@ def test_no_byte_depends_on_the_number_of_threads(name: str, monkeypatch: pytest
             assert torch.equal(one, other)
 
 
+@pytest.mark.parametrize("of_pictures", [False, True])
+def test_maps_made_anew_on_the_way_back_give_the_same_bytes(of_pictures: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stack, "_PART", 300_000)
+    network, pictures = network_of("convnet-d3-w8-in", 3, 32), pictures_of(3, 32)
+    made: list[int] = []
+    convolve = stack.Convolution.convolve
+
+    def counted(self: stack.Convolution, maps: Tensor, bias: Tensor) -> Tensor:
+        made.append(len(maps))
+        return convolve(self, maps, bias)
+
+    monkeypatch.setattr(stack.Convolution, "convolve", counted)
+    kept = gradients(network, pictures, of_pictures=of_pictures)
+    before, made[:] = list(made), []
+    monkeypatch.setattr(stack, "_WORTH_KEEPING", 0)
+    anew = gradients(network, pictures, of_pictures=of_pictures)
+    assert sum(made) == sum(before) + len(pictures)
+    for one, other in zip(kept, anew, strict=True):
+        assert torch.equal(one, other)
+
+
 def second(network: networks.Network, pictures: Tensor) -> list[Tensor]:
     """Gradients, by pictures and weights, of a weighted sum of the loss's gradients by weights and pictures."""
     pictures = pictures.clone().requires_grad_()

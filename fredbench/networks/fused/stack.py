@@ -7,7 +7,7 @@ summed up in their order: no bit of the outcome depends on the number of threads
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
@@ -26,6 +26,9 @@ _PART = 20 << 20
 _PARTS, _WORTH_PARTING = 4, 12
 # Pictures whose convolved maps' gradient is held at once where it goes no further.
 _FEWEST = 5
+# Bytes of pictures' convolved maps beyond which they are made anew on the way back, a part at a time: of ConvNets that
+# is the most there is to keep, and of few channels quickly made.
+_WORTH_KEEPING = 256 << 20
 OF_BLOCK = 4
 """Parameters of a block: its convolution's weight and bias, its norm's gain and shift."""
 
@@ -84,16 +87,23 @@ class _Block:
 
 @dataclass
 class _Kept:
-    """What a part keeps of a block for the way back."""
+    """What a part keeps of a block for the way back; z, the convolved maps, is None where they are made anew."""
 
     maps: Float[Tensor, "n h w c"]
-    z: Float[Tensor, "n hh ww o"]
+    z: Float[Tensor, "n hh ww o"] | None
     mean: Float[Tensor, "n o"]
     scale: Float[Tensor, "n o"]
 
-    def values(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def values(self) -> tuple[Tensor | None, ...]:
         """All of it, in order."""
         return self.maps, self.z, self.mean, self.scale
+
+    def convolved(self, block: _Block) -> Float[Tensor, "n hh ww o"]:
+        """z; made anew it is of the same pictures at once as before, and so of the same bits."""
+        return block.convolution.convolve(self.maps, block.bias) if self.z is None else self.z
+
+
+_OF_KEPT = len(fields(_Kept))
 
 
 class _Stack(torch.autograd.Function):
@@ -105,23 +115,27 @@ class _Stack(torch.autograd.Function):
         further = [by_images or any(by_parameters[: OF_BLOCK * number]) for number in range(len(shapes))]
         blocks = _blocks(shapes, images, parameters, further)
         maps = last(images.detach())
-        done = side_by_side(lambda part: _forward(blocks, part, keep), maps.split(_pictures(blocks[0], images)))
-        ctx.blocks, ctx.further, ctx.kept = blocks, further, [kept for _, kept in done]
-        # Not for their values: autograd then refuses a backward pass after they were changed in place.
-        ctx.save_for_backward(*parameters)
+        anew = blocks[0].convolution.channels <= FEW and len(images) * _convolved(blocks[0], images) > _WORTH_KEEPING
+        parts = maps.split(parts_of(len(images), _convolved(blocks[0], images)))
+        done = side_by_side(lambda part: _forward(blocks, part, keep, anew), parts)
+        ctx.blocks, ctx.further = blocks, further
+        kept = [value for _, of_part in done for of_block in of_part for value in of_block.values()]
+        # What is kept this way is freed once it was used, though the loss lives on; and where parameters were changed
+        # in place, autograd refuses the way back.
+        ctx.save_for_backward(*parameters, *kept)
         return first(torch.cat([out for out, _ in done]))
 
     @staticmethod
     def backward(ctx: Any, above: Tensor) -> tuple[Tensor | None, ...]:
         refuse_a_further_derivative("within fused.once() networks are differentiated once")
-        _ = ctx.saved_tensors
         _, by_images, *needs = ctx.needs_input_grad
-        gradients = list(last(above).split([len(kept[0].maps) for kept in ctx.kept]))
+        parts_kept = _parts(ctx.saved_tensors[len(needs) :], len(ctx.blocks))
+        gradients = list(last(above).split([len(kept[0].maps) for kept in parts_kept]))
         shares: list[Tensor | None] = []
         for number in reversed(range(len(ctx.blocks))):
             wanted = needs[OF_BLOCK * number : OF_BLOCK * (number + 1)]
             step = partial(_backward, ctx.blocks[number], ctx.further[number], wanted[0])
-            parts = [(kept[number], gradient) for kept, gradient in zip(ctx.kept, gradients, strict=True)]
+            parts = [(kept[number], gradient) for kept, gradient in zip(parts_kept, gradients, strict=True)]
             done = side_by_side(step, parts)
             found = [_sum(values) for values in zip(*(values for _, values in done), strict=True)]
             shares[:0] = [value if need else None for value, need in zip(found, wanted, strict=True)]
@@ -148,17 +162,24 @@ def _blocks(
     return found
 
 
-def _pictures(block: _Block, images: Tensor) -> int:
-    """Pictures of a part: by what their first map takes; fewer where that leaves a thread without any."""
+def _parts(values: Sequence[Any], blocks: int) -> list[list[_Kept]]:
+    """What is kept of each part and block, from the values of all in their order."""
+    each = [_Kept(*values[first : first + _OF_KEPT]) for first in range(0, len(values), _OF_KEPT)]
+    return [each[first : first + blocks] for first in range(0, len(each), blocks)]
+
+
+def _convolved(block: _Block, images: Tensor) -> int:
+    """Bytes of the convolved maps that the first block has of a picture."""
     height, width = (length + 2 * block.convolution.padding - 2 for length in images.shape[2:])
-    return parts_of(len(images), 4 * block.convolution.filters * height * width)
+    return 4 * block.convolution.filters * height * width
 
 
 def _forward(
-    blocks: Sequence[_Block], maps: Float[Tensor, "n h w c"], keep: bool
+    blocks: Sequence[_Block], maps: Float[Tensor, "n h w c"], keep: bool, anew: bool
 ) -> tuple[Float[Tensor, "n hh ww o"], list[_Kept]]:
+    """The outcome of a part, and what is kept of each block; `anew`: not the convolved maps of the first."""
     kept = []
-    for block in blocks:
+    for number, block in enumerate(blocks):
         z = block.convolution.convolve(maps, block.bias)
         n, height, width, filters = z.shape
         out = z.new_empty(n, height // 2, width // 2, filters)
@@ -166,7 +187,7 @@ def _forward(
         norm = block.gain.numpy(), block.shift.numpy(), block.epsilon
         loops.block_forward(z.numpy(), *norm, out.numpy(), mean.numpy(), scale.numpy())
         if keep:
-            kept.append(_Kept(maps, z, mean, scale))
+            kept.append(_Kept(maps, None if anew and not number else z, mean, scale))
         maps = out
     return maps, kept
 
@@ -179,25 +200,25 @@ def _backward(
     part: what was kept of it, and the gradient by its outcome.
     """
     was, above = part
+    whole = was.maps, was.convolved(block), was.mean, was.scale, above
     if further or was.maps.shape[3] > FEW:
-        return _some_backward(block, further, by_weight, was, above)
+        return _some_backward(block, further, by_weight, *whole)
     # The gradient of pictures' convolved maps is the largest there is, and goes nowhere: a few pictures at a time.
-    pieces = [_Kept(*some) for some in zip(*(value.split(_FEWEST) for value in was.values()), strict=True)]
-    pairs = zip(pieces, above.split(_FEWEST), strict=True)
-    shares = [_some_backward(block, further, by_weight, piece, gradient)[1] for piece, gradient in pairs]
+    pieces = zip(*(value.split(_FEWEST) for value in whole), strict=True)
+    shares = [_some_backward(block, further, by_weight, *piece)[1] for piece in pieces]
     return None, tuple(_sum(values) for values in zip(*shares, strict=True))
 
 
 def _some_backward(
-    block: _Block, further: bool, by_weight: bool, was: _Kept, above: Tensor
+    block: _Block, further: bool, by_weight: bool, maps: Tensor, z: Tensor, mean: Tensor, scale: Tensor, above: Tensor
 ) -> tuple[Tensor | None, tuple[Tensor | None, ...]]:
-    below, by_gain, by_shift = torch.empty_like(was.z), torch.empty_like(was.mean), torch.empty_like(was.mean)
-    norm = block.gain.numpy(), block.shift.numpy(), was.mean.numpy(), was.scale.numpy()
+    below, by_gain, by_shift = torch.empty_like(z), torch.empty_like(mean), torch.empty_like(mean)
+    norm = block.gain.numpy(), block.shift.numpy(), mean.numpy(), scale.numpy()
     made = below.numpy(), by_gain.numpy(), by_shift.numpy()
-    loops.block_backward(was.z.numpy(), *norm, above.numpy(), *made)
-    weight = block.convolution.by_weight(was.maps, below) if by_weight else None
+    loops.block_backward(z.numpy(), *norm, above.numpy(), *made)
+    weight = block.convolution.by_weight(maps, below) if by_weight else None
     shares = weight, below.sum((0, 1, 2)), by_gain.sum(0), by_shift.sum(0)
-    return block.convolution.by_maps(below, was.maps) if further else None, shares
+    return block.convolution.by_maps(below, maps) if further else None, shares
 
 
 def _sum(shares: Sequence[Tensor | None]) -> Tensor | None:

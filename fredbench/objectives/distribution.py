@@ -106,7 +106,8 @@ class DistributionMatching(Objective):
         """How many classes a pass is of: all of them, but of blocks no more than they need to be quick."""
         blocks = fused.runs(self._network)
         most = max(1, fused.at_once(self._network, 0) // max(counts)) if blocks else len(counts)
-        return [min(most, len(counts) - first) for first in range(0, len(counts), most)]
+        passes = -(-len(counts) // most)
+        return [len(part) for part in torch.arange(len(counts)).tensor_split(passes)]
 
     def _real_means(self, rng: Stream) -> Float[Tensor, "c d"]:
         real = self._context.real

@@ -58,7 +58,7 @@ def value(objective: DistributionMatching, iteration: int, synthetic: Set) -> fl
     return loss_of(objective, iteration, synthetic).item()
 
 
-@pytest.mark.parametrize(("at_once", "passes"), [(1, [2, 2, 2]), (4, [4, 2]), (5, [4, 2]), (100, [6])])
+@pytest.mark.parametrize(("at_once", "passes"), [(1, [2, 2, 2]), (4, [4, 2]), (5, [4, 2]), (6, [6]), (100, [6])])
 def test_classes_of_blocks_matched_a_few_at_a_time_are_those_of_one_pass(
     at_once: int, passes: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ __all__ = ["OF_BLOCK", "Shape", "parts_of", "refuse_a_further_derivative", "run"
 # Bytes of the largest map of one part; parts of a smaller batch, and how many pictures make one worth its own calls.
 _PART = 20 << 20
 _PARTS, _WORTH_PARTING = 4, 12
+# Pictures that are two parts even so: one part would be for one thread.
+_WORTH_TWO = 8
 # Pictures whose convolved maps' gradient is held at once where it goes no further.
 _FEWEST = 5
 # Bytes of pictures' convolved maps beyond which they are made anew on the way back, a part at a time: of ConvNets that
@@ -48,7 +50,7 @@ def parts_of(count: int, each: int) -> int:
     """
     if within_part():
         return max(1, min(_PART // each, count))
-    parts = max(1, min(_PARTS, count // _WORTH_PARTING))
+    parts = max(2 if count >= _WORTH_TWO else 1, min(_PARTS, count // _WORTH_PARTING))
     return max(1, min(_PART // each, -(-count // parts)))
 
 

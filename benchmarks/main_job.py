@@ -1,7 +1,7 @@
 """The main job as a newcomer runs it, of this checkout beside another one: distill, then corrupt-eval, in turns.
 
     python benchmarks/main_job.py --against ../older --out benchmarks/main_job.json
-    python benchmarks/main_job.py --against ../older --iterations 30 --limit 100      # less of everything
+    python benchmarks/main_job.py --against ../older --iterations 24 --epochs 8 --limit 100     # less of everything
     python benchmarks/main_job.py --against . --eager                                 # this one's own layers instead
 
     fredbench distill cifar10 --ipc 1 --objective dm --preset quick
@@ -43,13 +43,13 @@ def main() -> None:
     options = parse()
     sides = {"this": (ROOT, ()), "other": (options.against.resolve(), _EAGER if options.eager else ())}
     for checkout, settings in sides.values():
-        job(checkout, settings, 1, options, iterations=1, limit=10)
+        job(checkout, settings, 1, options, iterations=1, limit=10, epochs=1)
     found: dict[str, Any] = {
         "format": "fredbench-benchmark",
         "format_version": 1,
         "benchmark": "the main job beside another checkout's",
         "setting": f"CIFAR-10, IPC 1, DM, preset quick, {options.iterations or 'all'} iterations, "
-        f"--limit {options.limit}, {options.rounds} round(s) in turns",
+        f"{options.epochs or 'all'} epochs of students, --limit {options.limit}, {options.rounds} round(s) in turns",
         "environment": without_places(environment("cpu", 2)),
         "other": {"commit": commit(options.against), "settings": list(_EAGER[1::2]) if options.eager else []},
         "load": list(os.getloadavg()),
@@ -77,17 +77,20 @@ def job(
     *,
     iterations: int | None = None,
     limit: int | None = None,
+    epochs: int | None = None,
 ) -> dict[str, float]:
     """Seconds of both commands, and the accuracies that the second gave, in %."""
     with tempfile.TemporaryDirectory() as store:
         common = ["--threads", str(threads), "--store", store, "--device", "cpu", "--offline"]
         distill = ["distill", "cifar10", "--ipc", "1", "--objective", "dm", "--preset", "quick", *settings]
-        number = iterations or options.iterations
-        distill += ["--iterations", str(number)] if number else []
+        fewer = {"--iterations": iterations or options.iterations, "--set": epochs or options.epochs}
+        for name, number in fewer.items():
+            distill += [name, f"student.epochs={number}" if name == "--set" else str(number)] if number else []
         score = ["corrupt-eval", "--suite", "cifar10c", "--limit", str(limit or options.limit), "--format", "json"]
         first, _ = command(checkout, [*distill, *common], options)
         second, said = command(checkout, [*score, *common], options)
-    (row,) = json.loads(said)["rows"]
+    # The lines below are those of its start and of the control.
+    row = json.loads(said)["rows"][0]
     return {
         "distill": first,
         "corrupt-eval": second,
@@ -157,6 +160,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--eager", action="store_true", help="the other one layer by layer")
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS))
     parser.add_argument("--iterations", type=int, help="of distilling; the preset's by default")
+    parser.add_argument("--epochs", type=int, help="of students; the preset's by default")
     parser.add_argument("--limit", type=int, default=1000, help="test pictures of each domain")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--data", type=Path, help="folder of datasets")

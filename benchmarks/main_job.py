@@ -9,8 +9,9 @@
 
 Both are run as commands, each in a store of its own, with one thread, with two, and with two beside a process that
 computes without pause; each is run once before, small, so that nothing is compiled while the clock runs. Seconds are
-wall time with all that a command does, starting Python included. Accuracies are those of the last line of each cell,
-so that it can be seen that both did the same job. --data or `FREDBENCH_DATA` say where CIFAR-10 lies.
+wall time with all that a command does, starting Python included; which checkout begins changes from round to round, of
+which there are two or more. Beside the sums stand the accuracies of the last round, so that it can be seen that both
+did the same job. --data or `FREDBENCH_DATA` say where CIFAR-10 lies.
 """
 
 from __future__ import annotations
@@ -52,12 +53,13 @@ def main() -> None:
         f"{options.epochs or 'all'} epochs of students, --limit {options.limit}, {options.rounds} round(s) in turns",
         "environment": without_places(environment("cpu", 2)),
         "other": {"commit": commit(options.against), "settings": list(_EAGER[1::2]) if options.eager else []},
-        "load": list(os.getloadavg()),
+        "loads": {},
         "cells": {},
     }
     print(f"{found['setting']}; load {os.getloadavg()[0]:.2f} at the start\n\n" + "\n".join(heading()), flush=True)
     for name in options.cells:
         threads, is_busy = CELLS[name]
+        found["loads"][name] = os.getloadavg()[0]
         with busy() if is_busy else contextlib.nullcontext():
             turns = [
                 {side: job(*sides[side], threads, options) for side in (list(sides) if turn % 2 else list(sides)[::-1])}
@@ -101,7 +103,7 @@ def job(
 
 def command(checkout: Path, words: list[str], options: argparse.Namespace) -> tuple[float, str]:
     """Wall seconds of a fredbench command of that checkout, and what it wrote."""
-    variables = {**os.environ, "PYTHONPATH": str(checkout), "FREDBENCH_DATA": str(data_root(options.data))}
+    variables = {**os.environ, "PYTHONPATH": str(checkout), "FREDBENCH_DATA": str(data_root(options.data).resolve())}
     variables.pop("OMP_NUM_THREADS", None)
     began = time.perf_counter()
     done = subprocess.run(
@@ -125,6 +127,8 @@ def busy() -> Iterator[None]:
     process = subprocess.Popen([sys.executable, "-c", _BUSY], env=variables)
     try:
         yield
+        if process.poll() is not None:
+            raise SystemExit(f"the busy process ended by itself with {process.returncode}: nothing was busy")
     finally:
         process.kill()
         process.wait()
@@ -162,10 +166,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--iterations", type=int, help="of distilling; the preset's by default")
     parser.add_argument("--epochs", type=int, help="of students; the preset's by default")
     parser.add_argument("--limit", type=int, default=1000, help="test pictures of each domain")
-    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=2, help="an even number: each side begins as often")
     parser.add_argument("--data", type=Path, help="folder of datasets")
     parser.add_argument("--out", type=Path, help="write all numbers as JSON")
-    return parser.parse_args()
+    options = parser.parse_args()
+    if options.rounds < 2 or options.rounds % 2:
+        parser.error("--rounds is an even number")
+    return options
 
 
 if __name__ == "__main__":

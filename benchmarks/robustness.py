@@ -1,13 +1,14 @@
 """The study behind docs/robustness.md: distilled sets of equal budget, scored on every shift that fredbench has.
 
-    python benchmarks/robustness.py --out results/robustness.json
-    python benchmarks/robustness.py --seeds 0 1 --limit 100 --out /tmp/robustness.json     # does it run?
+    python benchmarks/robustness.py --parts study --out results/robustness-study.json
+    python benchmarks/robustness.py --parts study --seeds 2      # measure some of it, put nothing together
 
 Each system of `SYSTEMS` distils CIFAR-10 at IPC 1 by the preset `quick`, a set a seed. Its students are scored on clean
 test pictures, CIFAR-10-C and C-bar, under attack, by their calibration, and by how well they tell SVHN's pictures from
 their own. The unit of every comparison is the set: systems are paired by seed, and p values corrected by Holm over all
-that a column compares. Each set's numbers are kept beside --out (`robustness.parts/`), so that one command goes on
-where another was stopped, and several of other seeds can share the work: the last one, of all seeds, puts it together.
+that a column compares. Each set's numbers are kept in --parts with the commit and the settings that made them, so that
+one command goes on where another was stopped, and several of other seeds or systems can share the work: the last one,
+with --out, puts it together.
 Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and --store; no path and no name of a
 machine is in the file.
 """
@@ -75,6 +76,8 @@ def main() -> None:
     data = load_dataset("cifar10", root=options.data, offline=True)
     other = load_dataset("svhn", root=options.data, offline=True)
     measured = [kept(name, seed, data, other, options) for seed in options.seeds for name in options.systems]
+    if options.out is None:
+        return
     found = {
         "format": "fredbench-benchmark",
         "format_version": 1,
@@ -101,16 +104,23 @@ def scale(options: argparse.Namespace) -> str:
 
 
 def kept(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.Namespace) -> dict[str, Any]:
-    """One set's numbers, out of the file that holds them where it was measured before at this scale."""
+    """One set's numbers, out of the file that holds them where this commit measured them before in the same way."""
     words = "-".join(name.lower().replace("×", "").split())
-    file = options.out.with_suffix(".parts") / f"{words}-s{seed}.json"
+    file = options.parts / f"{words}-s{seed}.json"
+    asked = {
+        "system": dict(SYSTEMS[name]),
+        "scale": scale(options),
+        "epsilon": EPSILON,
+        "columns": list(COLUMNS),
+        "commit": environment("cpu", options.threads)["commit"],
+    }
     if file.is_file():
         found = json.loads(file.read_text())
-        if found["scale"] == scale(options):
+        if found["asked"] == asked:
             return dict(found["measured"])
     measured = measure(name, seed, data, other, options)
     file.parent.mkdir(parents=True, exist_ok=True)
-    write_json(file, {"scale": scale(options), "measured": measured})
+    write_json(file, {"asked": asked, "measured": measured})
     return measured
 
 
@@ -232,7 +242,8 @@ def table(document: Mapping[str, Any]) -> list[str]:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, required=True)
+    parser.add_argument("--parts", type=Path, required=True, help="folder of each set's numbers")
+    parser.add_argument("--out", type=Path, help="put all of it together there")
     add_places(parser)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="a set of each system for each")
@@ -241,6 +252,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=500, help="test pictures of each corruption and severity")
     parser.add_argument("--attacked", type=int, default=500, help="test pictures under attack")
     options = parser.parse_args()
+    if len(set(options.seeds)) < len(options.seeds):
+        parser.error("a seed stands twice in --seeds")
     if BASE not in options.systems:
         parser.error(f"the others are compared with {BASE}: name it too")
     return options

@@ -125,8 +125,8 @@ def _draws(network: Network) -> bool:
 class Derivatives:
     """First and second derivatives of a batch's mean cross-entropy, a chunk of pictures at a time.
 
-    `chunk` is the number of pictures in one graph. `compiled`: trace these very functions once for each shape and have
-    torch compile them; the results then differ by rounding.
+    `chunk` is the number of pictures in one graph at most. `compiled`: trace these very functions once for each shape
+    and have torch compile them; the results then differ by rounding.
     """
 
     def __init__(self, network: FlatNetwork, chunk: int, *, compiled: bool = False) -> None:

@@ -250,7 +250,7 @@ class TrajectoryMatching(Objective):
             return "set objective.gradient=exact, whose memory does not grow with the steps"
         chunk = self._derivatives.chunk
         return (
-            f"set objective.chunk={max(1, chunk // 4)} (now {chunk} pictures in one graph, "
+            f"set objective.chunk={max(1, chunk // 4)} (now at most {chunk} pictures in one graph, "
             "and up to four graphs, one a thread), or a narrower --network"
         )
 

@@ -213,3 +213,18 @@ def test_the_readmes_table_is_the_kept_run() -> None:
         for row in KEPT["main-cifar10-ipc1-quick.json"]["rows"]
     ]
     assert shown == kept and {row["limit"] for row in KEPT["main-cifar10-ipc1-quick.json"]["rows"]} == {1000}
+
+
+def test_the_study_of_robustness_is_the_kept_one() -> None:
+    """Its page's table is made of the kept file, whose means and comparisons follow from its sets."""
+    study, found = runpy.run_path(str(ROOT / "benchmarks" / "robustness.py")), KEPT["robustness-study.json"]
+    assert "\n".join(study["table"](found)) in (ROOT / "docs" / "robustness.md").read_text()
+    systems = list(study["SYSTEMS"])
+    assert found["pooled"] == {name: study["pooled"](found["runs"], name) for name in systems}
+    assert found["against_base"] == study["against"](found["runs"], systems)
+    for name in systems:
+        mine = [run for run in found["runs"] if run["system"] == name]
+        assert len({run["seed"] for run in mine}) == len(mine) >= 3 and {run["students"] for run in mine} == {3}
+        assert all(column["n"] == len(mine) and column["ci95"] for column in found["pooled"][name].values())
+    held = [run["storage"]["bytes"] for run in found["runs"]]
+    assert max(held) < 1.04 * min(held), "sets of one budget take about as many bytes"

@@ -126,6 +126,19 @@ def test_no_byte_depends_on_the_number_of_threads(name: str, monkeypatch: pytest
             assert torch.equal(one, other)
 
 
+def test_nothing_is_kept_where_there_are_no_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, pictures = network_of("convnet-d3-w8-in", 3, 32), pictures_of(3, 32)
+    asked: list[bool] = []
+    forward = stack._forward
+    monkeypatch.setattr(stack, "_forward", lambda *given: (asked.append(given[2]), forward(*given))[1])
+    with torch.no_grad():
+        without = network(pictures)
+    with fused.once():
+        held = network(pictures)
+    assert set(asked[: len(asked) // 2]) == {False} and set(asked[len(asked) // 2 :]) == {True}
+    assert torch.equal(without, held) and held.requires_grad
+
+
 @pytest.mark.parametrize("of_pictures", [False, True])
 def test_maps_made_anew_on_the_way_back_give_the_same_bytes(of_pictures: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stack, "_PART", 300_000)

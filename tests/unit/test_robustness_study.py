@@ -54,13 +54,24 @@ def test_the_table_marks_what_holds_after_correction_alone() -> None:
     assert "50.0 ± 10.0" in base
 
 
-def test_a_set_is_measured_once_at_a_scale(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_set_is_measured_once_in_a_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[int] = []
     monkeypatch.setattr(robustness, "measure", lambda name, seed, *_: asked.append(seed) or {"seed": seed})
 
-    def found(seed: int, clean: int) -> dict[str, Any]:
-        options = argparse.Namespace(out=tmp_path / "study.json", clean=clean, limit=1, attacked=1, threads=1)
-        return robustness.kept("FreD × DM", seed, None, None, options)  # type: ignore[arg-type]
+    def found(seed: int, clean: int) -> int:
+        options = argparse.Namespace(parts=tmp_path, clean=clean, limit=1, attacked=1, threads=1)
+        made: int = robustness.kept("FreD × DM", seed, None, None, options)["seed"]  # type: ignore[arg-type]
+        return made
 
-    assert [found(seed, clean)["seed"] for seed, clean in ((0, 10), (0, 10), (1, 10), (0, 20))] == [0, 0, 1, 0]
+    assert [found(seed, clean) for seed, clean in ((0, 10), (0, 10), (1, 10), (0, 20))] == [0, 0, 1, 0]
     assert asked == [0, 1, 0]
+    monkeypatch.setattr(robustness, "EPSILON", 1 / 255)
+    assert found(1, 10) == 1 and asked == [0, 1, 0, 1]
+    monkeypatch.setattr(robustness, "environment", lambda *_: {"commit": "another"})
+    assert found(1, 10) == 1 and asked == [0, 1, 0, 1, 1]
+
+
+def test_no_seed_counts_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["robustness.py", "--parts", "p", "--seeds", "0", "0", "1"])
+    with pytest.raises(SystemExit):
+        robustness.parse()

@@ -62,6 +62,9 @@ def run(
     parameters: of each block its convolution's weight (o, c, 3, 3) and bias, its norm's gain and shift, (o,). float32
     on the CPU; the height and width of every convolved map must be even.
     """
+    if not torch.is_grad_enabled():
+        # An operation is told that weights want a gradient also where none is kept.
+        images, parameters = images.detach(), [each.detach() for each in parameters]
     made: Tensor = _Stack.apply(tuple(shapes), images, *parameters)
     return made
 

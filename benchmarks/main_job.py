@@ -1,6 +1,6 @@
 """The main job as a newcomer runs it, of this checkout beside another one: distill, then corrupt-eval, in turns.
 
-    python benchmarks/main_job.py --against ../older --out benchmarks/main_job.json
+    python benchmarks/main_job.py --against ../older --out results/main-job-speed.json
     python benchmarks/main_job.py --against ../older --iterations 24 --epochs 8 --limit 100     # less of everything
     python benchmarks/main_job.py --against . --eager                                 # this one's own layers instead
 
@@ -85,9 +85,9 @@ def job(
     with tempfile.TemporaryDirectory() as store:
         common = ["--threads", str(threads), "--store", store, "--device", "cpu", "--offline"]
         distill = ["distill", "cifar10", "--ipc", "1", "--objective", "dm", "--preset", "quick", *settings]
-        fewer = {"--iterations": iterations or options.iterations, "--set": epochs or options.epochs}
-        for name, number in fewer.items():
-            distill += [name, f"student.epochs={number}" if name == "--set" else str(number)] if number else []
+        iterations, epochs = iterations or options.iterations, epochs or options.epochs
+        distill += ["--iterations", str(iterations)] if iterations else []
+        distill += ["--set", f"student.epochs={epochs}"] if epochs else []
         score = ["corrupt-eval", "--suite", "cifar10c", "--limit", str(limit or options.limit), "--format", "json"]
         first, _ = command(checkout, [*distill, *common], options)
         second, said = command(checkout, [*score, *common], options)

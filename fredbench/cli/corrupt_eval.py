@@ -14,6 +14,7 @@ from fredbench.cli.options import (
     examples,
     format_option,
     label_options,
+    sequence_options,
     store_option,
 )
 from fredbench.datasets import data_root
@@ -63,6 +64,7 @@ __all__ = ["command"]
 )
 @click.option("--intervals", is_flag=True, help="Add 95 % confidence intervals (Student's t over the students).")
 @attack_options
+@sequence_options
 @label_options
 @budget_option
 @format_option
@@ -83,6 +85,8 @@ def command(
     attacks: tuple[str, ...],
     epsilons: tuple[float, ...],
     attack_limit: int | None,
+    sequences: tuple[str, ...],
+    sequence_limit: int | None,
     train_labels: tuple[LabelProtocol, ...],
     augmentation: tuple[AugmentationProtocol, ...],
     teacher: str | None,
@@ -122,6 +126,8 @@ def command(
         attacks=attacks,
         epsilons=epsilons,
         attack_limit=attack_limit,
+        sequences=sequences,
+        sequence_limit=sequence_limit,
         train_labels=train_labels,
         augmentation=augmentation,
         teacher=teacher,

@@ -16,6 +16,7 @@ from fredbench.cli.options import (
     examples,
     format_option,
     label_options,
+    sequence_options,
     store_option,
 )
 from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol
@@ -58,6 +59,7 @@ __all__ = ["command"]
     help="Can students tell its test pictures from their own? (repeatable; AUROC, FPR95)",
 )  # fmt: skip
 @attack_options
+@sequence_options
 @label_options
 @budget_option
 @format_option
@@ -75,6 +77,8 @@ def command(
     attacks: tuple[str, ...],
     epsilons: tuple[float, ...],
     attack_limit: int | None,
+    sequences: tuple[str, ...],
+    sequence_limit: int | None,
     train_labels: tuple[LabelProtocol, ...],
     augmentation: tuple[AugmentationProtocol, ...],
     teacher: str | None,
@@ -110,6 +114,8 @@ def command(
             attacks=attacks,
             epsilons=epsilons,
             attack_limit=attack_limit,
+            sequences=sequences,
+            sequence_limit=sequence_limit,
             train_labels=train_labels,
             augmentation=augmentation,
             teacher=teacher,

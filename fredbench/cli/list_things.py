@@ -65,6 +65,13 @@ def _corruptions(store: Path) -> _Table:
     return ("corruption", "kind", "randomness"), list(lines)
 
 
+def _sequences(store: Path) -> _Table:
+    from fredbench.corruptions import SEQUENCES
+
+    lines = [(kind.name, kind.frames, kind.reference, kind.what) for kind in SEQUENCES.values()]
+    return ("perturbation", "frames", "compared with", "what"), list(lines)
+
+
 def _attacks(store: Path) -> _Table:
     from fredbench.evaluation.attacked import told_radius
     from fredbench.evaluation.threats import ATTACKS
@@ -108,6 +115,7 @@ _KINDS: dict[str, Callable[[Path], _Table]] = {
     "parameterizations": _parameterizations,
     "networks": _networks,
     "corruptions": _corruptions,
+    "sequences": _sequences,
     "attacks": _attacks,
     "suites": _suites,
     "runs": _runs,

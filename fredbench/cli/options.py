@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from fredbench.corruptions.sequences import SEQUENCES
+
 # As `parameterizations.budget` has them, which takes torch to load.
 BUDGETS = ("params", "strict", "bytes")
 
@@ -22,6 +24,7 @@ __all__ = [
     "joined",
     "label_option",
     "label_options",
+    "sequence_options",
     "set_option",
     "store_option",
 ]
@@ -139,6 +142,25 @@ def attack_options(command: _Command) -> _Command:
     ):  # fmt: skip
         command = option(command)
     return command
+
+
+def sequence_options(command: _Command) -> _Command:
+    """`--sequence NAME`, `--sequence-limit`: perturbation sequences; both go to `evaluate` as they are."""
+    for option in (
+        click.option(
+            "--sequence-limit", type=int, help="Of that many evenly spaced test pictures.  [default: --limit]"
+        ),
+        click.option(
+            "--sequence", "sequences", multiple=True, callback=_sequences, metavar="NAME|all",
+            help="Do predictions flip along it? (repeatable; see `fredbench list sequences`)",
+        ),
+    ):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def _sequences(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
+    return tuple(SEQUENCES) if "all" in given else tuple(given)
 
 
 def _radii(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[float, ...]:

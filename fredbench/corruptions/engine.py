@@ -20,7 +20,7 @@ from fredbench.foundation.errors import UsageError
 
 __all__ = [
     "ARCHIVE_QUALITY", "SMALLEST", "as_grey", "checked_pictures", "coloured", "corrupt", "corrupt_into",
-    "evenly_spaced",
+    "evenly_spaced", "numbered",
 ]  # fmt: skip
 
 ARCHIVE_QUALITY = 85
@@ -151,7 +151,8 @@ def as_grey(pictures: UInt8[np.ndarray, "n h w 3"], name: str) -> UInt8[np.ndarr
     return luma.astype(np.uint8)[..., None]
 
 
-def _numbers(indices: Sequence[int] | Shaped[np.ndarray, ...] | None, count: int) -> Int64[np.ndarray, " n"]:
+def numbered(indices: Sequence[int] | Shaped[np.ndarray, ...] | None, count: int) -> Int64[np.ndarray, " n"]:
+    """The numbers of `count` pictures in their set, 0, 1, 2, … where none are given; UsageError for what is none."""
     if indices is None:
         return np.arange(count)
     numbers = np.asarray(indices)
@@ -213,7 +214,7 @@ def corrupt(
     check_shape([name], *pictures.shape[1:3])
     out = np.empty(pictures.shape, np.uint8)
     corrupt_into(
-        out, pictures, name, severity, profile=profile, seed=seed, numbers=_numbers(indices, len(pictures)),
+        out, pictures, name, severity, profile=profile, seed=seed, numbers=numbered(indices, len(pictures)),
         frost=frost, archive_jpeg=archive_jpeg,
     )  # fmt: skip
     return out[..., 0] if getattr(images, "ndim", 4) == 3 else out

@@ -71,8 +71,8 @@ def poisson_tables(photons: float) -> tuple[UInt16[np.ndarray, 256], UInt32[np.n
     A row spans a power of two of counts around its rate, at least nine standard deviations to either side, so that
     small rates have tables that stay in the nearest cache.
     """
-    if not 0 < photons <= 500:
-        raise UsageError(f"shot noise with {photons} photons is out of range", hint="use a rate in (0, 500]")
+    if not 0 < photons <= 700:
+        raise UsageError(f"shot noise with {photons} photons is out of range", hint="use a rate in (0, 700]")
     cells = 32
     while cells < 18 * math.sqrt(photons) + 12:
         cells *= 2

@@ -24,6 +24,7 @@ from fredbench.evaluation.aggregation import Outcomes
 from fredbench.evaluation.attacked import Attacks
 from fredbench.evaluation.attacking import DIVERGED, Prey, attack_scores
 from fredbench.evaluation.outliers import familiarity, outlier_scores
+from fredbench.evaluation.stability import Sequences, favourites, steadiness
 from fredbench.evaluation.students import StudentPlan, stored_predictions
 from fredbench.evaluation.threats import Attack
 from fredbench.foundation.errors import CompatibilityError, UsageError
@@ -31,7 +32,7 @@ from fredbench.networks.base import Network
 from fredbench.training.kept import read_tensors
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = ["AttackProbe", "OutlierProbe", "Piece", "Probe", "Seen"]
+__all__ = ["AttackProbe", "OutlierProbe", "Piece", "Probe", "Seen", "SequenceProbe"]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,10 @@ class Piece:
 class Probe(Protocol):
     """A kind of measurement."""
 
-    title: str
+    @property
+    def title(self) -> str:
+        """What is done meanwhile, in words."""
+        ...
 
     def check(self, seen: Seen) -> None:
         """Refuse students that cannot be measured so, before they are trained."""
@@ -201,3 +205,45 @@ class OutlierProbe:
         if not all(bool(scores.isfinite().all()) for scores in found.values()):
             raise UsageError("a student has diverged: its outputs are not finite", hint=DIVERGED)
         return found
+
+
+@dataclass(frozen=True)
+class SequenceProbe:
+    """The likeliest classes of every student on every frame of perturbation sequences."""
+
+    asked: Sequences
+    title: str = "looking at sequences"
+
+    def check(self, seen: Seen) -> None:
+        """Every student can look at every picture."""
+
+    def pieces(self, seen: Seen) -> Iterator[Piece]:
+        """A perturbation at a time."""
+        for name in self.asked.names:
+            for plan in seen.students:
+                yield Piece(self._file(seen, plan, name), partial(self._made, seen, plan, name))
+
+    def fields(self, seen: Seen) -> dict[str, Any]:
+        """Flips, distances and accuracies by perturbation."""
+        kept = {
+            name: [read_tensors(self._file(seen, plan, name))["favourites"] for plan in seen.students]
+            for name in self.asked.names
+        }
+        return {"steadiness": steadiness(self.asked, kept, seen.dataset.test.labels[self._indices(seen)])}
+
+    def _indices(self, seen: Seen) -> Int64[np.ndarray, " n"]:
+        return seen.indices(seen.dataset, self.asked.limit)
+
+    def _file(self, seen: Seen, plan: StudentPlan, name: str) -> Path:
+        pictures = len(self._indices(seen))
+        return plan.scores_file(seen.key("sequence", perturbation=name, seed=self.asked.seed, pictures=pictures))
+
+    def _made(self, seen: Seen, plan: StudentPlan, name: str) -> Mapping[str, Tensor]:
+        plan.ensure()
+        indices = self._indices(seen)
+        found = favourites(
+            cast(Network, plan.load()), seen.dataset.test.images[indices], name, numbers=indices.tolist(),
+            seed=self.asked.seed, preprocessing=seen.preprocessing(), standardise=plan.recipe.standardise,
+            device=seen.device,
+        )  # fmt: skip
+        return {"favourites": found}

@@ -14,7 +14,7 @@ from fredbench.foundation.coding import InBytes
 
 __all__ = [
     "CLEAN", "CLEAN_CROP", "SCORES", "Calibration", "Compared", "CorruptionScore", "OutlierScore", "Outliers",
-    "Reliability", "Row",
+    "Reliability", "Row", "Steadiness",
 ]  # fmt: skip
 
 CLEAN = "clean"
@@ -131,6 +131,28 @@ class Outliers:
 
 
 @dataclass(frozen=True)
+class Steadiness:
+    """Along a perturbation's sequences, over students: see `evaluation.stability`.
+
+    frames: of a sequence. sequences: how many, each of a test picture. flips: flip probability in percent. top5: top-5
+    distance, 0 to 15. accuracy: in percent, over all frames; where it is chance, few flips mean nothing.
+    """
+
+    name: str
+    frames: int
+    sequences: int
+    flips: Sample
+    top5: Sample
+    accuracy: Sample
+
+    def to_mapping(self) -> dict[str, Any]:
+        """As the JSON tables hold it."""
+        samples = {"flips": self.flips, "top5": self.top5, "accuracy": self.accuracy}
+        counts = {"name": self.name, "frames": self.frames, "sequences": self.sequences}
+        return counts | {key: sample.to_mapping() for key, sample in samples.items()}
+
+
+@dataclass(frozen=True)
 class Compared:
     """A row against another of its table, by predictions on the same test pictures.
 
@@ -216,6 +238,7 @@ class Row:
     teacher: Mapping[str, Any] = field(default_factory=dict)
     attacked: Attacked | None = None
     outliers: tuple[Outliers, ...] = ()
+    steadiness: tuple[Steadiness, ...] = ()
 
     @property
     def reference(self) -> Sample:
@@ -300,6 +323,8 @@ class Row:
             plain["attacked"] = self.attacked.to_mapping()
         if self.outliers:
             plain["outliers"] = [found.to_mapping() for found in self.outliers]
+        if self.steadiness:
+            plain["steadiness"] = [found.to_mapping() for found in self.steadiness]
         return plain
 
 

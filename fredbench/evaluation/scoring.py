@@ -27,9 +27,10 @@ from fredbench.evaluation.attacked import Attacks
 from fredbench.evaluation.domains import TestDomains
 from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.pairing import compared
-from fredbench.evaluation.probes import AttackProbe, OutlierProbe, Probe, Seen
+from fredbench.evaluation.probes import AttackProbe, OutlierProbe, Probe, Seen, SequenceProbe
 from fredbench.evaluation.published import SCRIPT_LEVEL_OF, published_row
 from fredbench.evaluation.rows import CLEAN, Compared, Row
+from fredbench.evaluation.stability import Sequences
 from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import (
     StudentPlan,
@@ -172,7 +173,7 @@ class Evaluation:
     calibration: whether rows say how far confidences can be trusted. labels, augmentation: what students are told of
     the pictures (by `teacher` where it is `relabelled`), and whether they see them augmented as the recipe has it.
     attacks: adversarial ones, on clean test pictures, for rows to say what they leave. others: datasets whose test
-    pictures students are to tell from their own.
+    pictures students are to tell from their own. sequences: of perturbations, for rows to say how steady students are.
     """
 
     dataset: Dataset
@@ -188,6 +189,7 @@ class Evaluation:
     teacher: Teacher | None = None
     attacks: Attacks | None = None
     others: tuple[Dataset, ...] = ()
+    sequences: Sequences | None = None
     # What was derived from the data and is used again: the last preprocessing, the last run's training pictures.
     _kept: dict[str, tuple[str, Any]] = dataclasses.field(default_factory=dict, init=False, repr=False, compare=False)
 
@@ -443,8 +445,14 @@ class Evaluation:
     @cached_property
     def _probes(self) -> tuple[Probe, ...]:
         """What is measured of students beside their predictions on domains."""
-        attacks = () if self.attacks is None else (AttackProbe(self.attacks),)
-        return (*attacks, *([OutlierProbe(self.others)] if self.others else []))
+        asked: list[Probe] = []
+        if self.attacks is not None:
+            asked.append(AttackProbe(self.attacks))
+        if self.others:
+            asked.append(OutlierProbe(self.others))
+        if self.sequences is not None:
+            asked.append(SequenceProbe(self.sequences))
+        return tuple(asked)
 
     def _seen(self, entrant: Entrant, students: Sequence[StudentPlan]) -> Seen:
         return Seen(

@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
+from fredbench.corruptions.sequences import sequence_named
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.attacked import Attacks
@@ -16,6 +17,7 @@ from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol, 
 from fredbench.evaluation.rows import Row
 from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_companions
 from fredbench.evaluation.selection import Selection
+from fredbench.evaluation.stability import Sequences
 from fredbench.evaluation.threats import attack_named
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.errors import CompatibilityError, UsageError
@@ -125,6 +127,8 @@ def evaluate(
     epsilons: Sequence[float] = (),
     attack_limit: int | None = None,
     others: Sequence[str | Dataset] = (),
+    sequences: Sequence[str] = (),
+    sequence_limit: int | None = None,
     store: str | Path = "runs",
     data: str | Path | None = None,
     offline: bool = False,
@@ -158,6 +162,8 @@ def evaluate(
     evenly spaced clean test pictures, by default as `limit`.
     others: datasets, by name or in memory, whose test pictures students are to tell from their own, for `Row.outliers`;
     of the same size and channels, `CompatibilityError` for another.
+    sequences: perturbations by name (`fredbench list sequences`), drawn from the suite's seed, for `Row.steadiness`;
+    sequence_limit: of that many evenly spaced clean test pictures, by default as `limit`.
     store, data, offline, device, threads: as of `distill`. dataset: the runs' dataset, where it is at hand already.
 
     Accuracies of a `Row` are `Sample`s in percent: mean, standard deviation (n - 1) and n over students. What was
@@ -211,6 +217,7 @@ def evaluate(
         calibration=calibration,
         attacks=under,
         others=_others(others, pictures, data, offline),
+        sequences=_sequences(sequences, sequence_limit, chosen.seed),
     )
     teaching = Teacher(
         pictures, folders.root / TEACHERS, teacher or entrants[0].spec.student_network, evaluation.device,
@@ -238,6 +245,14 @@ def _attacks(names: Sequence[str], epsilons: Sequence[float], limit: int | None)
             raise UsageError("a radius or number of pictures, and no attack", hint="name one, such as --attack pgd20")
         return None
     return Attacks(tuple(attack_named(name) for name in dict.fromkeys(names)), tuple(epsilons), limit)
+
+
+def _sequences(names: Sequence[str], limit: int | None, seed: int) -> Sequences | None:
+    if not names:
+        if limit is not None:
+            raise UsageError("a number of sequences, and no perturbation", hint="name one, such as --sequence tilt")
+        return None
+    return Sequences(tuple(sequence_named(name).name for name in dict.fromkeys(names)), limit, seed)
 
 
 def _others(

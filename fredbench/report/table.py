@@ -19,6 +19,7 @@ from fredbench.report.attacks import attack_columns, attack_tables
 from fredbench.report.budgets import budget_cells, budget_heads, budget_notes
 from fredbench.report.columns import Column, further_columns
 from fredbench.report.outliers import outlier_columns, outlier_table
+from fredbench.report.sequences import sequence_columns, sequence_table
 from fredbench.report.simple import comma_separated, rendered, simple_table
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def corruption_table(
     body = rendered(head, lines, form)
     if form != "latex":
         body = "\n".join([body, "", *notes(rows, severities, budget_by)])
-    return "\n\n".join(filter(None, [body, attack_tables(rows, form), outlier_table(rows, form)]))
+    return _with_tables_below(body, rows, form)
 
 
 def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None = None) -> str:
@@ -98,6 +99,7 @@ def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None 
                     **_selected_columns(name, row),
                     **attack_columns(row.by_network.get(name, row)),
                     **outlier_columns(row.by_network.get(name, row)),
+                    **sequence_columns(row.by_network.get(name, row)),
                     **({} if row.over_networks is None else _sample_columns("over_networks", row.over_networks.clean)),
                 }
                 for row in rows
@@ -128,7 +130,13 @@ def network_table(rows: Sequence[Row], form: str, *, budget_by: BudgetBy | None 
     body = rendered(["set", *heads, *budget_heads(budget_by), "n", "preset"], lines, form)
     if form != "latex":
         body = "\n".join([body, "", *notes(rows, (), budget_by)])
-    return "\n\n".join(filter(None, [body, attack_tables(rows, form), outlier_table(rows, form)]))
+    return _with_tables_below(body, rows, form)
+
+
+def _with_tables_below(body: str, rows: Sequence[Row], form: str) -> str:
+    """The table of accuracies and, where they were asked for, those of attacks, other datasets and sequences."""
+    below = (make(rows, form) for make in (attack_tables, outlier_table, sequence_table))
+    return "\n\n".join(filter(None, [body, *below]))
 
 
 def _selected_cell(row: Row, network: str, way: str) -> str:
@@ -378,4 +386,4 @@ def _flat(row: Row, names: Sequence[str]) -> dict[str, Any]:
         flat |= {} if sample is None else _sample_columns(name, sample)
     for name, found in row.calibration.items():
         flat |= {f"{name}_{key}": sample.mean for key, sample in found.samples.items()}
-    return flat | attack_columns(row) | outlier_columns(row)
+    return flat | attack_columns(row) | outlier_columns(row) | sequence_columns(row)

@@ -31,6 +31,7 @@ _COMMANDS: dict[str, tuple[str, str]] = {
     "import": ("import_set", "Take in a distilled set made elsewhere, whatever form it was published in."),
     "score": ("score", "Import a distilled set and score it on clean and corrupted pictures, in one go."),
     "corrupt": ("corrupt", "Write a corrupted test set, or draw the 15 x 5 grid of one picture."),
+    "perturb": ("perturb", "Write perturbation sequences of test pictures, or draw those of one."),
     "corrupt-eval": ("corrupt_eval", "Cross-domain accuracy table: clean and 15 corruptions."),
     "report": ("report", "One self-contained HTML page of finished runs."),
     "submit": ("submit", "Write the scores of a run as a result file, with all that made them."),

@@ -35,7 +35,7 @@ from fredbench.foundation.files import (
 )
 from fredbench.foundation.locks import claimed
 
-__all__ = ["NOTE", "Request", "claim_folder", "finish_set", "intact_files", "notes_on", "write_record"]
+__all__ = ["NOTE", "Request", "array_digest", "claim_folder", "finish_set", "intact_files", "notes_on", "write_record"]
 
 _FORMAT = "fredbench corrupted set 1"
 _RECORDS = ".records"
@@ -43,7 +43,8 @@ NOTE = "NOTE.md"
 """Beside a set that readers of the archive's layout would take for another."""
 
 
-def _array_digest(array: Shaped[np.ndarray, ...]) -> str:
+def array_digest(array: Shaped[np.ndarray, ...]) -> str:
+    """Hex SHA-256 of an array's type, shape and values."""
     head = f"{array.dtype.str}{array.shape}".encode()
     return hashlib.sha256(head + np.ascontiguousarray(array).tobytes()).hexdigest()
 
@@ -78,7 +79,7 @@ class Request:
         return Request(
             profile=profile, family=family_of(profile, h, w), engine=engine, seed=seed,
             severities=tuple(severities), archive_jpeg=archive_jpeg, pictures=n, size=(h, w),
-            pictures_sha256=_array_digest(pictures),
+            pictures_sha256=array_digest(pictures),
             numbers=None if plain else tuple(int(number) for number in numbers),
             frost=frost, versions=library_versions(engine),
         )  # fmt: skip

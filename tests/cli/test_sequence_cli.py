@@ -7,8 +7,13 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 from commands import invoke
+from PIL import Image
+
+from fredbench.corruptions import evenly_spaced, perturb
+from fredbench.datasets import load_dataset
 
 SMALL = ("--limit", 20, "--students", 2, "--threads", 1)
 
@@ -49,3 +54,52 @@ def test_refusals(copied_run: Path) -> None:
     ):
         error, hint = invoke("evaluate", copied_run, *SMALL, *asked, "--store", copied_run.parent).problem()
         assert said in error and hint
+
+
+def test_sequences_are_written_kept_and_gone_on_with(tmp_path: Path) -> None:
+    out = tmp_path / "p"
+    asked = (
+        "perturb",
+        "digits",
+        "--out",
+        out,
+        "--limit",
+        20,
+        "--sequence",
+        "translate",
+        "--sequence",
+        "gaussian_noise",
+    )
+    done = invoke(*asked)
+    assert done.code == 0, done.err
+    assert done.out.strip() == str(out) and "20 of" in done.err and "made for 32 pixels" in done.err
+    digits = load_dataset("digits")
+    chosen = evenly_spaced(len(digits.test), 20)
+    np.testing.assert_array_equal(np.load(out / "labels.npy"), digits.test.labels[chosen])
+    first = np.load(out / "gaussian_noise.npy")
+    np.testing.assert_array_equal(first, perturb(digits.test.images[chosen], "gaussian_noise", indices=chosen))
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["files"]["translate.npy"]["frames"] == 16 and manifest["seed"] == 0
+    before = (out / "gaussian_noise.npy").stat().st_mtime_ns
+    (out / "translate.npy").write_bytes(b"cut")  # what a bad disk leaves
+    assert invoke(*asked).code == 0
+    assert np.load(out / "translate.npy").shape[:2] == (20, 16)
+    assert (out / "gaussian_noise.npy").stat().st_mtime_ns == before
+    (out / "manifest.json").write_text('{"files": {}}')
+    error, _ = invoke(*asked).problem()
+    assert "not of these pictures" in error
+    error, _ = invoke(*asked[:2], "--out", out, "--seed", 1).problem()
+    assert "not of these pictures" in error
+
+
+def test_a_sheet_has_a_row_a_perturbation(tmp_path: Path) -> None:
+    sheet = tmp_path / "sheet.png"
+    done = invoke("perturb", "digits", "--preview", sheet)
+    assert done.code == 0, done.err
+    with Image.open(sheet) as drawn:
+        assert drawn.width > 8 * 96 and drawn.height > 10 * 96
+    for wrong in (
+        ("digits",), ("digits", "--preview", tmp_path / "a.txt"), ("digits", "--preview", sheet, "--picture", 5000),
+        ("digits", "--out", tmp_path / "q", "--sequence", "tlit"),
+    ):  # fmt: skip
+        assert all(invoke("perturb", *wrong).problem())

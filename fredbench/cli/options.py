@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from fredbench.corruptions.sequences import SEQUENCES
+from fredbench.corruptions.sequences import sequences_named
 
 # As `parameterizations.budget` has them, which takes torch to load.
 BUDGETS = ("params", "strict", "bytes")
@@ -160,7 +160,7 @@ def sequence_options(command: _Command) -> _Command:
 
 
 def _sequences(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
-    return tuple(SEQUENCES) if "all" in given else tuple(given)
+    return sequences_named(given)
 
 
 def _radii(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from fredbench.cli.options import data_options, examples
-from fredbench.corruptions.sequences import SEQUENCES, sequence_named
+from fredbench.corruptions.sequences import sequences_named
 from fredbench.datasets import load_dataset
 from fredbench.foundation.errors import UsageError
 
@@ -28,8 +28,8 @@ __all__ = ["command"]
     help="Draw one picture along every perturbation instead.",
 )  # fmt: skip
 @click.option(
-    "--sequence", "names", multiple=True, metavar="NAME",
-    help="Only this one (repeatable; see `fredbench list sequences`).  [default: all ten]",
+    "--sequence", "names", multiple=True, metavar="NAME|all",
+    help="Only this one (repeatable; see `fredbench list sequences`).  [default: all]",
 )  # fmt: skip
 @click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures, evenly spaced.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
@@ -45,8 +45,11 @@ def command(
     rerun keeps finished files. `--sequence` of `evaluate` and `corrupt-eval` scores students on them, unwritten.
     """
     if (out is None) == (sheet is None):
-        raise UsageError("give --out DIR to write sequences, or --preview FILE.png to draw those of one picture")
-    chosen = [sequence_named(name).name for name in dict.fromkeys(names or SEQUENCES)]
+        raise UsageError(
+            "sequences of what kind?",
+            hint="give --out DIR to write them, or --preview FILE.png to look at one picture's",
+        )
+    chosen = sequences_named(names or ["all"])
     loaded = load_dataset(dataset, root=data, offline=offline)
     test = loaded.test
     if sheet is not None:
@@ -60,7 +63,10 @@ def command(
     from fredbench.corruptions.sequence_writer import write_sequences
 
     indices = evenly_spaced(len(test), min(limit or len(test), len(test)))
-    source = {"dataset": loaded.title, "split": "test", "fingerprint": test.fingerprint}
+    source = {
+        "dataset": loaded.title, "split": "test", "fingerprint": test.fingerprint,
+        "partial": {key: value for key, value in loaded.partial.items() if key == "test"},
+    }  # fmt: skip
     write_sequences(
         test.images[indices], test.labels[indices], Path(str(out)), names=chosen, seed=seed, indices=indices,
         source=source, total=len(test),

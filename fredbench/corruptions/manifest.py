@@ -104,6 +104,9 @@ def claim_folder(out: Path) -> Iterator[None]:
                 f"{out} holds {foreign[0]}.npy, which fredbench did not write",
                 hint="choose an empty folder for --out",
             )
+        found = _read_json(out / "manifest.json")
+        if isinstance(found, dict) and found.get("format") not in (None, _FORMAT):
+            raise UsageError(f"{out} holds something else: {found['format']}", hint="choose an empty folder for --out")
         with storage_errors(out):
             (out / _RECORDS).mkdir(exist_ok=True)
         try:

@@ -17,7 +17,7 @@ from fredbench.corruptions.engine import as_grey, checked_pictures, coloured, nu
 from fredbench.corruptions.geometry import rotated_and_scaled, tilted
 from fredbench.corruptions.sequences import SEQUENCES, sequence_named
 
-__all__ = ["perturb"]
+__all__ = ["frames_of", "perturb"]
 
 _PROFILE: Final = "cifar"
 # A few at a time, so that a batch's frames stay near the processor.
@@ -95,6 +95,19 @@ def _made(name: str, pictures: _Pictures, keys: _Keys) -> Iterator[_Pictures]:
     yield from (_FRAMES[name](pictures, keys, frame) for frame in range(frames))
 
 
+def frames_of(
+    images: Any, name: str, *, seed: int = 0, indices: Sequence[int] | Shaped[np.ndarray, ...] | None = None
+) -> Iterator[UInt8[np.ndarray, "n h w c"]]:
+    """The frames of `perturb` one after the other, each of all pictures, for who needs no two at once."""
+    kind = sequence_named(name)
+    pictures = checked_pictures(images, _PROFILE)
+    numbers: Int64[np.ndarray, " n"] = numbered(indices, len(pictures))
+    # As of a corruption that has this one's name and no severity: another stream than all corruptions'.
+    keys = draws.picture_keys(seed, f"{name} sequence", 0, numbers)
+    for made in _made(kind.name, coloured(pictures), keys):
+        yield made if pictures.shape[-1] == 3 else as_grey(made, name)
+
+
 def perturb(
     images: Any, name: str, *, seed: int = 0, indices: Sequence[int] | Shaped[np.ndarray, ...] | None = None
 ) -> UInt8[np.ndarray, "n t h w *c"]:
@@ -109,13 +122,11 @@ def perturb(
     kind = sequence_named(name)
     pictures = checked_pictures(images, _PROFILE)
     count, height, width, channels = pictures.shape
-    numbers: Int64[np.ndarray, " n"] = numbered(indices, count)
-    # As of a corruption that has this one's name and no severity: another stream than all corruptions'.
-    keys = draws.picture_keys(seed, f"{name} sequence", 0, numbers)
+    numbers = numbered(indices, count)
     out = np.empty((count, kind.frames, height, width, channels), np.uint8)
     size = max(1, _BATCH_PIXELS // (height * width))
     for start in range(0, count, size):
         part = slice(start, start + size)
-        for frame, made in enumerate(_made(name, coloured(pictures[part]), keys[part])):
-            out[part, frame] = made if channels == 3 else as_grey(made, name)
+        for frame, made in enumerate(frames_of(pictures[part], name, seed=seed, indices=numbers[part])):
+            out[part, frame] = made
     return out[..., 0] if getattr(images, "ndim", 4) == 3 else out

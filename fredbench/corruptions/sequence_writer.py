@@ -7,7 +7,6 @@ its bytes and of all that decides them, so that a rerun keeps what is there and 
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -19,9 +18,9 @@ from fredbench.corruptions.engine import checked_pictures, numbered
 from fredbench.corruptions.libraries import library_versions
 from fredbench.corruptions.manifest import array_digest
 from fredbench.corruptions.perturbing import perturb
-from fredbench.corruptions.sequences import SEQUENCES, sequence_named
-from fredbench.corruptions.severities import PIXELS
-from fredbench.foundation.errors import StorageError, UsageError
+from fredbench.corruptions.sequences import SEQUENCES, own_sequences, sequence_named
+from fredbench.corruptions.writer import check_space, checked_labels
+from fredbench.foundation.errors import UsageError
 from fredbench.foundation.files import atomic_path, digest_of, sha256_of, storage_errors, write_json
 from fredbench.foundation.locks import claimed
 from fredbench.foundation.progress import Progress, say
@@ -29,8 +28,8 @@ from fredbench.foundation.progress import Progress, say
 __all__ = ["write_sequences"]
 
 _FORMAT: Final = "fredbench perturbation sequences 1"
-# Pictures at a time, some tens of megabytes with all their frames.
-_AT_ONCE: Final = 256
+# Pixels at a time, some tens of megabytes with all their frames.
+_AT_ONCE: Final = 256 * 32 * 32
 
 
 def write_sequences(
@@ -50,14 +49,12 @@ def write_sequences(
     for name in wanted:
         sequence_named(name)
     pictures = checked_pictures(images, "cifar")
-    numbers, labels = numbered(indices, len(pictures)), np.asarray(labels)
     if not len(pictures) or not wanted:
         raise UsageError("no picture or no perturbation: nothing to write", hint="leave both out for all of them")
-    if labels.shape != (len(pictures),):
-        raise UsageError(f"labels of shape {labels.shape} for {len(pictures)} pictures", hint="give one a picture")
+    numbers, archived = numbered(indices, len(pictures)), checked_labels(labels, len(pictures))
     made = {
-        "seed": seed, "pictures": len(pictures), "size": list(pictures.shape[1:]), "engine": f"pixels {PIXELS}",
-        "pictures_sha256": digest_of([array_digest(pictures), numbers.tolist(), labels.tolist()]),
+        "seed": seed, "pictures": len(pictures), "size": list(pictures.shape[1:]),
+        "pictures_sha256": digest_of([array_digest(pictures), numbers.tolist(), archived.tolist()]),
         "versions": dict(library_versions("fredbench")),
     }  # fmt: skip
     notes = _notes(pictures, total or len(pictures))
@@ -66,12 +63,13 @@ def write_sequences(
     with claimed(out, "writing sequences to", "wait for it, or choose another --out"):
         files = _kept(out, made)
         missing = [name for name in SEQUENCES if name in wanted and f"{name}.npy" not in files]
-        _check_space(out, sum(SEQUENCES[name].frames for name in missing) * pictures.nbytes)
+        check_space(out, sum(SEQUENCES[name].frames for name in missing) * pictures.nbytes)
         manifest = {"format": _FORMAT, **made, "notes": notes, "source": dict(source or {}), "files": files}
         # First of all: what a killed run leaves behind is then known for its own.
         write_json(out / "manifest.json", manifest)
         with atomic_path(out / "labels.npy") as temporary, open(temporary, "wb") as file:
-            np.save(file, labels)
+            np.save(file, archived)
+        files["labels.npy"] = {"sha256": sha256_of(out / "labels.npy")}
         with Progress("perturbing", len(missing) * len(pictures), unit="pictures") as progress:
             for name in missing:
                 files[f"{name}.npy"] = {
@@ -80,6 +78,7 @@ def write_sequences(
                     "compared_with": SEQUENCES[name].reference,
                 }
                 write_json(out / "manifest.json", manifest)
+        write_json(out / "manifest.json", manifest)
     return manifest
 
 
@@ -87,39 +86,30 @@ def _notes(pictures: UInt8[np.ndarray, "n h w c"], total: int) -> list[str]:
     found = []
     if len(pictures) < total:
         found.append(f"{len(pictures)} of {total} pictures, not the whole split")
-    if pictures.shape[1:3] != (32, 32):
-        height, width = pictures.shape[1:3]
-        found.append(f"CIFAR-10-P's constants, made for 32 pixels, at {height}×{width}: sequences of fredbench's own")
-    return found
+    said = own_sequences((pictures.shape[1], pictures.shape[2]))
+    return [*found, said] if said else found
 
 
 def _kept(out: Path, made: Mapping[str, Any]) -> dict[str, Any]:
     """Entries of the files that are there and intact, of the same request; UsageError for a folder of another."""
-    arrays = sorted(path.name for path in out.glob("*.npy"))
-    if not arrays:
+    file = out / "manifest.json"
+    others = sorted(path.name for path in out.glob("*.npy"))
+    if not file.exists() and not others:
         return {}
     try:
-        manifest = json.loads((out / "manifest.json").read_text())
+        manifest = json.loads(file.read_text())
     except (OSError, ValueError):
         manifest = {}
-    if not isinstance(manifest, dict) or any(manifest.get(key) != value for key, value in made.items()):
+    wanted = {"format": _FORMAT, **made}
+    if not isinstance(manifest, dict) or any(manifest.get(key) != value for key, value in wanted.items()):
         raise UsageError(
-            f"{out} holds {arrays[0]}, which is not of these pictures, this seed and these versions",
+            f"{out} holds {[*others, file.name][0]}, which is not of these pictures, this seed and these versions",
             hint="choose an empty folder for --out",
         )
     return {
         name: entry for name, entry in manifest["files"].items()
         if (out / name).is_file() and sha256_of(out / name) == entry["sha256"]
     }  # fmt: skip
-
-
-def _check_space(out: Path, needed: int) -> None:
-    free = shutil.disk_usage(out).free
-    if free < needed:
-        raise StorageError(
-            f"the sequences take {needed / 1e9:.1f} GB and {out} has {free / 1e9:.1f} GB left",
-            hint="choose another --out, fewer --sequence, or --limit",
-        )
 
 
 def _written(
@@ -131,8 +121,9 @@ def _written(
     with atomic_path(path) as temporary, storage_errors(temporary):
         with open(temporary, "wb") as file:
             np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
-            for start in range(0, len(pictures), _AT_ONCE):
-                part = slice(start, start + _AT_ONCE)
-                file.write(perturb(pictures[part], name, seed=seed, indices=numbers[part]).tobytes())
+            step = max(1, _AT_ONCE // (pictures.shape[1] * pictures.shape[2]))
+            for start in range(0, len(pictures), step):
+                part = slice(start, start + step)
+                file.write(perturb(pictures[part], name, seed=seed, indices=numbers[part]).data)
                 progress.advance(len(pictures[part]), note=name)
         return sha256_of(temporary)

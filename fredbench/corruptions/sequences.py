@@ -7,13 +7,15 @@ and has no constants here.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
 from fredbench.foundation.errors import UnknownNameError
 
-__all__ = ["SEQUENCES", "SequenceKind", "sequence_named"]
+__all__ = ["SEQUENCES", "SequenceKind", "own_sequences", "sequence_named", "sequences_named"]
+
+_MADE_FOR: Final = 32
 
 
 @dataclass(frozen=True)
@@ -50,3 +52,18 @@ def sequence_named(name: str) -> SequenceKind:
     if name not in SEQUENCES:
         raise UnknownNameError("perturbation", name, SEQUENCES)
     return SEQUENCES[name]
+
+
+def sequences_named(names: Iterable[str]) -> tuple[str, ...]:
+    """Those names without repetition, of which `all` means the ten; UnknownNameError."""
+    asked = dict.fromkeys(names)
+    known = [sequence_named(name).name for name in asked if name != "all"]
+    return tuple(SEQUENCES) if "all" in asked else tuple(known)
+
+
+def own_sequences(size: tuple[int, int]) -> str:
+    """What must be said of sequences at (H, W) pixels: nothing at 32, which their constants were made for."""
+    height, width = size
+    if (height, width) == (_MADE_FOR, _MADE_FOR):
+        return ""
+    return f"CIFAR-10-P's constants, made for {_MADE_FOR} pixels, at {height}×{width}: sequences of fredbench's own"

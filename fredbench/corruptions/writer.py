@@ -29,7 +29,7 @@ from fredbench.foundation.errors import StorageError, UsageError
 from fredbench.foundation.files import atomic_path, sha256_of, storage_errors
 from fredbench.foundation.progress import Progress, say
 
-__all__ = ["write_set"]
+__all__ = ["check_space", "checked_labels", "write_set"]
 
 # Output bytes of one job: enough work to hide the hand-over, little enough to keep the workers small.
 _JOB_BYTES = 8_000_000
@@ -51,7 +51,7 @@ def _ordered(
     return [name for name in KNOWN if name in wanted], sorted(levels)
 
 
-def _checked_labels(labels: Shaped[np.ndarray, ...], count: int) -> Shaped[np.ndarray, " n"]:
+def checked_labels(labels: Shaped[np.ndarray, ...], count: int) -> Shaped[np.ndarray, " n"]:
     """Labels as uint8, the archive's type, where they fit."""
     labels = np.asarray(labels)
     if labels.shape != (count,) or labels.dtype.kind not in "iu":
@@ -63,12 +63,13 @@ def _checked_labels(labels: Shaped[np.ndarray, ...], count: int) -> Shaped[np.nd
     return labels.astype(np.uint8 if small else np.int64)
 
 
-def _check_space(out: Path, needed: int) -> None:
+def check_space(out: Path, needed: int) -> None:
+    """StorageError where folder `out` has less than `needed` bytes left."""
     free = shutil.disk_usage(out).free
     if free < needed:
         raise StorageError(
             f"the set takes {needed / 1e9:.1f} GB and {out} has {free / 1e9:.1f} GB left",
-            hint="choose another --out, fewer --corruption or --severity, or --limit",
+            hint="choose another --out, name fewer of them, or give --limit",
         )
 
 
@@ -191,7 +192,7 @@ def write_set(
     numbers = np.arange(len(pictures)) if indices is None else np.asarray(indices, np.int64)
     if numbers.shape != (len(pictures),):
         raise UsageError(f"{len(numbers)} indices for {len(pictures)} pictures", hint="give one index a picture")
-    labels = _checked_labels(labels, len(pictures))
+    labels = checked_labels(labels, len(pictures))
     if engine == "imagecorruptions":
         check_request(profile, names)
     if workers is not None and workers < 1:
@@ -212,7 +213,7 @@ def write_set(
         if kept:
             say(f"{out}: finished files kept: {', '.join(kept)}")
         if missing:
-            _check_space(out, len(missing) * len(levels) * pictures.nbytes)
+            check_space(out, len(missing) * len(levels) * pictures.nbytes)
             location = str(frost) if frost in ("files", "procedural") else f"folder:{Path(frost).resolve()}"
             _write_files(out, request, missing, pictures, numbers, location, workers or available_processors())
         return finish_set(out, request, np.tile(labels, len(levels)), dict(source or {}), notes)

@@ -66,7 +66,7 @@ def _mean_row(rows: Sequence[Row]) -> Row:
         calibration={name: _calibration([row.calibration[name] for row in rows]) for name in first.calibration},
         attacked=None,
         outliers=(),
-        steadiness=(),
+        stability=(),
     )
 
 

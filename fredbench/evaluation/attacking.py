@@ -62,7 +62,7 @@ class Prey:
         plain = torch.from_numpy(self.pictures).permute(0, 3, 1, 2).contiguous()
         pictures = plain.to(self.device).to(torch.get_default_dtype())
         labels = torch.from_numpy(self.labels).to(self.device)
-        seen = self._seen(pictures[:0])
+        seen = self.preprocessing.like(pictures[:0])
 
         def model(x: Tensor) -> Tensor:
             logits: Tensor = network(standardised(seen(x), self.standardise))
@@ -71,11 +71,6 @@ class Prey:
         together = self.standardise != "none" or mixes_pictures(network)
         with fused.once():
             return adversarial(model, pictures, labels, attack, epsilon, numbers=self.numbers, together=together)
-
-    def _seen(self, like: Tensor) -> Preprocessing:
-        """The preprocessing with a fit that is moved and rounded once, not at every step."""
-        how = self.preprocessing
-        return how if how.whitening is None else Preprocessing(how.mean, how.std, how.whitening.like(like))
 
 
 def attack_scores(asked: Attacks, clean: Outcomes, outcomes: Callable[[Attack, float], Outcomes]) -> Attacked:

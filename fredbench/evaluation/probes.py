@@ -19,12 +19,15 @@ from torch import Tensor
 
 import fredbench
 from fredbench.corruptions import evenly_spaced
+from fredbench.corruptions.engine import checked_pictures
+from fredbench.corruptions.sequences import own_sequences
+from fredbench.corruptions.severities import PIXELS
 from fredbench.datasets import Dataset
 from fredbench.evaluation.aggregation import Outcomes
 from fredbench.evaluation.attacked import Attacks
 from fredbench.evaluation.attacking import DIVERGED, Prey, attack_scores
 from fredbench.evaluation.outliers import familiarity, outlier_scores
-from fredbench.evaluation.stability import Sequences, favourites, steadiness
+from fredbench.evaluation.stability import Sequences, ranked, stability
 from fredbench.evaluation.students import StudentPlan, stored_predictions
 from fredbench.evaluation.threats import Attack
 from fredbench.foundation.errors import CompatibilityError, UsageError
@@ -215,7 +218,8 @@ class SequenceProbe:
     title: str = "looking at sequences"
 
     def check(self, seen: Seen) -> None:
-        """Every student can look at every picture."""
+        """Pictures of a side too small for the perturbations are refused."""
+        checked_pictures(seen.dataset.test.images[:1], "cifar")
 
     def pieces(self, seen: Seen) -> Iterator[Piece]:
         """A perturbation at a time."""
@@ -226,24 +230,26 @@ class SequenceProbe:
     def fields(self, seen: Seen) -> dict[str, Any]:
         """Flips, distances and accuracies by perturbation."""
         kept = {
-            name: [read_tensors(self._file(seen, plan, name))["favourites"] for plan in seen.students]
+            name: [read_tensors(self._file(seen, plan, name))["rankings"] for plan in seen.students]
             for name in self.asked.names
         }
-        return {"steadiness": steadiness(self.asked, kept, seen.dataset.test.labels[self._indices(seen)])}
+        labels, note = seen.dataset.test.labels[self._indices(seen)], own_sequences(seen.dataset.size)
+        return {"stability": stability(self.asked, kept, labels, note)}
 
     def _indices(self, seen: Seen) -> Int64[np.ndarray, " n"]:
         return seen.indices(seen.dataset, self.asked.limit)
 
     def _file(self, seen: Seen, plan: StudentPlan, name: str) -> Path:
         pictures = len(self._indices(seen))
-        return plan.scores_file(seen.key("sequence", perturbation=name, seed=self.asked.seed, pictures=pictures))
+        key = seen.key("sequence", perturbation=name, seed=self.asked.seed, pictures=pictures, pixels=PIXELS)
+        return plan.scores_file(key)
 
     def _made(self, seen: Seen, plan: StudentPlan, name: str) -> Mapping[str, Tensor]:
         plan.ensure()
-        indices = self._indices(seen)
-        found = favourites(
+        indices, like = self._indices(seen), torch.empty(0, device=seen.device)
+        found = ranked(
             cast(Network, plan.load()), seen.dataset.test.images[indices], name, numbers=indices.tolist(),
-            seed=self.asked.seed, preprocessing=seen.preprocessing(), standardise=plan.recipe.standardise,
+            seed=self.asked.seed, preprocessing=seen.preprocessing().like(like), standardise=plan.recipe.standardise,
             device=seen.device,
         )  # fmt: skip
-        return {"favourites": found}
+        return {"rankings": found}

@@ -14,7 +14,7 @@ from fredbench.foundation.coding import InBytes
 
 __all__ = [
     "CLEAN", "CLEAN_CROP", "SCORES", "Calibration", "Compared", "CorruptionScore", "OutlierScore", "Outliers",
-    "Reliability", "Row", "Steadiness",
+    "Reliability", "Row", "Stability",
 ]  # fmt: skip
 
 CLEAN = "clean"
@@ -131,25 +131,28 @@ class Outliers:
 
 
 @dataclass(frozen=True)
-class Steadiness:
+class Stability:
     """Along a perturbation's sequences, over students: see `evaluation.stability`.
 
-    frames: of a sequence. sequences: how many, each of a test picture. flips: flip probability in percent. top5: top-5
-    distance, 0 to 15. accuracy: in percent, over all frames; where it is chance, few flips mean nothing.
+    frames: of a sequence. sequences: how many, each of a clean test picture. flips: flip probability in percent.
+    distance: top-5 distance, 0 to 15. accuracy: in percent, over all frames; where that is chance, few flips mean
+    nothing. note: what must be said of their constants, where something must.
     """
 
     name: str
     frames: int
     sequences: int
     flips: Sample
-    top5: Sample
+    distance: Sample
     accuracy: Sample
+    note: str = ""
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
-        samples = {"flips": self.flips, "top5": self.top5, "accuracy": self.accuracy}
-        counts = {"name": self.name, "frames": self.frames, "sequences": self.sequences}
-        return counts | {key: sample.to_mapping() for key, sample in samples.items()}
+        samples = {"flip_probability": self.flips, "top5_distance": self.distance, "accuracy": self.accuracy}
+        plain = {"name": self.name, "frames": self.frames, "sequences": self.sequences}
+        plain |= {key: sample.to_mapping() for key, sample in samples.items()}
+        return plain | ({"note": self.note} if self.note else {})
 
 
 @dataclass(frozen=True)
@@ -238,7 +241,7 @@ class Row:
     teacher: Mapping[str, Any] = field(default_factory=dict)
     attacked: Attacked | None = None
     outliers: tuple[Outliers, ...] = ()
-    steadiness: tuple[Steadiness, ...] = ()
+    stability: tuple[Stability, ...] = ()
 
     @property
     def reference(self) -> Sample:
@@ -323,8 +326,8 @@ class Row:
             plain["attacked"] = self.attacked.to_mapping()
         if self.outliers:
             plain["outliers"] = [found.to_mapping() for found in self.outliers]
-        if self.steadiness:
-            plain["steadiness"] = [found.to_mapping() for found in self.steadiness]
+        if self.stability:
+            plain["stability"] = [found.to_mapping() for found in self.stability]
         return plain
 
 

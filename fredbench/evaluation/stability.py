@@ -1,7 +1,7 @@
 """How steady students are along a sequence that changes a little from picture to picture: flips and top-5 distance.
 
-Both are of Hendrycks & Dietterich (ICLR 2019), section 4.2; what a picture is compared with is each perturbation's own
-(`corruptions.sequences`). Their normalisers, AlexNet's errors, were not published with the code, so none is applied.
+Both are of Hendrycks & Dietterich (ICLR 2019); what a picture is compared with is each perturbation's own
+(`corruptions.sequences`). Their normalisers, AlexNet's, are not in the published code, so none is applied.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ import torch
 from jaxtyping import Float, Int, Int16, Shaped, UInt8
 from torch import Tensor
 
-from fredbench.corruptions import SEQUENCES, perturb
+from fredbench.corruptions import SEQUENCES
+from fredbench.corruptions.perturbing import frames_of
 from fredbench.corruptions.sequences import SequenceKind
-from fredbench.evaluation.rows import Steadiness
+from fredbench.evaluation.attacking import DIVERGED
+from fredbench.evaluation.rows import Stability
 from fredbench.evaluation.statistics import summarise
 from fredbench.foundation.errors import UsageError
 from fredbench.networks.base import Network
-from fredbench.training.batches import Standardisation, standardised
+from fredbench.training.batches import Standardisation
+from fredbench.training.loop import PREDICTED_AT_ONCE, predict
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = ["TOP", "Sequences", "favourites", "flip_probability", "steadiness", "top_distance"]
+__all__ = ["TOP", "Sequences", "flip_probability", "ranked", "stability", "top_distance"]
 
 TOP = 5
 """Classes of a ranking that count."""
-
-# Sequences at a time: with 31 frames each, a batch as large as the loop's own.
-_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Sequences:
             raise UsageError(f"--sequence-limit must be at least 1, not {self.limit}", hint="leave it out for --limit")
 
 
-@torch.no_grad()
-def favourites(
+def ranked(
     student: Network,
     pictures: UInt8[np.ndarray, "n h w c"],
     name: str,
@@ -59,23 +58,24 @@ def favourites(
     standardise: Standardisation,
     device: torch.device,
 ) -> Int16[Tensor, "n t k"]:
-    """The k ≤ TOP classes that a student finds likeliest on each frame of `name`, the likeliest first."""
-    student.eval()
+    """The k ≤ TOP classes that a student finds likeliest on each frame of `name`, the likeliest first.
+
+    A batch is one frame of as many pictures as clean ones are scored at once: where a student standardises by the
+    batch, frames of a sequence do not show each other.
+    """
     found = []
-    for start in range(0, len(pictures), _AT_ONCE):
-        part = slice(start, start + _AT_ONCE)
-        frames = perturb(pictures[part], name, seed=seed, indices=numbers[part])
-        logits = _logits(student, preprocessing(frames.reshape(-1, *frames.shape[2:]), device), standardise)
-        best = logits.argsort(dim=1, descending=True, stable=True)[:, :TOP]
-        found.append(best.reshape(*frames.shape[:2], -1).to("cpu", torch.int16))
+    for start in range(0, len(pictures), PREDICTED_AT_ONCE):
+        part = slice(start, start + PREDICTED_AT_ONCE)
+        frames = frames_of(pictures[part], name, seed=seed, indices=numbers[part])
+        best = [_likeliest(predict(student, preprocessing(each, device), standardise=standardise)) for each in frames]
+        found.append(torch.stack(best, dim=1))
     return torch.cat(found)
 
 
-def _logits(student: Network, seen: Float[Tensor, "n c h w"], standardise: Standardisation) -> Float[Tensor, "n k"]:
-    logits: Tensor = student(standardised(seen, standardise))
+def _likeliest(logits: Float[Tensor, "n k"]) -> Int16[Tensor, "n t"]:
     if not bool(logits.isfinite().all()):
-        raise UsageError("a student has diverged: its outputs are not finite", hint="train it at a lower rate")
-    return logits
+        raise UsageError("a student has diverged: its outputs are not finite", hint=DIVERGED)
+    return logits.argsort(dim=1, descending=True, stable=True)[:, :TOP].to("cpu", torch.int16)
 
 
 def _compared(
@@ -104,21 +104,25 @@ def top_distance(rankings: Int[np.ndarray, "n t k"], kind: SequenceKind) -> floa
     return float(np.mean(np.abs(places - np.arange(rankings.shape[-1])).sum(-1)))
 
 
-def steadiness(
-    asked: Sequences, kept: Mapping[str, Sequence[Int16[Tensor, "n t k"]]], labels: Int[np.ndarray, " n"]
-) -> tuple[Steadiness, ...]:
-    """From what each student made of each perturbation: of every one, over students."""
+def stability(
+    asked: Sequences,
+    kept: Mapping[str, Sequence[Int16[Tensor, "n t k"]]],
+    labels: Int[np.ndarray, " n"],
+    note: str = "",
+) -> tuple[Stability, ...]:
+    """From what each student made of each perturbation: of every one, over students. note: see `own_sequences`."""
     found = []
     for name in asked.names:
         kind, rankings = SEQUENCES[name], [each.numpy() for each in kept[name]]
         found.append(
-            Steadiness(
+            Stability(
                 name,
                 kind.frames,
                 len(labels),
                 summarise([flip_probability(each[..., 0], kind) for each in rankings]),
                 summarise([top_distance(each, kind) for each in rankings]),
                 summarise([100.0 * float(np.mean(each[..., 0] == labels[:, None])) for each in rankings]),
+                note,
             )
         )
     return tuple(found)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
-from fredbench.corruptions.sequences import sequence_named
+from fredbench.corruptions.sequences import sequences_named
 from fredbench.datasets import Dataset, data_root, load_dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.attacked import Attacks
@@ -162,7 +162,7 @@ def evaluate(
     evenly spaced clean test pictures, by default as `limit`.
     others: datasets, by name or in memory, whose test pictures students are to tell from their own, for `Row.outliers`;
     of the same size and channels, `CompatibilityError` for another.
-    sequences: perturbations by name (`fredbench list sequences`), drawn from the suite's seed, for `Row.steadiness`;
+    sequences: perturbations by name (or `all`), drawn from the suite's seed, for `Row.stability`;
     sequence_limit: of that many evenly spaced clean test pictures, by default as `limit`.
     store, data, offline, device, threads: as of `distill`. dataset: the runs' dataset, where it is at hand already.
 
@@ -252,7 +252,7 @@ def _sequences(names: Sequence[str], limit: int | None, seed: int) -> Sequences 
         if limit is not None:
             raise UsageError("a number of sequences, and no perturbation", hint="name one, such as --sequence tilt")
         return None
-    return Sequences(tuple(sequence_named(name).name for name in dict.fromkeys(names)), limit, seed)
+    return Sequences(sequences_named(names), limit, seed)
 
 
 def _others(

@@ -6,16 +6,17 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from fredbench.evaluation.across import expanded
-from fredbench.evaluation.rows import Row
+from fredbench.evaluation.rows import Row, Stability
+from fredbench.evaluation.statistics import Sample
 from fredbench.report.simple import rendered
 
 __all__ = ["sequence_columns", "sequence_table"]
 
 _NOTE = (
-    "flips: frames of the sequence whose predicted class is not that of the frame they are compared with, in %; top-5: "
-    "distance of the rankings of both, 0 (the same five in order) to 15 (none left). Means ± std over n students, not "
-    "divided by AlexNet's, which were not published. A student that always says the same flips never: read them "
-    "beside accuracy (in %, over all frames)."
+    "FP: flip probability, frames of a sequence whose predicted class is not that of the frame they are compared with, "
+    "in %; T5D: top-5 distance between both frames' rankings, 0 (the same five in order) to 15. Means ± std over n "
+    "students, of sequences of clean test pictures as the dataset has them; not divided by AlexNet's, which are not in "
+    "the published code. Who always says the same never flips: read FP beside accuracy (in %, over all frames)."
 )
 
 
@@ -24,23 +25,32 @@ def sequence_table(rows: Sequence[Row], form: str) -> str:
     lines = [line for row in expanded(rows) for line in _lines(row)]
     if not lines:
         return ""
-    head = ("set", "perturbation", "flips", "top-5", "accuracy", "frames", "sequences", "n")
+    head = ("set", "perturbation", "FP", "T5D", "accuracy", "frames", "sequences", "n")
     body = rendered(head, lines, form, ["left", "left", *["right"] * (len(head) - 2)])
-    return body if form == "latex" else "\n".join([body, "", _NOTE])
+    said = dict.fromkeys(found.note for row in expanded(rows) for found in row.stability if found.note)
+    return body if form == "latex" else "\n".join([body, "", _NOTE, *(f"{note}." for note in said)])
 
 
 def _lines(row: Row) -> list[list[Any]]:
-    found = row.steadiness
-    lines = [
-        [row.label, f.name, f"{f.flips}", f"{f.top5}", f"{f.accuracy}", f.frames, f.sequences, f.flips.n] for f in found
-    ]
+    found = row.stability
+    lines = [[row.label, f.name, str(f.flips), _fine(f.distance), str(f.accuracy), *_counts(f)] for f in found]
     if len(found) > 1:
-        means = (_mean(f.flips.mean for f in found), _mean(f.top5.mean for f in found))
-        accuracy = _mean(f.accuracy.mean for f in found)
-        lines.append(
-            [row.label, f"mean of {len(found)}", *(f"{m:.1f}" for m in (*means, accuracy)), "", "", found[0].flips.n]
+        flips, distance, accuracy = (
+            _mean(sample.mean for sample in samples)
+            for samples in zip(*((f.flips, f.distance, f.accuracy) for f in found), strict=True)
         )
+        means = f"{flips:.1f}", f"{distance:.2f}", f"{accuracy:.1f}"
+        lines.append([row.label, f"mean of {len(found)}", *means, "", "", found[0].flips.n])
     return lines
+
+
+def _counts(found: Stability) -> tuple[int, int, int]:
+    return found.frames, found.sequences, found.flips.n
+
+
+def _fine(sample: Sample) -> str:
+    """With two decimals: distances are small beside 15."""
+    return f"{sample.mean:.2f}" + ("" if sample.std is None else f" ± {sample.std:.2f}")
 
 
 def _mean(values: Iterable[float]) -> float:
@@ -52,6 +62,8 @@ def sequence_columns(row: Row) -> dict[str, Any]:
     """A row's flips, distances and accuracies as plain numbers, for tables of a line a row."""
     return {
         f"sequence {found.name} {name}_mean": sample.mean
-        for found in row.steadiness
-        for name, sample in (("flips", found.flips), ("top5", found.top5), ("accuracy", found.accuracy))
-    }
+        for found in row.stability
+        for name, sample in (
+            ("flip_probability", found.flips), ("top5_distance", found.distance), ("accuracy", found.accuracy),
+        )
+    }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -61,6 +62,10 @@ class Preprocessing:
         for place, block in enumerate(itertools.chain([first], plain)):
             white[place * BLOCK : (place + 1) * BLOCK] = fit.white(block)
         return white
+
+    def like(self, tensor: Tensor) -> Preprocessing:
+        """The same with a fit that is moved and rounded to a tensor's device and type, once, not at every call."""
+        return self if self.whitening is None else dataclasses.replace(self, whitening=self.whitening.like(tensor))
 
     def undone(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n c h w"]:
         """Pictures of the input space as values of [0, 1], neither rounded nor clipped, in float64 where whitened.

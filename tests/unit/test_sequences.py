@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 
 import cv2
 import numpy as np
 import pytest
 import torch
+from corruption_hashes import pictures as hashed_pictures
 from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as transforms
 
-from fredbench.corruptions import SEQUENCES, perturb
+from fredbench.corruptions import SEQUENCES, blur, perturb
 from fredbench.corruptions.sequences import SequenceKind
-from fredbench.evaluation.rows import Steadiness
-from fredbench.evaluation.stability import Sequences, favourites, flip_probability, steadiness, top_distance
+from fredbench.evaluation.rows import Stability
+from fredbench.evaluation.stability import Sequences, flip_probability, ranked, stability, top_distance
 from fredbench.foundation.errors import UnknownNameError, UsageError
 from fredbench.networks.base import Network, Signature
+from fredbench.training.batches import Standardisation, standardised
 from fredbench.training.preprocessing import Preprocessing
 
 FIRST = SequenceKind("noise", 3, "first", "")
@@ -29,6 +32,10 @@ def pictures(count: int = 6, side: int = 32, seed: int = 0) -> np.ndarray:
     rng = np.random.default_rng(seed)
     small = rng.integers(0, 256, (count, 5, 5, 3), dtype=np.uint8)
     return np.stack([np.array(Image.fromarray(each).resize((side, side), Image.Resampling.BICUBIC)) for each in small])
+
+
+def plain() -> Preprocessing:
+    return Preprocessing((0.0,) * 3, (1.0,) * 3)
 
 
 def affine(image: np.ndarray, **changed: float) -> np.ndarray:
@@ -94,15 +101,17 @@ def test_zoom_blur_is_the_running_mean_of_pillows_zooms() -> None:
 
 
 def projection(degrees: float, h: int, w: int) -> np.ndarray:
-    """By 4×4 matrices, as the published script has it."""
+    """By matrices of four rows: at depth 1, turned about y and x, moved off by the focal length, seen."""
     turn, focal = np.deg2rad(degrees), float(np.hypot(w, h))
-    flat = np.array([[1, 0, -w / 2], [0, 1, -h / 2], [0, 0, 1], [0, 0, 1]])
-    about_x, about_y, away = np.eye(4), np.eye(4), np.eye(4)
-    about_x[1:3, 1:3] = [[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]]
-    about_y[0, 0] = about_y[2, 2] = np.cos(turn)
-    about_y[0, 2], about_y[2, 0] = -np.sin(turn), np.sin(turn)
+    # (x, y) at depth 1 and homogeneous, the picture's middle at the origin.
+    flat = np.zeros((4, 3))
+    flat[[0, 1], [0, 1]] = 1
+    flat[:, 2] = -w / 2, -h / 2, 1, 1
+    about_x, about_y, away, seen = np.eye(4), np.eye(4), np.eye(4), np.diag([focal, focal, 1.0, 0.0])[:3]
+    about_x[1:3, 1:3] = np.cos(turn) * np.eye(2) - np.sin(turn) * np.array([[0, 1], [-1, 0]])
+    about_y[np.ix_([0, 2], [0, 2])] = about_x[1:3, 1:3]
     away[2, 3] = focal
-    seen = np.array([[focal, 0, w / 2, 0], [0, focal, h / 2, 0], [0, 0, 1, 0]])
+    seen[:2, 2] = w / 2, h / 2
     return seen @ away @ about_x @ about_y @ flat
 
 
@@ -136,7 +145,72 @@ def test_brightness_passes_through_the_picture_itself_and_rises() -> None:
     batch = pictures()
     made = perturb(batch, "brightness").astype(int)
     assert np.abs(made[:, 15] - batch).max() <= 1
+    grey = perturb(np.full((1, 32, 32, 3), 100, np.uint8), "brightness")[0, :, 0, 0, 0]
+    np.testing.assert_allclose(grey, 100 + 255 * 0.015 * (np.arange(31) - 15), atol=1)
     assert np.all(np.diff(made.mean(axis=(0, 2, 3, 4))) > 0)
+
+
+def test_motion_is_the_corruptions_with_directions_of_its_own() -> None:
+    batch = pictures()
+    made = perturb(batch, "motion_blur")
+    for frame in (0, 7, 20):
+        angles = np.full(6, 9.0 * frame - 180.0)
+        np.testing.assert_array_equal(made[:, frame], blur.motion_blur(batch, 6.0, 1.8, angles, "cifar"))
+
+
+def test_flakes_are_few_and_the_picture_pales_by_the_published_share() -> None:
+    batch = np.full((60, 32, 32, 3), 80, np.uint8)
+    made = perturb(batch, "snow").astype(float)
+    # Where no flake lies: .85 x + .15 max(x, 1.5 grey + .5).
+    pale = 255 * (0.85 * 80 / 255 + 0.15 * (1.5 * 80 / 255 + 0.5))
+    assert np.median(made) == pytest.approx(np.floor(pale), abs=1)
+    # N(.05, .3) reaches the cut of .5 in 6.7 % of the layer, which blurring spreads.
+    assert 0.05 < (made > pale + 2).mean() < 0.5
+
+
+PUBLISHED = {
+    "gaussian_noise": (31, "first"), "shot_noise": (31, "first"), "motion_blur": (21, "previous"),
+    "zoom_blur": (31, "previous"), "snow": (31, "previous"), "brightness": (31, "previous"),
+    "translate": (16, "previous"), "rotate": (31, "previous"), "tilt": (31, "previous"), "scale": (31, "previous"),
+}  # fmt: skip
+
+
+def test_frames_and_what_they_are_compared_with_are_the_published() -> None:
+    assert {name: (kind.frames, kind.reference) for name, kind in SEQUENCES.items()} == PUBLISHED
+
+
+# Of made pictures of whole-number arithmetic; the tilt was then OpenCV 4.10's, value for value.
+HASHES = {
+    "gaussian_noise": "dfc0d769d8cedcb3",
+    "shot_noise": "b901a2a6b98c8fa5",
+    "motion_blur": "74fb1f93fc00d806",
+    "zoom_blur": "d86c6b000c4023fc",
+    "snow": "a70561db2988843d",
+    "brightness": "fabc76d9acbe0cec",
+    "translate": "e9f7a6f1c151d42c",
+    "rotate": "0dadc389527950fe",
+    "tilt": "c0750a4d9a4b8c29",
+    "scale": "6e114080900d659b",
+}
+
+
+@pytest.mark.parametrize("name", SEQUENCES)
+def test_no_library_and_no_machine_moves_a_value(name: str) -> None:
+    made = perturb(hashed_pictures("32x32"), name, seed=7, indices=[3, 14, 25, 36])
+    assert hashlib.sha256(made.tobytes()).hexdigest()[:16] == HASHES[name]
+
+
+@pytest.mark.parametrize("standardise", ["none", "batch"])
+def test_a_student_that_standardises_by_the_batch_sees_one_frame_at_a_time(standardise: Standardisation) -> None:
+    batch = pictures(5)
+    found = ranked(
+        Brightest(), batch, "brightness", numbers=range(5), seed=0, preprocessing=plain(), standardise=standardise,
+        device=torch.device("cpu"),
+    ).numpy()  # fmt: skip
+    frames = perturb(batch, "brightness")
+    for t in (0, 15, 30):
+        seen = standardised(plain()(frames[:, t]), standardise)
+        np.testing.assert_array_equal(found[:, t, 0], seen.mean(dim=(2, 3)).argmax(dim=1).numpy())
 
 
 def test_one_layer_of_flakes_is_blown_round() -> None:
@@ -187,11 +261,11 @@ class Brightest(Network):
 
 
 def test_what_a_student_says_of_every_frame_is_kept_whole() -> None:
-    batch, plain = pictures(10), Preprocessing((0.0,) * 3, (1.0,) * 3, None)
+    batch = pictures(10)
 
     def look(images: np.ndarray, numbers: list[int]) -> np.ndarray:
-        return favourites(
-            Brightest(), images, "gaussian_noise", numbers=numbers, seed=0, preprocessing=plain, standardise="none",
+        return ranked(
+            Brightest(), images, "gaussian_noise", numbers=numbers, seed=0, preprocessing=plain(), standardise="none",
             device=torch.device("cpu"),
         ).numpy()  # fmt: skip
 
@@ -201,9 +275,9 @@ def test_what_a_student_says_of_every_frame_is_kept_whole() -> None:
     np.testing.assert_array_equal(found[..., 0], means.argmax(-1))
     np.testing.assert_array_equal(look(batch[[7]], [7])[0], found[7])
     labels = np.array([0, 1] * 5)
-    (told,) = steadiness(Sequences(("gaussian_noise",)), {"gaussian_noise": [torch.from_numpy(found)]}, labels)
-    assert isinstance(told, Steadiness)
-    assert (told.frames, told.sequences, told.flips.n) == (31, 10, 1)
+    (told,) = stability(Sequences(("gaussian_noise",)), {"gaussian_noise": [torch.from_numpy(found)]}, labels)
+    assert isinstance(told, Stability)
+    assert (told.frames, told.sequences, told.flips.n, told.note) == (31, 10, 1, "")
     assert told.flips.mean == flip_probability(found[..., 0], SEQUENCES["gaussian_noise"])
     assert told.accuracy.mean == pytest.approx(100 * np.mean(found[..., 0] == labels[:, None]))
 

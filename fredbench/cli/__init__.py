@@ -1,4 +1,4 @@
-"""The command line: one click command a file (`options` and `diagnosis` are what they share); parses, calls, prints.
+"""The command line: one click command a file (they share `options`, `pictures`, `diagnosis`); parses, calls, prints.
 
 Errors become exit codes here and only here.
 Exit codes: 0 done; 1 a check or verification failed; 2 bad usage or bad input; 130 interrupted, resumable.

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import click
 
-from fredbench.cli.options import data_options, examples
+from fredbench.cli.options import data_options, examples, made_options
+from fredbench.cli.pictures import check_place, chosen, described, one_picture
 from fredbench.corruptions import CBAR, CBAR_IMAGENET, NAMES, PROFILES
 from fredbench.corruptions.published import EQUAL
 from fredbench.corruptions.severities import EngineName
@@ -33,35 +33,23 @@ def _frost_source(text: str) -> FrostSource:
     return folder
 
 
-def _describe(dataset: Dataset, part: str) -> dict[str, Any]:
-    split = getattr(dataset, part)
-    return {
-        "dataset": dataset.title,
-        "split": part,
-        "pictures": len(split),
-        "fingerprint": split.fingerprint,
-        "partial": {key: value for key, value in dataset.partial.items() if key == part},
-    }
-
-
 def _write(
     dataset: Dataset, part: str, out: Path, limit: int | None, engine: EngineName, profile: str, names: tuple[str, ...],
     severities: tuple[int, ...], seed: int, workers: int | None, frost: FrostSource, archive_jpeg: bool,
 ) -> None:  # fmt: skip
-    from fredbench.corruptions import evenly_spaced, write_set
+    from fredbench.corruptions import write_set
     from fredbench.corruptions.reference import limitations
 
     if engine == "imagecorruptions":
         for sentence in limitations(names):
             say(f"note: {sentence}")
     split: Split = getattr(dataset, part)
-    total = len(split)
-    chosen = evenly_spaced(total, total if limit is None else min(limit, total))
+    indices = chosen(dataset, part, limit)
     manifest = write_set(
-        split.images[chosen], split.labels[chosen], out, profile=profile, seed=seed,
-        corruptions=names, severities=severities, workers=workers, indices=chosen, frost=frost,
-        archive_jpeg=archive_jpeg, engine=engine, source=_describe(dataset, part),
-        total=total,
+        split.images[indices], split.labels[indices], out, profile=profile, seed=seed,
+        corruptions=names, severities=severities, workers=workers, indices=indices, frost=frost,
+        archive_jpeg=archive_jpeg, engine=engine, source=described(dataset, part),
+        total=len(split),
     )  # fmt: skip
     for file, entry in manifest["files"].items():
         if "published" in entry:
@@ -76,11 +64,7 @@ def _write(
     ),
 )
 @click.argument("dataset")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write the set to.")
-@click.option(
-    "--preview", "sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
-    help="Draw one picture under every corruption and severity instead.",
-)  # fmt: skip
+@made_options("a corrupted test set", "under every corruption and severity")
 @click.option(
     "--profile", type=click.Choice(PROFILES),
     help="Whose constants: CIFAR-10-C's, or ImageNet-C's (made for 224 pixels).  [default: cifar up to 64 pixels]",
@@ -91,7 +75,6 @@ def _write(
 )  # fmt: skip
 @click.option("--cbar", is_flag=True, help="The ten of C-bar, which are unlike the 15, in their place.")
 @click.option("--severity", "severities", type=int, multiple=True, help="Only this one (repeatable).  [default: 1-5]")
-@click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures, evenly spaced.")
 @click.option(
     "--split", "part", type=click.Choice(("test", "train")), default="test", show_default=True,
     help="Which pictures; a corrupted training split says so in its notes.",
@@ -101,13 +84,11 @@ def _write(
     "--engine", type=click.Choice(("fredbench", "imagecorruptions")), default="fredbench", show_default=True,
     help="The latter runs that package itself, for cross-checks.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
 @click.option(
     "--frost", default="files", show_default=True, metavar="files|procedural|DIR",
     help="Frost photographs: the installed ones, or a folder of them; procedural ones are not the reference.",
 )  # fmt: skip
 @click.option("--archive-jpeg", is_flag=True, help="Add the JPEG quality 85 at which ImageNet-C is stored.")
-@click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the one to draw.")
 @data_options
 def command(
     dataset: str, part: str, out: Path | None, sheet: Path | None, profile: str | None, names: tuple[str, ...],
@@ -120,8 +101,7 @@ def command(
     Prints the folder (or the drawn file). A rerun keeps finished files and goes on where it was; the bytes depend on
     the seed and the pictures only, not on workers or processor; a file with the bytes of a published one is named.
     """
-    if (out is None) == (sheet is None):
-        raise UsageError("give --out DIR to write a set, or --preview FILE.png to draw one picture")
+    check_place(out, sheet)
     if cbar and names:
         raise UsageError("--cbar names its corruptions itself", hint="leave --corruption out, or --cbar")
     severities, source = severities or (1, 2, 3, 4, 5), _frost_source(frost)
@@ -134,15 +114,11 @@ def command(
         return
     if engine != "fredbench":
         raise UsageError("--preview draws with the fredbench engine only", hint="leave --engine out")
-    images = getattr(pictures, part).images
-    total = len(images)
-    if picture >= total:
-        raise UsageError(f"{dataset} has no {part} picture {picture}", hint=f"choose --picture 0 to {total - 1}")
     from fredbench.corruptions import preview
 
     click.echo(
         preview(
-            images[picture], Path(str(sheet)), profile=profile, seed=seed, number=picture,
+            one_picture(pictures, part, picture), Path(str(sheet)), profile=profile, seed=seed, number=picture,
             corruptions=names, severities=severities, frost=source,
         )
     )  # fmt: skip

@@ -24,6 +24,7 @@ __all__ = [
     "joined",
     "label_option",
     "label_options",
+    "made_options",
     "sequence_options",
     "set_option",
     "store_option",
@@ -32,6 +33,7 @@ __all__ = [
 FORMATS = ("table", "markdown", "latex", "csv", "json")
 
 _Command = Callable[..., Any]
+_Decorator = Callable[[_Command], _Command]
 
 
 def examples(*lines: str) -> str:
@@ -94,69 +96,57 @@ def budget_option(command: _Command) -> _Command:
     )(command)
 
 
-def label_options(command: _Command) -> _Command:
-    """What students are told of the pictures and how these are shown; all four go to `evaluate` as they are."""
-    return _label_options(command, several=True)
+def _together(*options: _Decorator) -> _Decorator:
+    """Several options as one, in the order in which `--help` shows them."""
+
+    def decorated(command: _Command) -> _Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorated
 
 
-def label_option(command: _Command) -> _Command:
-    """The same where there is one row: one value each."""
-    return _label_options(command, several=False)
-
-
-def _label_options(command: _Command, *, several: bool) -> _Command:
+def _label_options(*, several: bool) -> _Decorator:
     again, default = (" (repeatable: rows side by side)", None) if several else ("", "own")
-    for option in (
-        click.option("--teacher-epochs", type=int, default=20, show_default=True, help="Epochs of the teacher."),
+    return _together(
         click.option(
-            "--teacher", metavar="NETWORK",
-            help="Who relabels: a network trained on the real pictures, once a store.  [default: the first run's own]",
+            "--train-labels", type=click.Choice(["own", "hard", "relabelled"]), multiple=several, default=default,
+            help=f"Students' labels: the set's own, hard, a teacher's{again}.  [default: own]",
         ),
         click.option(
             "--augmentation", type=click.Choice(["own", "none"]), multiple=several, default=default,
             help=f"Of students: the recipe's own, or none{again}.  [default: own]",
         ),
         click.option(
-            "--train-labels", type=click.Choice(["own", "hard", "relabelled"]), multiple=several, default=default,
-            help=f"Students' labels: the set's own, hard, a teacher's{again}.  [default: own]",
+            "--teacher", metavar="NETWORK",
+            help="Who relabels: a network trained on the real pictures, once a store.  [default: the first run's own]",
         ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+        click.option("--teacher-epochs", type=int, default=20, show_default=True, help="Epochs of the teacher."),
+    )  # fmt: skip
 
 
-def attack_options(command: _Command) -> _Command:
-    """`--attack NAME`, `--epsilon`, `--attack-limit`: adversarial attacks; all three go to `evaluate` as they are."""
-    for option in (
-        click.option(
-            "--attack-limit", type=int, help="Attack that many evenly spaced test pictures.  [default: --limit]"
-        ),
-        click.option(
-            "--epsilon", "epsilons", multiple=True, callback=_radii, metavar="8/255",
-            help="Radius in picture space, of the range 0 to 1 (repeatable).  [default: up to 8/255; l2: up to .5]",
-        ),
-        click.option(
-            "--attack", "attacks", multiple=True, metavar="NAME",
-            help="Attack the students with it, in picture space (repeatable; see `fredbench list attacks`).",
-        ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+label_options = _label_options(several=True)
+"""What students are told of the pictures and how these are shown; all four go to `evaluate` as they are."""
+
+label_option = _label_options(several=False)
+"""The same where there is one row: one value each."""
 
 
-def sequence_options(command: _Command) -> _Command:
-    """`--sequence NAME`, `--sequence-limit`: perturbation sequences; both go to `evaluate` as they are."""
-    for option in (
+def made_options(what: str, drawn: str) -> _Decorator:
+    """Where `what` is written to or one picture is drawn, `drawn` in words, and of which pictures."""
+    return _together(
+        click.option("--out", type=click.Path(path_type=Path, file_okay=False), help=f"Folder to write {what} to."),
         click.option(
-            "--sequence-limit", type=int, help="Of that many evenly spaced test pictures.  [default: --limit]"
+            "--preview", "sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
+            help=f"Draw one picture {drawn} instead.",
         ),
         click.option(
-            "--sequence", "sequences", multiple=True, callback=_sequences, metavar="NAME|all",
-            help="Do predictions flip along it? (repeatable; see `fredbench list sequences`)",
+            "--picture", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the one to draw."
         ),
-    ):  # fmt: skip
-        command = option(command)
-    return command
+        click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures, evenly spaced."),
+        click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw."),
+    )  # fmt: skip
 
 
 def _sequences(_context: click.Context, _parameter: click.Parameter, given: Sequence[str]) -> tuple[str, ...]:
@@ -167,6 +157,29 @@ def _radii(_context: click.Context, _parameter: click.Parameter, given: Sequence
     from fredbench.evaluation.threats import parse_epsilon
 
     return tuple(parse_epsilon(text) for text in given)
+
+
+attack_options = _together(
+    click.option(
+        "--attack", "attacks", multiple=True, metavar="NAME",
+        help="Attack the students with it, in picture space (repeatable; see `fredbench list attacks`).",
+    ),
+    click.option(
+        "--epsilon", "epsilons", multiple=True, callback=_radii, metavar="8/255",
+        help="Radius in picture space, of the range 0 to 1 (repeatable).  [default: up to 8/255; l2: up to .5]",
+    ),
+    click.option("--attack-limit", type=int, help="Attack that many evenly spaced test pictures.  [default: --limit]"),
+)  # fmt: skip
+"""Adversarial attacks; all three go to `evaluate` as they are."""
+
+sequence_options = _together(
+    click.option(
+        "--sequence", "sequences", multiple=True, callback=_sequences, metavar="NAME|all",
+        help="Do predictions flip along it? (repeatable; see `fredbench list sequences`)",
+    ),
+    click.option("--sequence-limit", type=int, help="Of that many evenly spaced test pictures.  [default: --limit]"),
+)  # fmt: skip
+"""Perturbation sequences; both go to `evaluate` as they are."""
 
 
 def device_option(command: _Command) -> _Command:

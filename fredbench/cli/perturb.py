@@ -6,10 +6,10 @@ from pathlib import Path
 
 import click
 
-from fredbench.cli.options import data_options, examples
+from fredbench.cli.options import data_options, examples, made_options
+from fredbench.cli.pictures import check_place, chosen, described, one_picture
 from fredbench.corruptions.sequences import sequences_named
 from fredbench.datasets import load_dataset
-from fredbench.foundation.errors import UsageError
 
 __all__ = ["command"]
 
@@ -22,18 +22,11 @@ __all__ = ["command"]
     ),
 )
 @click.argument("dataset")
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="Folder to write the sequences to.")
-@click.option(
-    "--preview", "sheet", type=click.Path(path_type=Path, dir_okay=False), metavar="FILE.png",
-    help="Draw one picture along every perturbation instead.",
-)  # fmt: skip
+@made_options("the sequences", "along every perturbation")
 @click.option(
     "--sequence", "names", multiple=True, metavar="NAME|all",
     help="Only this one (repeatable; see `fredbench list sequences`).  [default: all]",
 )  # fmt: skip
-@click.option("--limit", type=click.IntRange(min=1), help="Only so many pictures, evenly spaced.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of every draw.")
-@click.option("--picture", type=click.IntRange(min=0), default=0, show_default=True, help="Number of the one to draw.")
 @data_options
 def command(
     dataset: str, out: Path | None, sheet: Path | None, names: tuple[str, ...], limit: int | None, seed: int,
@@ -44,31 +37,20 @@ def command(
     NAME.npy holds uint8 of shape (pictures, frames, height, width, channels). Prints the folder (or the drawn file); a
     rerun keeps finished files. `--sequence` of `evaluate` and `corrupt-eval` scores students on them, unwritten.
     """
-    if (out is None) == (sheet is None):
-        raise UsageError(
-            "sequences of what kind?",
-            hint="give --out DIR to write them, or --preview FILE.png to look at one picture's",
-        )
-    chosen = sequences_named(names or ["all"])
-    loaded = load_dataset(dataset, root=data, offline=offline)
-    test = loaded.test
+    check_place(out, sheet)
+    kinds = sequences_named(names or ["all"])
+    pictures = load_dataset(dataset, root=data, offline=offline)
     if sheet is not None:
-        if picture >= len(test):
-            raise UsageError(f"{dataset} has no test picture {picture}", hint=f"choose --picture 0 to {len(test) - 1}")
         from fredbench.corruptions.preview import preview_sequences
 
-        click.echo(preview_sequences(test.images[picture], sheet, names=chosen, seed=seed, number=picture))
+        drawn = one_picture(pictures, "test", picture)
+        click.echo(preview_sequences(drawn, sheet, names=kinds, seed=seed, number=picture))
         return
-    from fredbench.corruptions import evenly_spaced
     from fredbench.corruptions.sequence_writer import write_sequences
 
-    indices = evenly_spaced(len(test), min(limit or len(test), len(test)))
-    source = {
-        "dataset": loaded.title, "split": "test", "fingerprint": test.fingerprint,
-        "partial": {key: value for key, value in loaded.partial.items() if key == "test"},
-    }  # fmt: skip
+    test, indices = pictures.test, chosen(pictures, "test", limit)
     write_sequences(
-        test.images[indices], test.labels[indices], Path(str(out)), names=chosen, seed=seed, indices=indices,
-        source=source, total=len(test),
+        test.images[indices], test.labels[indices], Path(str(out)), names=kinds, seed=seed, indices=indices,
+        source=described(pictures, "test"), total=len(test),
     )  # fmt: skip
     click.echo(out)

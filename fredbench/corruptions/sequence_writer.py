@@ -107,7 +107,7 @@ def _kept(out: Path, made: Mapping[str, Any]) -> dict[str, Any]:
             hint="choose an empty folder for --out",
         )
     return {
-        name: entry for name, entry in manifest["files"].items()
+        name: entry for name, entry in manifest.get("files", {}).items()
         if (out / name).is_file() and sha256_of(out / name) == entry["sha256"]
     }  # fmt: skip
 

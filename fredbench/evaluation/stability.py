@@ -72,7 +72,7 @@ def ranked(
     return torch.cat(found)
 
 
-def _likeliest(logits: Float[Tensor, "n k"]) -> Int16[Tensor, "n t"]:
+def _likeliest(logits: Float[Tensor, "n k"]) -> Int16[Tensor, "n top"]:
     if not bool(logits.isfinite().all()):
         raise UsageError("a student has diverged: its outputs are not finite", hint=DIVERGED)
     return logits.argsort(dim=1, descending=True, stable=True)[:, :TOP].to("cpu", torch.int16)

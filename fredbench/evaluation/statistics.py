@@ -45,8 +45,13 @@ class Sample:
             **({"values": [round(value, 8) for value in self.values]} if self.values else {}),
         }
 
+    def text(self, decimals: int) -> str:
+        """Mean and, where there is one, deviation, with so many decimals."""
+        spread = "" if self.std is None else f" ± {self.std:.{decimals}f}"
+        return f"{self.mean:.{decimals}f}{spread}"
+
     def __str__(self) -> str:
-        return f"{self.mean:.1f}" if self.std is None else f"{self.mean:.1f} ± {self.std:.1f}"
+        return self.text(1)
 
 
 def summarise(values: Sequence[float]) -> Sample:

@@ -58,6 +58,4 @@ def _measure(where: str, name: str, digits: int) -> Callable[[Row], str | None]:
 
 
 def _shown(found: Sample | None, digits: int = 1) -> str | None:
-    if found is None:
-        return None
-    return f"{found.mean:.{digits}f}" + ("" if found.std is None else f" ± {found.std:.{digits}f}")
+    return None if found is None else found.text(digits)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from statistics import fmean
 from typing import Any
 
 from fredbench.evaluation.across import expanded
 from fredbench.evaluation.rows import Row, Stability
-from fredbench.evaluation.statistics import Sample
 from fredbench.report.simple import rendered
 
 __all__ = ["sequence_columns", "sequence_table"]
@@ -33,10 +33,10 @@ def sequence_table(rows: Sequence[Row], form: str) -> str:
 
 def _lines(row: Row) -> list[list[Any]]:
     found = row.stability
-    lines = [[row.label, f.name, str(f.flips), _fine(f.distance), str(f.accuracy), *_counts(f)] for f in found]
+    lines = [[row.label, f.name, str(f.flips), f.distance.text(2), str(f.accuracy), *_counts(f)] for f in found]
     if len(found) > 1:
         flips, distance, accuracy = (
-            _mean(sample.mean for sample in samples)
+            fmean(sample.mean for sample in samples)
             for samples in zip(*((f.flips, f.distance, f.accuracy) for f in found), strict=True)
         )
         means = f"{flips:.1f}", f"{distance:.2f}", f"{accuracy:.1f}"
@@ -46,16 +46,6 @@ def _lines(row: Row) -> list[list[Any]]:
 
 def _counts(found: Stability) -> tuple[int, int, int]:
     return found.frames, found.sequences, found.flips.n
-
-
-def _fine(sample: Sample) -> str:
-    """With two decimals: distances are small beside 15."""
-    return f"{sample.mean:.2f}" + ("" if sample.std is None else f" ± {sample.std:.2f}")
-
-
-def _mean(values: Iterable[float]) -> float:
-    known = list(values)
-    return sum(known) / len(known)
 
 
 def sequence_columns(row: Row) -> dict[str, Any]:

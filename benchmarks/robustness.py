@@ -4,11 +4,11 @@
     python benchmarks/robustness.py --parts study --seeds 2      # measure some of it, put nothing together
 
 Each system of `SYSTEMS` distils CIFAR-10 at IPC 1 by the preset `quick`, a set a seed. Its students are scored on clean
-test pictures, CIFAR-10-C and C-bar, under attack, by their calibration, and by how well they tell SVHN's pictures from
-their own. The unit of every comparison is the set: systems are paired by seed, and p values corrected by Holm over all
-that a column compares. Each set's numbers are kept in --parts with the commit and the settings that made them, so that
-one command goes on where another was stopped, and several of other seeds or systems can share the work: the last one,
-with --out, puts it together.
+test pictures, CIFAR-10-C and C-bar, along CIFAR-10-P's perturbations, under attack, by their calibration, and by how
+well they tell SVHN's pictures from their own. The unit of every comparison is the set: systems are paired by seed, and
+p values corrected by Holm over all that a column compares. Each set's numbers are kept in --parts with the commit and
+the settings that made them, so that one command goes on where another was stopped, and several of other seeds or
+systems can share the work: the last one, with --out, puts it together.
 Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and --store; no path and no name of a
 machine is in the file.
 """
@@ -20,6 +20,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from scipy.special import stdtr
@@ -29,12 +30,14 @@ sys.path.insert(0, str(ROOT))
 
 import fredbench  # noqa: E402
 from benchmarks.places import add_places  # noqa: E402
+from fredbench.corruptions import SEQUENCES  # noqa: E402
 from fredbench.datasets import Dataset, data_root, load_dataset  # noqa: E402
-from fredbench.evaluation.attacked import WORST, Attacks  # noqa: E402
+from fredbench.evaluation.attacked import WORST, Attacks, signs_of_masking  # noqa: E402
 from fredbench.evaluation.comparison import holm  # noqa: E402
 from fredbench.evaluation.domains import domains_of  # noqa: E402
 from fredbench.evaluation.rows import CLEAN, Row  # noqa: E402
 from fredbench.evaluation.scoring import Entrant, Evaluation  # noqa: E402
+from fredbench.evaluation.stability import Sequences  # noqa: E402
 from fredbench.evaluation.statistics import Sample, summarise  # noqa: E402
 from fredbench.evaluation.threats import attack_named  # noqa: E402
 from fredbench.foundation.device import resolve_device, use_threads  # noqa: E402
@@ -55,20 +58,44 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "random": {"method": "random"},
 }
 BASE = "FreD × DM"
-EPSILON = 2 / 255
-# Column, what it is, whether more is better.
-COLUMNS: Mapping[str, tuple[str, bool]] = {
-    "clean": ("accuracy, all clean test pictures, %", True),
-    "c": ("accuracy on CIFAR-10-C, mean over 15 corruptions and 5 severities, %", True),
-    "cbar": ("accuracy on C-bar, mean over 10 corruptions and 5 severities, %", True),
-    "kept_c": ("of the clean accuracy, what CIFAR-10-C leaves, %", True),
-    "kept_cbar": ("of the clean accuracy, what C-bar leaves, %", True),
-    "robust": ("accuracy under the worse of FGSM and PGD-20 at 2/255, %", True),
-    "auroc": ("AUROC of SVHN against the own test pictures, nearest-neighbour score, %", True),
-    "ece": ("expected calibration error, clean, %", False),
-    "brier": ("Brier score, clean, 0 to 2", False),
-    "ece_c": ("expected calibration error on CIFAR-10-C, %", False),
+# A quarter of the usual radii: at these, students of distilled sets have nothing left to compare.
+EPSILON, EPSILON_L2 = 2 / 255, 0.125
+ATTACKS = ("fgsm", "pgd20", "pgd50", "apgd-ce", "apgd-dlr")
+# Of each table: column, what it is, whether more is better.
+TABLES: Mapping[str, Mapping[str, tuple[str, bool]]] = {
+    "shifts": {
+        "clean": ("accuracy, clean test pictures, %", True),
+        "c": ("accuracy on CIFAR-10-C, mean over 15 corruptions and 5 severities, %", True),
+        "cbar": ("accuracy on C-bar, mean over 10 corruptions and 5 severities, %", True),
+        "kept_c": ("of the clean accuracy, what CIFAR-10-C leaves, %", True),
+        "kept_cbar": ("of the clean accuracy, what C-bar leaves, %", True),
+        "flips": ("flip probability along the frames of CIFAR-10-P, mean over 10 perturbations, %", False),
+        "distance": ("top-5 distance along the frames of CIFAR-10-P, mean over 10 perturbations, 0 to 15", False),
+    },
+    "attacks": {
+        "fgsm": ("accuracy under FGSM at 2/255, %", True),
+        "pgd20": ("accuracy under PGD-20 at 2/255, %", True),
+        "pgd50": ("accuracy under PGD-50 at 2/255, %", True),
+        "apgd_ce": ("accuracy under APGD by the cross-entropy at 2/255, %", True),
+        "apgd_dlr": ("accuracy under APGD by the ratio of logits at 2/255, %", True),
+        "robust": ("accuracy under the worst of these five, a picture at a time, %", True),
+        "success": ("of what is right without them, the share that the worst of the five breaks, %", False),
+        "l2": ("accuracy under PGD-50 in L2 at .125, %", True),
+    },
+    "trust": {
+        "ece": ("expected calibration error, clean, %", False),
+        "adaptive_ece": ("the same with bins of equally many pictures, %", False),
+        "brier": ("Brier score, clean, 0 to 2", False),
+        "aurc": ("area under the risk-coverage curve, clean, %", False),
+        "ece_c": ("expected calibration error on CIFAR-10-C, %", False),
+        **{
+            f"{rate}_{score}": (f"{title} of SVHN against the own test pictures, {whose}, %", rate == "auroc")
+            for rate, title in (("auroc", "AUROC"), ("fpr95", "false positives at 95 % kept"))
+            for score, whose in (("msp", "largest probability"), ("energy", "energy"), ("knn", "nearest neighbour"))
+        },
+    },
 }
+COLUMNS: Mapping[str, tuple[str, bool]] = {name: told for table in TABLES.values() for name, told in table.items()}
 
 
 def main() -> None:
@@ -92,14 +119,14 @@ def main() -> None:
     }
     options.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(options.out, found)
-    print("\n".join(table(found)))
+    print("\n\n".join(tables(found)))
 
 
 def scale(options: argparse.Namespace) -> str:
     """How many pictures each column is of, in words."""
     return (
-        f"{options.clean} clean test pictures, {options.limit} of each corruption and severity, {options.attacked} "
-        f"attacked, {options.threads} thread(s)"
+        f"{options.clean} clean test pictures, {options.limit} of each corruption and severity and of each "
+        f"perturbation, {options.attacked} attacked, {options.threads} thread(s)"
     )
 
 
@@ -110,7 +137,7 @@ def kept(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.
     asked = {
         "system": dict(SYSTEMS[name]),
         "scale": scale(options),
-        "epsilon": EPSILON,
+        "epsilon": [EPSILON, EPSILON_L2],
         "columns": list(COLUMNS),
         "commit": environment("cpu", options.threads)["commit"],
     }
@@ -129,7 +156,8 @@ def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argpar
     where = {"store": options.store, "device": "cpu", "threads": options.threads}
     folder = fredbench.distill(data, ipc=1, preset="quick", seed=seed, **SYSTEMS[name], **where)
     entrant = Entrant.of(folder)
-    attacks = Attacks(tuple(attack_named(attack) for attack in ("fgsm", "pgd20")), (EPSILON,), options.attacked)
+    linf = Attacks(tuple(map(attack_named, ATTACKS)), (EPSILON,), options.attacked)
+    l2 = Attacks((attack_named("pgd50-l2"),), (EPSILON_L2,), options.attacked)
     rows = {}
     for suite in ("cifar10c", "cifar10cbar"):
         domains = domains_of(
@@ -142,8 +170,9 @@ def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argpar
             threads=use_threads(options.threads),
             domains=domains,
             calibration=True,
-            attacks=attacks if first else None,
+            attacks=linf if first else l2,
             others=(other,) if first else (),
+            sequences=Sequences(tuple(SEQUENCES), options.limit) if first else None,
         )
         (rows[suite],) = evaluation.rows([entrant], domains.names())
     values = columns(rows["cifar10c"], rows["cifar10cbar"])
@@ -162,27 +191,36 @@ def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argpar
             suite: {name: round(score.sample.mean, 4) for name, score in row.corruptions.items()}
             for suite, row in rows.items()
         },
+        "flips": {each.name: round(each.flips.mean, 4) for each in rows["cifar10c"].stability},
+        "signs_of_masking": [
+            sign for row in rows.values() if row.attacked is not None for sign in signs_of_masking(row.attacked)
+        ],
     }
 
 
 def columns(c: Row, cbar: Row) -> dict[str, float]:
     """The means over a set's students."""
-    assert c.average is not None and cbar.average is not None and c.attacked is not None
-    worst = next(score for score in c.attacked.scores if score.attack == WORST)
-    nearest = next(score for score in c.outliers[0].scores if score.score == "knn")
-    clean, corrupted = c.calibration[CLEAN], c.calibration["average"]
-    assert clean.brier is not None
+    assert c.average is not None and cbar.average is not None and c.attacked is not None and cbar.attacked is not None
+    by_attack = {score.attack: score for score in c.attacked.scores}
+    worst, (l2,) = by_attack[WORST], cbar.attacked.scores
+    calibration = {name: sample.mean for name, sample in c.calibration[CLEAN].samples.items()}
+    assert worst.success is not None
     return {
         "clean": c.clean.mean,
         "c": c.average.mean,
         "cbar": cbar.average.mean,
         "kept_c": 100 * c.average.mean / c.clean.mean,
         "kept_cbar": 100 * cbar.average.mean / cbar.clean.mean,
+        "flips": fmean(each.flips.mean for each in c.stability),
+        "distance": fmean(each.distance.mean for each in c.stability),
+        **{name.replace("-", "_"): by_attack[name].robust.mean for name in ATTACKS},
         "robust": worst.robust.mean,
-        "auroc": nearest.auroc.mean,
-        "ece": clean.ece.mean,
-        "brier": clean.brier.mean,
-        "ece_c": corrupted.ece.mean,
+        "success": worst.success.mean,
+        "l2": l2.robust.mean,
+        **{name: calibration[name] for name in ("ece", "adaptive_ece", "brier", "aurc")},
+        "ece_c": c.calibration["average"].ece.mean,
+        **{f"auroc_{score.score}": score.auroc.mean for score in c.outliers[0].scores},
+        **{f"fpr95_{score.score}": score.fpr95.mean for score in c.outliers[0].scores},
     }
 
 
@@ -221,23 +259,27 @@ def _p(sample: Sample) -> float | None:
     return 2 * float(stdtr(sample.n - 1, -abs(sample.mean) / (sample.std / sample.n**0.5)))
 
 
-def table(document: Mapping[str, Any]) -> list[str]:
-    """The Markdown table: a line a system; a star where it differs from the base at 5 % after Holm's correction."""
-    lines = [
-        "| system | " + " | ".join(COLUMNS) + " |",
-        "|---|" + "---|" * len(COLUMNS),
-    ]
+def table(document: Mapping[str, Any], of: Sequence[str]) -> list[str]:
+    """The Markdown table of these columns: a line a system; a star where it differs from the base at 5 % after Holm's
+    correction.
+    """
+    lines = [f"| system | {' | '.join(of)} |", "|---|" + "---|" * len(of)]
     for name, values in document["pooled"].items():
         cells = []
-        for column in COLUMNS:
+        for column in of:
             kept = values[column]
-            digits = 3 if column == "brier" else 1
+            digits = {"brier": 3, "distance": 2}.get(column, 1)
             spread = "" if kept["std"] is None else f" ± {kept['std']:.{digits}f}"
             compared = document["against_base"].get(name, {}).get(column, {})
             star = "*" if compared.get("holm") is not None and compared["holm"] < 0.05 else ""
             cells.append(f"{kept['mean']:.{digits}f}{spread}{star}")
         lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
+
+
+def tables(document: Mapping[str, Any]) -> list[str]:
+    """All of them, each as one text."""
+    return ["\n".join(table(document, list(columns))) for columns in TABLES.values()]
 
 
 def parse() -> argparse.Namespace:
@@ -249,7 +291,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2], help="a set of each system for each")
     parser.add_argument("--systems", nargs="+", default=list(SYSTEMS), choices=list(SYSTEMS))
     parser.add_argument("--clean", type=int, default=5000, help="clean test pictures, evenly spaced")
-    parser.add_argument("--limit", type=int, default=500, help="test pictures of each corruption and severity")
+    parser.add_argument("--limit", type=int, default=500, help="test pictures of each shift")
     parser.add_argument("--attacked", type=int, default=500, help="test pictures under attack")
     options = parser.parse_args()
     if len(set(options.seeds)) < len(options.seeds):

@@ -145,6 +145,9 @@ def hold_out(
     return np.flatnonzero(~last), np.flatnonzero(last), note
 
 
+_COUNTED_AT_ONCE = 64
+
+
 def channel_statistics(
     images: UInt8[np.ndarray, "n h w c"],
 ) -> tuple[Float64[np.ndarray, " c"], Float64[np.ndarray, " c"]]:
@@ -152,8 +155,12 @@ def channel_statistics(
 
     Counted from the histogram of grey levels, so exact and independent of the order of summation.
     """
-    levels = np.arange(256, dtype=np.float64) / 255
-    counts = np.stack([np.bincount(images[..., c].ravel(), minlength=256) for c in range(images.shape[-1])])
+    levels, channels = np.arange(256, dtype=np.float64) / 255, images.shape[-1]
+    counts = np.zeros((channels, 256), dtype=np.int64)
+    # numpy counts eight bytes a value: of all pictures at once that is eight times the dataset.
+    for start in range(0, len(images), _COUNTED_AT_ONCE):
+        part = images[start : start + _COUNTED_AT_ONCE]
+        counts += np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(channels)])
     share = counts / counts.sum(axis=1, keepdims=True)
     mean = share @ levels
     return mean, np.sqrt((share * (levels - mean[:, None]) ** 2).sum(axis=1))

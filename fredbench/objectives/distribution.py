@@ -114,8 +114,26 @@ class DistributionMatching(Objective):
         index = real.draw_classes(self.config.batch_real, rng.child("real"))
         labels, counts = real.labels_at(index), real.shares(self.config.batch_real)
         with torch.no_grad():
-            pictures = augmentation.apply_by_class(self._strategy, real.images(index), counts, rng.child("augment"))
-            whole = mixes_pictures(self._network)
-            chunk = fused.at_once(self._network, _CHUNK.get(real.device.type, 256))
-            parts = (pictures,) if whole else pictures.split(chunk)
-            return class_means(torch.cat([self._network.embed(p) for p in parts]), labels, real.classes)
+            shown = self._shown(index, counts, rng.child("augment"))
+            if mixes_pictures(self._network):
+                embedded = [self._network.embed(torch.cat(list(shown)))]
+            else:
+                chunk = fused.at_once(self._network, _CHUNK.get(real.device.type, 256))
+                embedded = [self._network.embed(part) for part in _in_chunks(shown, chunk)]
+            return class_means(torch.cat(embedded), labels, real.classes)
+
+    def _shown(self, index: Tensor, counts: list[int], rng: Stream) -> Iterator[Float[Tensor, "n c h w"]]:
+        """Real pictures as the network sees them, a class after the other: as floats all of them would be large."""
+        for label, own in enumerate(index.split(counts)):
+            pictures = self._context.real.images(own)
+            yield augmentation.apply_by_class(self._strategy, pictures, counts[label : label + 1], rng, first=label)
+
+
+def _in_chunks(parts: Iterator[Float[Tensor, "n c h w"]], size: int) -> Iterator[Float[Tensor, "m c h w"]]:
+    """What `torch.cat(parts).split(size)` gives, of which there is never more than a part and a chunk."""
+    left: Tensor | None = None
+    for part in parts:
+        *whole, left = (part if left is None else torch.cat([left, part])).split(size)
+        yield from whole
+    if left is not None and len(left):
+        yield left

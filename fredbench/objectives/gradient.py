@@ -49,6 +49,8 @@ _EPSILON = 1e-6
 _CHUNK = {"cpu": 64, "cuda": 1024}
 # Classes side by side, each with the graph of a second derivative.
 _CLASSES = 4
+# Bytes of the largest maps of the pictures whose graphs are held at once, where blocks say what these take.
+_HELD = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ def weight_gradients(
     if differentiable:
         loss = cross_entropy(network(images), labels)
         return torch.autograd.grad(loss, parameters, create_graph=True)
-    chunk = len(images) if mixes_pictures(network) else _CHUNK.get(images.device.type, 256)
+    chunk = len(images) if mixes_pictures(network) else _fitting(network, _CHUNK.get(images.device.type, 256))
     total = [torch.zeros_like(p) for p in parameters]
     for part, truth in zip(images.split(chunk), labels.split(chunk), strict=True):
         with fused.once():
@@ -149,6 +151,12 @@ def weight_gradients(
         for whole, piece in zip(total, pieces, strict=True):
             whole += piece
     return tuple(total)
+
+
+def _fitting(network: nn.Module, pictures: int) -> int:
+    """`pictures`, or as many fewer as fit into the memory that graphs of fused blocks may take."""
+    held = fused.held(network)
+    return max(1, min(pictures, _HELD // held)) if held else pictures
 
 
 def matching_gradient(
@@ -247,9 +255,13 @@ class GradientMatching(Objective):
             return members, *self._class_loss(label, pictures[members], stream)
 
         classes = list(enumerate(positions_by_class(len(pictures), self._context.real.classes)))
-        # Classes of fused blocks run side by side, a thread each; layers have their threads within.
-        apart = fused.runs(self._network) and pictures.dtype == torch.float32
-        done = side_by_side(of_class, classes, at_most=_CLASSES) if apart else map(of_class, classes)
+        # Classes of fused blocks run side by side, a thread each; layers have their threads within, and so have blocks
+        # where the graphs of two classes are too large.
+        most = max(len(members) for _, members in classes)
+        most = min(most, self.config.batch_synthetic or most)
+        at_once = _fitting(self._network, _CLASSES * most) // most
+        apart = fused.runs(self._network) and pictures.dtype == torch.float32 and at_once > 1
+        done = side_by_side(of_class, classes, at_most=at_once) if apart else map(of_class, classes)
         for members, loss, found in done:
             gradient[members] = found
             total = total + loss

@@ -236,19 +236,20 @@ def apply_each(
 
 
 def apply_by_class(
-    strategy: tuple[str, ...], images: Float[Tensor, "n c h w"], counts: Sequence[int], rng: Stream
+    strategy: tuple[str, ...], images: Float[Tensor, "n c h w"], counts: Sequence[int], rng: Stream, first: int = 0
 ) -> Float[Tensor, "n c h w"]:
-    """Siamese DSA class by class, of pictures in class order, so that a class is one slice: `counts[c]` of class c.
+    """Siamese DSA class by class, of pictures in class order, so that a class is one slice: `counts[c]` of class
+    `first` + c.
 
-    The draw of class c comes from child c of `rng` alone: real and synthetic pictures of a class, however many of
-    each, share it where they are given the same stream.
+    The draw of a class comes from its child of `rng` alone: real and synthetic pictures of it, however many of each,
+    share it where they are given the same stream.
     """
     if not strategy:
         return images
     height, width = images.shape[2:]
     draws = [
         sample(strategy, count, (height, width), rng.child(label).torch(), siamese=True)
-        for label, count in enumerate(counts)
+        for label, count in enumerate(counts, first)
     ]
     return apply_each(draws, images, counts)
 

@@ -39,6 +39,13 @@ def test_the_recorded_statistics_are_those_of_the_training_pixels() -> None:
     np.testing.assert_allclose(digits.std, std, atol=5e-5)
 
 
+def test_statistics_are_those_of_all_pictures_however_they_are_counted() -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (150, 3, 5, 2), dtype=np.uint8)
+    mean, std = channel_statistics(pictures)
+    np.testing.assert_allclose(mean, (pictures / 255).mean((0, 1, 2)), rtol=1e-12)
+    np.testing.assert_allclose(std, (pictures / 255).std((0, 1, 2)), rtol=1e-12)
+
+
 def test_the_public_loader_gives_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
     direct = module.digits_table()
     monkeypatch.setattr(module, "_table_file", lambda: None)

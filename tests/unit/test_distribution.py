@@ -127,6 +127,26 @@ def test_iterations_are_independent_of_each_other_and_repeat() -> None:
     assert value(prepared(DMConfig(8), seed=1), 0, synthetic) != losses[0]
 
 
+@pytest.mark.parametrize("sizes", [[3, 3, 3], [1, 7, 2, 2], [4, 4], [0, 5, 0], [8, 0]])
+def test_chunks_are_those_of_all_parts_together(sizes: list[int]) -> None:
+    whole = torch.arange(2 * sum(sizes)).reshape(-1, 2)
+    found = list(distribution._in_chunks(iter(whole.split(sizes)), 4))
+    assert [part.tolist() for part in found] == [part.tolist() for part in whole.split(4)]
+
+
+def test_real_pictures_made_a_class_at_a_time_are_those_of_one_go() -> None:
+    """Of every class its own draw, whatever class a chunk ends in."""
+    objective = prepared(DMConfig(batch_real=5))
+    rng, pictures = Stream(0).child("iteration", 0), objective._context.real
+    index = pictures.draw_classes(5, rng.child("real"))
+    whole = distribution.augmentation.apply_by_class(
+        objective._strategy, pictures.images(index), [5] * CLASSES, rng.child("augment")
+    )
+    parts = objective._shown(index, [5] * CLASSES, rng.child("augment"))
+    assert torch.equal(torch.cat(list(parts)), whole)
+    assert not torch.equal(whole, pictures.images(index)), "something was drawn"
+
+
 def test_the_network_is_not_trained_and_the_real_side_is_a_constant() -> None:
     objective, synthetic = prepared(DMConfig(8)), Set()
     loss_of(objective, 0, synthetic).backward()

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from fredbench import networks
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.networks import Network, Signature
-from fredbench.objectives import OBJECTIVES, Context, Objective
+from fredbench.networks import Network, Signature, fused
+from fredbench.objectives import OBJECTIVES, Context, Objective, gradient
 from fredbench.objectives.alignment import CAFEConfig, FeatureAlignment, Window, map_weights
 from fredbench.objectives.alongside import IDCConfig
 from fredbench.objectives.gradient import DCConfig, gradient_distance, layer_distance, weight_gradients
@@ -43,6 +43,14 @@ class Pixels:
 
 def network_of(stream: Stream, name: str = "convnet-d1-w4-in") -> Network:
     return networks.build(name, classes=CLASSES, size=SIDE, rng=stream)
+
+
+def blocks_of(stream: Stream) -> Network:
+    """As `network_of`, run by fused blocks."""
+    network = network_of(stream)
+    network.arithmetic = "fused"
+    assert fused.held(network) == 4 * 4 * SIDE * SIDE
+    return network
 
 
 def prepared(name: str, network: Any = network_of, **settings: Any) -> Objective:
@@ -113,6 +121,29 @@ def test_parts_of_a_batch_add_up_to_the_whole() -> None:
     whole = weight_gradients(network, images, labels, differentiable=True)
     for a, b in zip(parts, whole, strict=True):
         assert torch.allclose(a, b, rtol=1e-10, atol=1e-13) and not a.requires_grad
+
+
+@pytest.mark.parametrize("held", [1, 2048, 1 << 30])
+def test_graphs_that_must_be_small_add_up_to_the_same(held: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A picture's largest map takes 1,024 bytes: one at a time, two, all; of classes one, one, two side by side."""
+
+    def found() -> list[Tensor]:
+        made = prepared("dc", blocks_of, batch_real=7)
+        synthetic = Pixels()
+        (update,) = made.iterate(0, synthetic)
+        return [update.report["loss"], *torch.autograd.grad(update.loss, synthetic.pictures)]
+
+    passes: list[int] = []
+    cross_entropy = gradient.cross_entropy
+    monkeypatch.setattr(gradient, "cross_entropy", lambda a, b: passes.append(len(b)) or cross_entropy(a, b))
+    wanted = found()
+    assert sorted(passes) == sorted([7, 2] * CLASSES)
+    monkeypatch.setattr(gradient, "_HELD", held)
+    few = found()
+    parts = {1: [1] * 7, 2048: [2, 2, 2, 1], 1 << 30: [7]}[held]
+    assert sorted(passes[2 * CLASSES :]) == sorted([*parts, 2] * CLASSES)
+    for a, b in zip(few, wanted, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6)
 
 
 def test_distances_of_equal_and_opposite_gradients() -> None:

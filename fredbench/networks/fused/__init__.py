@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from fredbench.networks.names import Arithmetic
 from fredbench.networks.pooling import AveragePool
 
-__all__ = ["at_once", "features", "once", "runs"]
+__all__ = ["at_once", "features", "held", "once", "runs"]
 
 # 2.6 ms of the weights' transforms a pass, against .9 ms a picture forward and back (width 128, one thread).
 _AT_ONCE = 128
@@ -59,6 +59,21 @@ def runs(network: nn.Module) -> bool:
 def at_once(network: nn.Module, pictures: int) -> int:
     """Pictures of a pass where layers want `pictures`: blocks part a batch themselves, and want more of it at once."""
     return max(_AT_ONCE, pictures) if runs(network) else pictures
+
+
+def held(network: nn.Module) -> int:
+    """Bytes of the largest map that a pass of one picture holds, the first block's convolution; 0 without blocks.
+
+    What a graph keeps of a picture is a multiple of that, so that it says how many pictures fit into one.
+    """
+    stack, signature = getattr(network, "features", None), getattr(network, "signature", None)
+    blocks = _blocks(stack) if runs(network) and isinstance(stack, nn.Sequential) else None
+    if not blocks or signature is None:
+        return 0
+    convolution, _ = blocks[0]
+    border = 2 * _padding(convolution) - 2
+    height, width = signature.size
+    return 4 * convolution.out_channels * int(height + border) * int(width + border)
 
 
 def features(

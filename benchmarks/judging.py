@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.subjects import GIB
+from benchmarks.subjects import GIB, SUBJECTS
 from fredbench.foundation.errors import UsageError
 
 BOUNDS_FORMAT = "fredbench-speed-bounds"
@@ -60,15 +60,20 @@ def verdicts(found: Mapping[str, Any]) -> list[tuple[bool, str]]:
 
 
 def table(subjects: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A line a subject, and a second one under the default allocator where that was measured."""
+    """A line a subject, and a second one under the default allocator where that was measured; where a goal is missed,
+    the reason.
+    """
     titles = f"{'ratio (min..max)':>22s} {'noise':>6s} {'GiB (its own)':>14s}  goal"
     head = f"{'subject':16s} {'ours s':>9s} {'plain s':>9s} {titles}"
     lines = [head, "-" * len(head)]
     for name, found in subjects.items():
-        lines.append(_line(name, found["rounds"], found["memory"], verdicts(found)))
+        said = verdicts(found)
+        lines.append(_line(name, found["rounds"], found["memory"], said))
         if found["default_allocator"]:
             lines.append(_line("  default malloc", found["default_allocator"], None, []))
-        lines += [f"{'':16s} {text}" for text in (found["what"], found["note"]) if text]
+        missed = not all(reached for reached, _ in said)
+        why = SUBJECTS[name].why if missed and name in SUBJECTS else ""
+        lines += [f"{'':16s} {text}" for text in (found["what"], found["note"], why and f"why: {why}") if text]
     return lines
 
 

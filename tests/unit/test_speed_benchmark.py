@@ -91,6 +91,13 @@ def test_the_table_has_a_line_for_each_subject_and_allocator() -> None:
     assert any("default malloc" in line and "4.00 (4.00..4.00)" in line for line in lines)
 
 
+def test_a_missed_goal_has_its_reason_below_it_and_a_reached_one_none() -> None:
+    why = f"why: {SUBJECTS['dm-32'].why}"
+    assert judging.table({"dm-32": subject(2.0, 2.0, 2.0)})[-1].strip() == why
+    assert why not in "\n".join(judging.table({"dm-32": subject(3.0, 3.0, 3.0)}))
+    assert not any("why:" in line for line in judging.table({"idc-32": subject(1.0), "of-before": subject(1.0)}))
+
+
 def bound(ratio: float, threads: int = 2) -> dict[str, Any]:
     return {"ratio": ratio, "threads": threads}
 

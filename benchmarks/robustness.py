@@ -4,11 +4,11 @@
     python benchmarks/robustness.py --parts study --seeds 2      # measure some of it, put nothing together
 
 Each system of `SYSTEMS` distils CIFAR-10 at IPC 1 by the preset `quick`, a set a seed. Its students are scored on clean
-test pictures, CIFAR-10-C and C-bar, along CIFAR-10-P's perturbations, under attack, by their calibration, and by how
-well they tell SVHN's pictures from their own. The unit of every comparison is the set: systems are paired by seed, and
-p values corrected by Holm over all that a column compares. Each set's numbers are kept in --parts with the commit and
-the settings that made them, so that one command goes on where another was stopped, and several of other seeds or
-systems can share the work: the last one, with --out, puts it together.
+test pictures, CIFAR-10-C and C-bar, along the perturbations of CIFAR-10-P, under attack, by their calibration, and by
+how well they tell SVHN's pictures from their own. The unit of every comparison is the set: systems are paired by seed,
+and p values corrected by Holm over all that a column compares; over columns nothing is corrected. Each set's numbers
+are kept in --parts with the commit and the settings that made them, so that one command goes on where another was
+stopped, and several of other seeds or systems can share the work: the last one, with --out, puts it together.
 Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and --store; no path and no name of a
 machine is in the file.
 """
@@ -58,7 +58,7 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = {
     "random": {"method": "random"},
 }
 BASE = "FreD × DM"
-# A quarter of the usual radii: at these, students of distilled sets have nothing left to compare.
+# A quarter of the usual radii, at which students of distilled sets have nothing left to compare.
 EPSILON, EPSILON_L2 = 2 / 255, 0.125
 ATTACKS = ("fgsm", "pgd20", "pgd50", "apgd-ce", "apgd-dlr")
 # Of each table: column, what it is, whether more is better.
@@ -69,8 +69,8 @@ TABLES: Mapping[str, Mapping[str, tuple[str, bool]]] = {
         "cbar": ("accuracy on C-bar, mean over 10 corruptions and 5 severities, %", True),
         "kept_c": ("of the clean accuracy, what CIFAR-10-C leaves, %", True),
         "kept_cbar": ("of the clean accuracy, what C-bar leaves, %", True),
-        "flips": ("flip probability along the frames of CIFAR-10-P, mean over 10 perturbations, %", False),
-        "distance": ("top-5 distance along the frames of CIFAR-10-P, mean over 10 perturbations, 0 to 15", False),
+        "flips": ("flip probability along the ten perturbations of CIFAR-10-P, %", False),
+        "distance": ("top-5 distance along the ten perturbations of CIFAR-10-P, 0 to 15", False),
     },
     "attacks": {
         "fgsm": ("accuracy under FGSM at 2/255, %", True),
@@ -170,6 +170,7 @@ def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argpar
             threads=use_threads(options.threads),
             domains=domains,
             calibration=True,
+            # One set of attacks has one norm; the second goes with the second suite.
             attacks=linf if first else l2,
             others=(other,) if first else (),
             sequences=Sequences(tuple(SEQUENCES), options.limit) if first else None,

@@ -157,7 +157,7 @@ def channel_statistics(
     """
     levels, channels = np.arange(256, dtype=np.float64) / 255, images.shape[-1]
     counts = np.zeros((channels, 256), dtype=np.int64)
-    # numpy counts eight bytes a value: of all pictures at once that is eight times the dataset.
+    # numpy counts integers of eight bytes: of all pictures at once a channel would take eight times its own.
     for start in range(0, len(images), _COUNTED_AT_ONCE):
         part = images[start : start + _COUNTED_AT_ONCE]
         counts += np.stack([np.bincount(part[..., c].ravel(), minlength=256) for c in range(channels)])

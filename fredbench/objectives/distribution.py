@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -114,26 +114,47 @@ class DistributionMatching(Objective):
         index = real.draw_classes(self.config.batch_real, rng.child("real"))
         labels, counts = real.labels_at(index), real.shares(self.config.batch_real)
         with torch.no_grad():
-            shown = self._shown(index, counts, rng.child("augment"))
             if mixes_pictures(self._network):
-                embedded = [self._network.embed(torch.cat(list(shown)))]
+                shown = self._shown(index, counts, rng.child("augment"), at_once=len(index))
             else:
                 chunk = fused.at_once(self._network, _CHUNK.get(real.device.type, 256))
-                embedded = [self._network.embed(part) for part in _in_chunks(shown, chunk)]
-            return class_means(torch.cat(embedded), labels, real.classes)
+                shown = _in_chunks(self._shown(index, counts, rng.child("augment"), at_once=chunk), chunk)
+            return class_means(torch.cat([self._network.embed(part) for part in shown]), labels, real.classes)
 
-    def _shown(self, index: Tensor, counts: list[int], rng: Stream) -> Iterator[Float[Tensor, "n c h w"]]:
-        """Real pictures as the network sees them, a class after the other: as floats all of them would be large."""
-        for label, own in enumerate(index.split(counts)):
-            pictures = self._context.real.images(own)
-            yield augmentation.apply_by_class(self._strategy, pictures, counts[label : label + 1], rng, first=label)
+    def _shown(
+        self, index: Tensor, counts: list[int], rng: Stream, *, at_once: int
+    ) -> Iterator[Float[Tensor, "n c h w"]]:
+        """Real pictures as the network sees them, a few classes after the others: as floats all would be large.
+
+        A part is of as many classes as have `at_once` pictures together, one at least.
+        """
+        real, first = self._context.real, 0
+        for classes, own in _groups(counts, at_once):
+            pictures = real.images(index[own])
+            group = counts[first : first + classes]
+            yield augmentation.apply_by_class(self._strategy, pictures, group, rng, first=first)
+            first += classes
+
+
+def _groups(counts: Sequence[int], at_once: int) -> Iterator[tuple[int, slice]]:
+    """Neighbouring classes of `at_once` pictures together at most, one at least: how many, and the pictures' places."""
+    classes = begin = end = 0
+    for count in counts:
+        if classes and end + count - begin > at_once:
+            yield classes, slice(begin, end)
+            classes, begin = 0, end
+        classes, end = classes + 1, end + count
+    if classes:
+        yield classes, slice(begin, end)
 
 
 def _in_chunks(parts: Iterator[Float[Tensor, "n c h w"]], size: int) -> Iterator[Float[Tensor, "m c h w"]]:
-    """What `torch.cat(parts).split(size)` gives, of which there is never more than a part and a chunk."""
-    left: Tensor | None = None
+    """What `torch.cat(list(parts)).split(size)` gives, with no more held than a few parts and a chunk."""
+    waiting: list[Tensor] = []
     for part in parts:
-        *whole, left = (part if left is None else torch.cat([left, part])).split(size)
-        yield from whole
-    if left is not None and len(left):
-        yield left
+        waiting.append(part)
+        if sum(map(len, waiting)) >= size:
+            *whole, left = torch.cat(waiting).split(size)
+            waiting = [left]
+            yield from whole
+    yield from torch.cat(waiting).split(size) if waiting else ()

@@ -60,11 +60,6 @@ class FlatNetwork:
         """Whether the network is run by fused blocks."""
         return fused.runs(self._network)
 
-    @property
-    def held(self) -> int:
-        """Bytes of the largest map that fused blocks hold of one picture; 0 without."""
-        return fused.held(self._network)
-
     def widest(self) -> int:
         """Values of the largest map that a layer leaves of one picture."""
         sizes = [0]

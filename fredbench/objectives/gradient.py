@@ -49,7 +49,8 @@ _EPSILON = 1e-6
 _CHUNK = {"cpu": 64, "cuda": 1024}
 # Classes side by side, each with the graph of a second derivative.
 _CLASSES = 4
-# Bytes of the largest maps of the pictures whose graphs are held at once, where blocks say what these take.
+# Bytes of the largest maps, where blocks say what these take: of a graph of real pictures, and of all the graphs of
+# synthetic ones side by side, each of which holds some ten times as much.
 _HELD = 128 << 20
 
 
@@ -256,8 +257,8 @@ class GradientMatching(Objective):
 
         classes = list(enumerate(positions_by_class(len(pictures), self._context.real.classes)))
         # Classes of fused blocks run side by side, a thread each; layers have their threads within, and so have blocks
-        # where the graphs of two classes are too large.
-        most = max(len(members) for _, members in classes)
+        # where the graphs of two classes are too large. (Layers beside blocks then have bits of their threads' number.)
+        most = max(1, *(len(members) for _, members in classes))
         most = min(most, self.config.batch_synthetic or most)
         at_once = _fitting(self._network, _CLASSES * most) // most
         apart = fused.runs(self._network) and pictures.dtype == torch.float32 and at_once > 1

@@ -33,8 +33,6 @@ __all__ = ["TMConfig", "TrajectoryMatching", "inner_steps", "start_bound"]
 # 40 0.46 GB, 20 0.23 GB. Width 32 (80 pictures, ten steps, two threads), wall seconds: chunks of 20 2.6, 80 1.45.
 _CHUNK = {"cpu": 20, "cuda": 1024}
 _CHUNK_VALUES = 20 * 128 * 32 * 32
-# Bytes of the largest maps of a chunk's pictures, of which a second derivative's graph holds some ten times as much.
-_HELD = 40 << 20
 
 
 def _own_chunk(network: FlatNetwork, device: str) -> int:
@@ -42,8 +40,10 @@ def _own_chunk(network: FlatNetwork, device: str) -> int:
     least = _CHUNK.get(device, 256)
     if device == "cpu" and network.by_blocks:
         # Fused blocks part nothing within a chunk: of 20 pictures a product takes .74 s (160 in all), of 40 .63, of 80
-        # .58, and the whole process .89, .99 and 1.14 GB (one thread). Of 128 px a few fill the caches.
-        return max(1, min(2 * least, _HELD // network.held), _CHUNK_VALUES // network.widest())
+        # .58, and the whole process .89, .99 and 1.14 GB (one thread). Of 128 px, 80 MB a picture in a graph,
+        # a step of 80 takes 25 s in chunks of 40, 20 in chunks of 10 and of 5 (two threads).
+        few = 4 * _CHUNK_VALUES // network.widest()
+        return max(1, min(2 * least, few), _CHUNK_VALUES // network.widest())
     return max(least, _CHUNK_VALUES // network.widest()) if device == "cpu" else least
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -127,24 +129,43 @@ def test_iterations_are_independent_of_each_other_and_repeat() -> None:
     assert value(prepared(DMConfig(8), seed=1), 0, synthetic) != losses[0]
 
 
-@pytest.mark.parametrize("sizes", [[3, 3, 3], [1, 7, 2, 2], [4, 4], [0, 5, 0], [8, 0]])
+@pytest.mark.parametrize("sizes", [[3, 3, 3], [1, 7, 2, 2], [4, 4], [0, 5, 0], [8, 0], [1] * 10])
 def test_chunks_are_those_of_all_parts_together(sizes: list[int]) -> None:
     whole = torch.arange(2 * sum(sizes)).reshape(-1, 2)
     found = list(distribution._in_chunks(iter(whole.split(sizes)), 4))
     assert [part.tolist() for part in found] == [part.tolist() for part in whole.split(4)]
 
 
-def test_real_pictures_made_a_class_at_a_time_are_those_of_one_go() -> None:
-    """Of every class its own draw, whatever class a chunk ends in."""
+def test_a_chunk_comes_as_soon_as_there_are_pictures_for_it() -> None:
+    made: list[int] = []
+
+    def parts() -> Iterator[Tensor]:
+        for number in range(9):
+            made.append(number)
+            yield torch.full((2, 1), float(number))
+
+    chunks = distribution._in_chunks(parts(), 4)
+    assert len(next(chunks)) == 4 and made == [0, 1, 2]
+    assert len(next(chunks)) == 4 and made == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize(("at_once", "sizes"), [(1, [5, 5, 5]), (10, [10, 5]), (14, [10, 5]), (15, [15])])
+def test_real_pictures_made_a_few_classes_at_a_time_are_those_of_one_go(at_once: int, sizes: list[int]) -> None:
+    """Of every class its own draw, whatever part it is in."""
     objective = prepared(DMConfig(batch_real=5))
     rng, pictures = Stream(0).child("iteration", 0), objective._context.real
     index = pictures.draw_classes(5, rng.child("real"))
     whole = distribution.augmentation.apply_by_class(
         objective._strategy, pictures.images(index), [5] * CLASSES, rng.child("augment")
     )
-    parts = objective._shown(index, [5] * CLASSES, rng.child("augment"))
-    assert torch.equal(torch.cat(list(parts)), whole)
+    parts = list(objective._shown(index, [5] * CLASSES, rng.child("augment"), at_once=at_once))
+    assert [len(part) for part in parts] == sizes and torch.equal(torch.cat(parts), whole)
     assert not torch.equal(whole, pictures.images(index)), "something was drawn"
+
+
+def test_classes_that_have_no_pictures_are_in_a_part_of_others() -> None:
+    found = list(distribution._groups([0, 3, 0, 4, 2, 0], 4))
+    assert found == [(3, slice(0, 3)), (1, slice(3, 7)), (2, slice(7, 9))]
 
 
 def test_the_network_is_not_trained_and_the_real_side_is_a_constant() -> None:

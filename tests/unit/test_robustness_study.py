@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
+from made_rows import made_row
 
 from benchmarks import robustness
+from fredbench.evaluation.attacked import WORST, Attacked, AttackScore
+from fredbench.evaluation.rows import SCORES, Calibration, Outliers, OutlierScore, Stability
+from fredbench.evaluation.statistics import Sample
+from fredbench.evaluation.threats import Norm
 
 SYSTEMS = [robustness.BASE, "random", "IDC"]
 
@@ -24,6 +30,40 @@ def measured(differences: dict[str, list[float]]) -> list[dict[str, Any]]:
         for seed in range(3)
         for name in SYSTEMS
     ]
+
+
+def test_every_column_is_taken_where_it_says() -> None:
+    """Each number of the two rows once; none is taken for another."""
+
+    def one(value: float) -> Sample:
+        return Sample(value, 1.0, 3)
+
+    def left(names: Sequence[str], first: float, norm: Norm = "linf") -> Attacked:
+        scores = [
+            AttackScore(name, norm, 0.1, one(first + n), one(first + n + 0.5)) for n, name in enumerate([*names, WORST])
+        ]
+        return Attacked(10, one(50.0), tuple(scores[: len(names) + (len(names) > 1)]))
+
+    calibration = {
+        where: Calibration(*(one(first + n) for n in range(5))) for where, first in (("clean", 60.0), ("average", 70.0))
+    }
+    detectors = tuple(OutlierScore(name, one(80.0 + n), one(90.0 + n)) for n, name in enumerate(SCORES))
+    c = made_row(
+        clean=one(50.0),
+        average=one(25.0),
+        attacked=left(robustness.ATTACKS, 10.0),
+        calibration=calibration,
+        outliers=(Outliers("svhn", 10, 10, detectors),),
+        stability=tuple(Stability(name, 30, 10, one(v), one(v + 1), one(99.0)) for name, v in (("a", 1.0), ("b", 3.0))),
+    )
+    cbar = made_row(clean=one(50.0), average=one(20.0), attacked=left(["pgd50-l2"], 30.0, "l2"))
+    assert robustness.columns(c, cbar) == {
+        "clean": 50.0, "c": 25.0, "cbar": 20.0, "kept_c": 50.0, "kept_cbar": 40.0, "flips": 2.0, "distance": 3.0,
+        "fgsm": 10.0, "pgd20": 11.0, "pgd50": 12.0, "apgd_ce": 13.0, "apgd_dlr": 14.0, "robust": 15.0, "success": 15.5,
+        "l2": 30.0, "ece": 61.0, "adaptive_ece": 62.0, "aurc": 63.0, "brier": 64.0, "ece_c": 71.0, "auroc_msp": 80.0,
+        "auroc_energy": 81.0, "auroc_knn": 82.0, "fpr95_msp": 90.0, "fpr95_energy": 91.0, "fpr95_knn": 92.0,
+    }  # fmt: skip
+    assert robustness.columns(c, cbar).keys() == robustness.COLUMNS.keys()
 
 
 def test_systems_are_paired_by_seed_and_corrected_over_a_column() -> None:

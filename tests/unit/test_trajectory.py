@@ -425,7 +425,7 @@ def test_narrow_networks_take_more_pictures_into_one_graph(width: int, chunk: in
     assert _own_chunk(FlatNetwork(network), "cpu") == max(chunk, 40)
 
 
-@pytest.mark.parametrize(("side", "chunk"), [(32, 40), (64, 20), (128, 5)])
+@pytest.mark.parametrize(("side", "chunk"), [(32, 40), (64, 20), (128, 5), (512, 1)])
 def test_large_pictures_are_few_to_a_graph_of_blocks(side: int, chunk: int) -> None:
     network = networks.build("convnet-d3-w128-in", channels=3, classes=10, size=(side, side), rng=Stream(0))
     network.arithmetic = "fused"

@@ -62,18 +62,13 @@ def at_once(network: nn.Module, pictures: int) -> int:
 
 
 def held(network: nn.Module) -> int:
-    """Bytes of the largest map that a pass of one picture holds, the first block's convolution; 0 without blocks.
-
-    What a graph keeps of a picture is a multiple of that, so that it says how many pictures fit into one.
-    """
+    """Bytes of the largest convolved map of a picture, of which a graph keeps a few times as much; 0 without blocks."""
     stack, signature = getattr(network, "features", None), getattr(network, "signature", None)
     blocks = _blocks(stack) if runs(network) and isinstance(stack, nn.Sequential) else None
     if not blocks or signature is None:
         return 0
-    convolution, _ = blocks[0]
-    border = 2 * _padding(convolution) - 2
-    height, width = signature.size
-    return 4 * convolution.out_channels * int(height + border) * int(width + border)
+    sizes = _convolved(blocks, *signature.size)
+    return max(4 * convolution.out_channels * h * w for (convolution, _), (h, w) in zip(blocks, sizes, strict=True))
 
 
 def features(
@@ -108,13 +103,16 @@ def _is_fit(stack: nn.Sequential, images: Tensor) -> bool:
 
 def _halves(blocks: list[tuple[nn.Conv2d, nn.GroupNorm]], height: int, width: int) -> bool:
     """Whether every convolved map has an even height and width."""
+    return all(h % 2 == w % 2 == 0 and min(h, w) >= 2 for h, w in _convolved(blocks, height, width))
+
+
+def _convolved(blocks: list[tuple[nn.Conv2d, nn.GroupNorm]], height: int, width: int) -> Iterator[tuple[int, int]]:
+    """Height and width of every block's convolved map, of pictures of this size."""
     for convolution, _ in blocks:
         border = 2 * _padding(convolution) - 2
         height, width = height + border, width + border
-        if height % 2 or width % 2 or min(height, width) < 2:
-            return False
+        yield height, width
         height, width = height // 2, width // 2
-    return True
 
 
 def _suits(values: Tensor) -> bool:

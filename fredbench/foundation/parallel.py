@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["side_by_side", "within_part"]
+__all__ = ["one_by_one", "side_by_side", "within_part"]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -27,6 +27,14 @@ _SOFT = 1
 
 def side_by_side(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | None = None) -> list[R]:
     """`work` of each of `parts`, in their order, on as many threads as torch computes with in the calling one.
+
+    As `one_by_one`, of all parts at once.
+    """
+    return list(one_by_one(work, parts, at_most=at_most))
+
+
+def one_by_one(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | None = None) -> Iterator[R]:
+    """`work` of each of `parts`, each as soon as it and those before it are done; work goes on meanwhile.
 
     at_most: parts at once, where each holds much memory. Context variables and torch's mode of gradients are not
     those of the caller: `work` sets what it needs.
@@ -44,9 +52,10 @@ def side_by_side(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | N
             _here.within = before
 
     if threads == 1:
-        return [of_part(part) for part in parts]
+        yield from map(of_part, parts)
+        return
     _rest_openmp()
-    return list(_pool(max(1, min(threads, len(parts), at_most or threads))).map(of_part, parts))
+    yield from _pool(max(1, min(threads, len(parts), at_most or threads))).map(of_part, parts)
 
 
 def within_part() -> bool:

@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from fredbench.foundation.parallel import side_by_side, within_part
+from fredbench.foundation.parallel import one_by_one, side_by_side, within_part
 from fredbench.networks.fused import loops
 from fredbench.networks.fused.convolutions import FEW, Convolution, first, last
 
@@ -136,19 +136,14 @@ class _Stack(torch.autograd.Function):
         _, by_images, *needs = ctx.needs_input_grad
         parts_kept = _parts(ctx.saved_tensors[len(needs) :], len(ctx.blocks))
         gradients = list(last(above).split([len(kept[0].maps) for kept in parts_kept]))
-        shares: list[Tensor | None] = []
-        for number in reversed(range(len(ctx.blocks))):
-            wanted = needs[OF_BLOCK * number : OF_BLOCK * (number + 1)]
-            step = partial(_backward, ctx.blocks[number], ctx.further[number], wanted[0])
-            parts = [(kept[number], gradient) for kept, gradient in zip(parts_kept, gradients, strict=True)]
-            done = side_by_side(step, parts)
-            found = [_sum(values) for values in zip(*(values for _, values in done), strict=True)]
-            shares[:0] = [value if need else None for value, need in zip(found, wanted, strict=True)]
-            if not ctx.further[number]:
-                shares[:0] = [None] * (OF_BLOCK * number)
-                break
-            gradients = [gradient for gradient, _ in done]
-        return None, first(torch.cat(gradients)) if by_images else None, *shares
+        by_maps: list[Tensor] = []
+        totals: list[Tensor | None] = [None] * len(needs)
+        back = partial(_part_backward, ctx.blocks, ctx.further, needs)
+        # One part goes back through all blocks, so that nothing is held of the others but their shares, in turn.
+        for gradient, shares in one_by_one(back, list(zip(parts_kept, gradients, strict=True))):
+            totals = [_plus(*each) for each in zip(totals, shares, strict=True)]
+            by_maps += [] if gradient is None else [gradient]
+        return None, first(torch.cat(by_maps)) if by_images else None, *totals
 
 
 def _blocks(
@@ -197,14 +192,32 @@ def _forward(
     return maps, kept
 
 
+def _part_backward(
+    blocks: Sequence[_Block], further: Sequence[bool], needs: Sequence[bool], part: tuple[Sequence[_Kept], Tensor]
+) -> tuple[Tensor | None, list[Tensor | None]]:
+    """A part's gradient by its pictures, if there is one, and its share of that by each parameter in `needs`.
+
+    part: what was kept of it at each block, and the gradient by its outcome.
+    """
+    kept, above = part
+    gradient: Tensor | None = above
+    shares: list[Tensor | None] = [None] * len(needs)
+    for number in reversed(range(len(blocks))):
+        if gradient is None:
+            break
+        place = slice(OF_BLOCK * number, OF_BLOCK * (number + 1))
+        gradient, found = _backward(blocks[number], further[number], needs[place][0], kept[number], gradient)
+        shares[place] = [value if need else None for value, need in zip(found, needs[place], strict=True)]
+    return gradient, shares
+
+
 def _backward(
-    block: _Block, further: bool, by_weight: bool, part: tuple[_Kept, Tensor]
+    block: _Block, further: bool, by_weight: bool, was: _Kept, above: Tensor
 ) -> tuple[Tensor | None, tuple[Tensor | None, ...]]:
     """A part's gradient by its maps, if it goes on `further`, and its share of that by the block's four parameters.
 
-    part: what was kept of it, and the gradient by its outcome.
+    was: what was kept of it. above: the gradient by its outcome.
     """
-    was, above = part
     whole = was.maps, was.convolved(block), was.mean, was.scale, above
     if further or was.maps.shape[3] > FEW:
         return _some_backward(block, further, by_weight, *whole)
@@ -227,8 +240,8 @@ def _some_backward(
 
 
 def _sum(shares: Sequence[Tensor | None]) -> Tensor | None:
-    total: Tensor | None = None
-    for share in shares:
-        if share is not None:
-            total = share if total is None else total + share
-    return total
+    return reduce(_plus, shares)
+
+
+def _plus(total: Tensor | None, share: Tensor | None) -> Tensor | None:
+    return share if total is None else total if share is None else total + share

@@ -229,3 +229,16 @@ def test_the_study_of_robustness_is_the_kept_one() -> None:
         assert all(column["n"] == len(mine) and column["ci95"] for column in found["pooled"][name].values())
     held = [run["storage"]["bytes"] for run in found["runs"]]
     assert max(held) < 1.04 * min(held), "sets of one budget take about as many bytes"
+
+
+def test_the_control_of_attacks_is_the_kept_one() -> None:
+    """Its page's table is made of the kept file, of several networks that showed all that they must."""
+    control, found = runpy.run_path(str(ROOT / "benchmarks" / "undefended.py")), KEPT["undefended.json"]
+    assert "\n".join(control["table"](found)) in (ROOT / "docs" / "adversarial.md").read_text()
+    assert len(found["networks"]) >= 2 and len({network["seed"] for network in found["networks"]}) >= 2
+    for network in found["networks"]:
+        assert network["failed"] == network["linf"]["signs_of_masking"] == network["l2"]["signs_of_masking"] == []
+        several = [
+            score for score in network["linf"]["scores"] if score["attack"] != "fgsm" and score["epsilon"] > 0.03
+        ]
+        assert len(several) >= 5 and all(score["accuracy"]["mean"] < control["FALLEN"] for score in several)

@@ -60,6 +60,7 @@ SYSTEMS: Mapping[str, Mapping[str, Any]] = {
 BASE = "FreD × DM"
 # A quarter of the usual radii, at which students of distilled sets have nothing left to compare.
 EPSILON, EPSILON_L2 = 2 / 255, 0.125
+OTHERS = ("svhn", "digits")
 ATTACKS = ("fgsm", "pgd20", "pgd50", "apgd-ce", "apgd-dlr")
 # Of each table: column, what it is, whether more is better.
 TABLES: Mapping[str, Mapping[str, tuple[str, bool]]] = {
@@ -81,18 +82,20 @@ TABLES: Mapping[str, Mapping[str, tuple[str, bool]]] = {
         "robust": ("accuracy under the worst of these five, a picture at a time, %", True),
         "success": ("of what is right without them, the share that the worst of the five breaks, %", False),
         "l2": ("accuracy under PGD-50 in L2 at .125, %", True),
+        "rr": ("BEARD's robustness ratio of the five: near 0 where all take alike, however much, %", True),
     },
-    "trust": {
+    "calibration": {
         "ece": ("expected calibration error, clean, %", False),
         "adaptive_ece": ("the same with bins of equally many pictures, %", False),
         "brier": ("Brier score, clean, 0 to 2", False),
         "aurc": ("area under the risk-coverage curve, clean, %", False),
         "ece_c": ("expected calibration error on CIFAR-10-C, %", False),
-        **{
-            f"{rate}_{score}": (f"{title} of SVHN against the own test pictures, {whose}, %", rate == "auroc")
-            for rate, title in (("auroc", "AUROC"), ("fpr95", "false positives at 95 % kept"))
-            for score, whose in (("msp", "largest probability"), ("energy", "energy"), ("knn", "nearest neighbour"))
-        },
+    },
+    "others": {
+        f"{rate}_{score}_{other}": (f"{title} of {other} against the own test pictures, {whose}, %", rate == "auroc")
+        for other in OTHERS
+        for rate, title in (("auroc", "AUROC"), ("fpr95", "false positives at 95 % kept"))
+        for score, whose in (("msp", "largest probability"), ("energy", "energy"), ("knn", "nearest neighbour"))
     },
 }
 COLUMNS: Mapping[str, tuple[str, bool]] = {name: told for table in TABLES.values() for name, told in table.items()}
@@ -101,8 +104,8 @@ COLUMNS: Mapping[str, tuple[str, bool]] = {name: told for table in TABLES.values
 def main() -> None:
     options = parse()
     data = load_dataset("cifar10", root=options.data, offline=True)
-    other = load_dataset("svhn", root=options.data, offline=True)
-    measured = [kept(name, seed, data, other, options) for seed in options.seeds for name in options.systems]
+    others = [load_dataset(name, root=options.data, offline=True) for name in OTHERS]
+    measured = [kept(name, seed, data, others, options) for seed in options.seeds for name in options.systems]
     if options.out is None:
         return
     found = {
@@ -114,6 +117,7 @@ def main() -> None:
         "columns": {name: {"what": what, "more_is_better": more} for name, (what, more) in COLUMNS.items()},
         "base": BASE,
         "pooled": {name: pooled(measured, name) for name in options.systems},
+        "singly": {name: singly(measured, name) for name in options.systems},
         "against_base": against(measured, options.systems),
         "runs": measured,
     }
@@ -130,7 +134,7 @@ def scale(options: argparse.Namespace) -> str:
     )
 
 
-def kept(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+def kept(name: str, seed: int, data: Dataset, others: Sequence[Dataset], options: argparse.Namespace) -> dict[str, Any]:
     """One set's numbers, out of the file that holds them where this commit measured them before in the same way."""
     words = "-".join(name.lower().replace("×", "").split())
     file = options.parts / f"{words}-s{seed}.json"
@@ -145,13 +149,15 @@ def kept(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.
         found = json.loads(file.read_text())
         if found["asked"] == asked:
             return dict(found["measured"])
-    measured = measure(name, seed, data, other, options)
+    measured = measure(name, seed, data, others, options)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, {"asked": asked, "measured": measured})
     return measured
 
 
-def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argparse.Namespace) -> dict[str, Any]:
+def measure(
+    name: str, seed: int, data: Dataset, others: Sequence[Dataset], options: argparse.Namespace
+) -> dict[str, Any]:
     """One set: distilled, scored on everything, and told."""
     where = {"store": options.store, "device": "cpu", "threads": options.threads}
     folder = fredbench.distill(data, ipc=1, preset="quick", seed=seed, **SYSTEMS[name], **where)
@@ -172,17 +178,20 @@ def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argpar
             calibration=True,
             # One set of attacks has one norm; the second goes with the second suite.
             attacks=linf if first else l2,
-            others=(other,) if first else (),
+            others=tuple(others) if first else (),
             sequences=Sequences(tuple(SEQUENCES), options.limit) if first else None,
         )
         (rows[suite],) = evaluation.rows([entrant], domains.names())
     values = columns(rows["cifar10c"], rows["cifar10cbar"])
+    made_in = json.loads(folder.environment_file.read_text())
     print(f"{folder.path.name}: " + ", ".join(f"{key} {value:.2f}" for key, value in values.items()), flush=True)
     return {
         "system": name,
         "seed": seed,
         "run": folder.path.name,
         "made_by": distill_command(folder.spec(), data),
+        "made_in": {key: made_in[key] for key in ("commit", "threads")},
+        "seconds": json.loads(folder.result_file.read_text())["seconds"],
         "scalars": {"paper": rows["cifar10c"].params, "strict": rows["cifar10c"].params_strict},
         "storage": None if rows["cifar10c"].storage is None else rows["cifar10c"].storage.to_mapping(),
         "decoded": rows["cifar10c"].decoded,
@@ -193,6 +202,10 @@ def measure(name: str, seed: int, data: Dataset, other: Dataset, options: argpar
             for suite, row in rows.items()
         },
         "flips": {each.name: round(each.flips.mean, 4) for each in rows["cifar10c"].stability},
+        "others": [
+            {"dataset": each.dataset, "inside": each.inside, "outside": each.outside, "partial": dict(each.partial)}
+            for each in rows["cifar10c"].outliers
+        ],
         "signs_of_masking": [
             sign for row in rows.values() if row.attacked is not None for sign in signs_of_masking(row.attacked)
         ],
@@ -205,7 +218,8 @@ def columns(c: Row, cbar: Row) -> dict[str, float]:
     by_attack = {score.attack: score for score in c.attacked.scores}
     worst, (l2,) = by_attack[WORST], cbar.attacked.scores
     calibration = {name: sample.mean for name, sample in c.calibration[CLEAN].samples.items()}
-    assert worst.success is not None
+    ((_, _, ratio),) = c.attacked.ratios()
+    assert worst.success is not None and ratio is not None
     return {
         "clean": c.clean.mean,
         "c": c.average.mean,
@@ -218,10 +232,15 @@ def columns(c: Row, cbar: Row) -> dict[str, float]:
         "robust": worst.robust.mean,
         "success": worst.success.mean,
         "l2": l2.robust.mean,
+        "rr": ratio,
         **{name: calibration[name] for name in ("ece", "adaptive_ece", "brier", "aurc")},
         "ece_c": c.calibration["average"].ece.mean,
-        **{f"auroc_{score.score}": score.auroc.mean for score in c.outliers[0].scores},
-        **{f"fpr95_{score.score}": score.fpr95.mean for score in c.outliers[0].scores},
+        **{
+            f"{rate}_{score.score}_{each.dataset}": sample.mean
+            for each in c.outliers
+            for score in each.scores
+            for rate, sample in (("auroc", score.auroc), ("fpr95", score.fpr95))
+        },
     }
 
 
@@ -229,6 +248,17 @@ def pooled(measured: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
     """Each column of a system, the unit being the set."""
     mine = [entry["values"] for entry in measured if entry["system"] == name]
     return {column: summarise([values[column] for values in mine]).to_mapping() for column in COLUMNS}
+
+
+def singly(measured: Sequence[Mapping[str, Any]], name: str) -> dict[str, Any]:
+    """Accuracy on each corruption of a system and its flips along each perturbation, the unit being the set."""
+    mine = [entry for entry in measured if entry["system"] == name]
+    kinds = {suite: [entry["corruptions"][suite] for entry in mine] for suite in mine[0]["corruptions"]}
+    kinds["flips"] = [entry["flips"] for entry in mine]
+    return {
+        kind: {each: summarise([found[each] for found in sets]).to_mapping() for each in sets[0]}
+        for kind, sets in kinds.items()
+    }
 
 
 def against(measured: Sequence[Mapping[str, Any]], systems: Sequence[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ a student are the scores, so that the rates can be computed anew.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -57,11 +57,15 @@ def detection_rates(inside: Float[np.ndarray, " n"], outside: Float[np.ndarray, 
     return 100 * area, 100 * float(np.mean(outside >= threshold))
 
 
-def outlier_scores(dataset: str, kept: Sequence[tuple[Float[Tensor, "3 n"], Float[Tensor, "3 m"]]]) -> Outliers:
-    """From what each student made of its own test pictures and of those of `dataset`."""
+def outlier_scores(
+    dataset: str,
+    kept: Sequence[tuple[Float[Tensor, "3 n"], Float[Tensor, "3 m"]]],
+    partial: Mapping[str, str] | None = None,
+) -> Outliers:
+    """From what each student made of its own test pictures and of those of `dataset`, of which `partial` is missing."""
     scores = []
     for row, name in enumerate(SCORES):
         rates = [detection_rates(inside[row].numpy(), outside[row].numpy()) for inside, outside in kept]
         scores.append(OutlierScore(name, summarise([a for a, _ in rates]), summarise([f for _, f in rates])))
     inside, outside = kept[0]
-    return Outliers(dataset, inside.shape[1], outside.shape[1], tuple(scores))
+    return Outliers(dataset, inside.shape[1], outside.shape[1], tuple(scores), partial or {})

@@ -184,10 +184,11 @@ class OutlierProbe:
 
     def fields(self, seen: Seen) -> dict[str, Any]:
         """Rates by dataset."""
-        kept = {other.name: [read_tensors(self._file(seen, s, other)) for s in seen.students] for other in self.others}
-        found = [
-            outlier_scores(name, [(each["inside"], each["outside"]) for each in files]) for name, files in kept.items()
-        ]
+        found = []
+        for other in self.others:
+            files = [read_tensors(self._file(seen, plan, other)) for plan in seen.students]
+            kept = [(each["inside"], each["outside"]) for each in files]
+            found.append(outlier_scores(other.name, kept, other.partial))
         return {"outliers": tuple(found)}
 
     @staticmethod

@@ -117,17 +117,22 @@ class OutlierScore:
 
 @dataclass(frozen=True)
 class Outliers:
-    """A row's students against pictures of another dataset. inside, outside: test pictures of its own and of that."""
+    """A row's students against pictures of another dataset. inside, outside: test pictures of its own and of that.
+
+    partial: what is missing of the other dataset, by split, as `Row.partial` has it of the row's own.
+    """
 
     dataset: str
     inside: int
     outside: int
     scores: tuple[OutlierScore, ...]
+    partial: Mapping[str, str] = field(default_factory=dict)
 
     def to_mapping(self) -> dict[str, Any]:
         """As the JSON tables hold it."""
         counts = {"dataset": self.dataset, "inside": self.inside, "outside": self.outside}
-        return {**counts, "scores": [score.to_mapping() for score in self.scores]}
+        missing = {"partial": dict(self.partial)} if self.partial else {}
+        return {**counts, **missing, "scores": [score.to_mapping() for score in self.scores]}
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,11 @@ def outlier_table(rows: Sequence[Row], form: str) -> str:
     ]
     body = rendered(head, lines, form)
     said = [_NOTE, *(f"{name}: {what}." for name, what in SCORES.items())]
+    missing = {other.dataset: other.partial for _, other in found if other.partial}
+    said += [
+        f"{name} is a partial dataset ({'; '.join(f'{split}: {what}' for split, what in partial.items())})."
+        for name, partial in missing.items()
+    ]
     return body if form == "latex" else "\n".join([body, "", *said])
 
 

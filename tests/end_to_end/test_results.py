@@ -223,6 +223,8 @@ def test_the_study_of_robustness_is_the_kept_one() -> None:
     systems = list(study["SYSTEMS"])
     assert found["pooled"] == {name: study["pooled"](found["runs"], name) for name in systems}
     assert found["against_base"] == study["against"](found["runs"], systems)
+    assert found["singly"] == {name: study["singly"](found["runs"], name) for name in systems}
+    assert all({other["dataset"] for other in run["others"]} == set(study["OTHERS"]) for run in found["runs"])
     for name in systems:
         mine = [run for run in found["runs"] if run["system"] == name]
         assert len({run["seed"] for run in mine}) == len(mine) >= 3 and {run["students"] for run in mine} == {3}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from fredbench.evaluation.outliers import detection_rates, familiarity
 from fredbench.evaluation.rows import SCORES, Row
 from fredbench.foundation.errors import CompatibilityError, UsageError
 from fredbench.foundation.rng import Stream
+from fredbench.report.outliers import outlier_table
 from fredbench.runs.store import RunFolder
 
 
@@ -77,6 +79,18 @@ def test_students_of_digits_know_digits_from_noise(run: RunFolder) -> None:
     assert compared(run, noise) == row
     assert {file: file.stat().st_mtime_ns for file in run.students.iterdir()} == before
     assert compared(run).outliers == () and "outliers" not in compared(run).to_mapping()
+
+
+def test_what_is_missing_of_the_other_dataset_stands_beside_its_rates(run: RunFolder) -> None:
+    """In JSON and below the table, as it does of the row's own."""
+    noise = cifar_like()
+    part = replace(noise, source=replace(noise.source, partial={"train": "first 30 of 900", "test": "absent"}))
+    row = compared(run, part)
+    assert row.outliers[0].partial == part.partial and row.to_mapping()["outliers"][0]["partial"] == part.partial
+    said = outlier_table([row], "markdown")
+    assert said.endswith("cifar-like is a partial dataset (train: first 30 of 900; test: absent).")
+    whole = compared(run, noise)
+    assert "partial" not in whole.to_mapping()["outliers"][0] and "partial" not in outlier_table([whole], "markdown")
 
 
 def test_what_cannot_be_compared_is_refused(run: RunFolder, tmp_path: Path) -> None:

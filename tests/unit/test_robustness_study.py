@@ -47,21 +47,27 @@ def test_every_column_is_taken_where_it_says() -> None:
     calibration = {
         where: Calibration(*(one(first + n) for n in range(5))) for where, first in (("clean", 60.0), ("average", 70.0))
     }
-    detectors = tuple(OutlierScore(name, one(80.0 + n), one(90.0 + n)) for n, name in enumerate(SCORES))
+    others = tuple(
+        Outliers(other, 10, 10, tuple(OutlierScore(name, one(v + n), one(v + 5 + n)) for n, name in enumerate(SCORES)))
+        for other, v in (("svhn", 80.0), ("digits", 90.0))
+    )
     c = made_row(
         clean=one(50.0),
         average=one(25.0),
         attacked=left(robustness.ATTACKS, 10.0),
         calibration=calibration,
-        outliers=(Outliers("svhn", 10, 10, detectors),),
+        outliers=others,
         stability=tuple(Stability(name, 30, 10, one(v), one(v + 1), one(99.0)) for name, v in (("a", 1.0), ("b", 3.0))),
     )
     cbar = made_row(clean=one(50.0), average=one(20.0), attacked=left(["pgd50-l2"], 30.0, "l2"))
     assert robustness.columns(c, cbar) == {
         "clean": 50.0, "c": 25.0, "cbar": 20.0, "kept_c": 50.0, "kept_cbar": 40.0, "flips": 2.0, "distance": 3.0,
         "fgsm": 10.0, "pgd20": 11.0, "pgd50": 12.0, "apgd_ce": 13.0, "apgd_dlr": 14.0, "robust": 15.0, "success": 15.5,
-        "l2": 30.0, "ece": 61.0, "adaptive_ece": 62.0, "aurc": 63.0, "brier": 64.0, "ece_c": 71.0, "auroc_msp": 80.0,
-        "auroc_energy": 81.0, "auroc_knn": 82.0, "fpr95_msp": 90.0, "fpr95_energy": 91.0, "fpr95_knn": 92.0,
+        "l2": 30.0, "rr": pytest.approx(100 * 2 / 40), "ece": 61.0, "adaptive_ece": 62.0, "aurc": 63.0, "brier": 64.0,
+        "ece_c": 71.0, "auroc_msp_svhn": 80.0, "auroc_energy_svhn": 81.0, "auroc_knn_svhn": 82.0,
+        "fpr95_msp_svhn": 85.0, "fpr95_energy_svhn": 86.0, "fpr95_knn_svhn": 87.0, "auroc_msp_digits": 90.0,
+        "auroc_energy_digits": 91.0, "auroc_knn_digits": 92.0, "fpr95_msp_digits": 95.0, "fpr95_energy_digits": 96.0,
+        "fpr95_knn_digits": 97.0,
     }  # fmt: skip
     assert robustness.columns(c, cbar).keys() == robustness.COLUMNS.keys()
 
@@ -75,6 +81,17 @@ def test_systems_are_paired_by_seed_and_corrected_over_a_column() -> None:
         # t = -20 / (.5 / sqrt 3) with two degrees of freedom.
         assert far["p"] == pytest.approx(2.08e-4, rel=0.01) and far["holm"] == pytest.approx(2 * far["p"], rel=0.01)
         assert near["holm"] == near["p"] > 0.5
+
+
+def test_single_shifts_are_pooled_over_sets() -> None:
+    sets = [
+        {"system": name, "seed": seed, "corruptions": {"cifar10c": {"fog": 40.0 + seed}}, "flips": {"tilt": 5.0 + seed}}
+        for seed in range(3)
+        for name in SYSTEMS
+    ]
+    found = robustness.singly(sets, "IDC")
+    assert (found["cifar10c"]["fog"]["mean"], found["flips"]["tilt"]["mean"]) == (41.0, 6.0)
+    assert found["cifar10c"]["fog"]["n"] == 3 and found["cifar10c"]["fog"]["ci95"]
 
 
 def test_where_there_is_no_spread_there_is_no_claim() -> None:

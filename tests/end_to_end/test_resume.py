@@ -101,6 +101,22 @@ def test_killed_around_any_write(tmp_path: Path, short: Path, number: int, after
     same_as_short(folder, short)
 
 
+@pytest.mark.parametrize("stored", ["ddif", "gsdd"])
+def test_what_is_fitted_before_the_first_iteration_is_taken_up_to_the_byte(tmp_path: Path, stored: str) -> None:
+    """Killed after its second checkpoint: fields and Gaussians go on where they were, whatever they were fitted to."""
+    parts = ("--parameterization", stored, "--set", "parameterization.fit_steps=5", "--iterations", 4)
+    straight = invoke(*DISTILL, *parts, "--store", tmp_path / "straight")
+    assert straight.code == 0, straight.err
+    command = (*DISTILL, *parts, "--store", tmp_path / "runs")
+    killed = run_in_child(tmp_path / "log", *command, env=OFTEN, prelude=TRAP.format(number=5, after=True))
+    assert killed.code == -signal.SIGKILL, f"{killed.code}: {killed.err}"
+    (checkpoint,) = (tmp_path / "runs").glob("*/checkpoint.safetensors")
+    assert 0 < iteration_of(checkpoint) < 4
+    again = invoke(*command)
+    assert again.code == 0, again.err
+    same_as_short(again.folder, straight.folder)
+
+
 def same_as_short(folder: Path, short: Path) -> None:
     same_bytes = [(f / "synset.safetensors").read_bytes() for f in (folder, short)]
     assert same_bytes[0] == same_bytes[1]

@@ -93,7 +93,11 @@ class Parameterization(ABC):
 
     @classmethod
     def shortened(cls, config: Any) -> tuple[Any, float]:
-        """Settings of a cheaper start to estimate from, and how many times as long a whole one takes."""
+        """Settings of a cheaper start to estimate from, and how many times as long a whole one takes.
+
+        Its state has the tensors of a whole start, with other values: where there is a difference, the whole one is
+        kept in the store and read into that.
+        """
         return config, 1.0
 
     @abstractmethod

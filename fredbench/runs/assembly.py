@@ -15,7 +15,7 @@ from torch import Tensor
 from fredbench.objectives import coresets
 from fredbench import networks
 from fredbench.parameterizations.budget import Budget, Ledger
-from fredbench.foundation.config import from_mapping
+from fredbench.foundation.config import from_mapping, to_mapping
 from fredbench.datasets import Dataset
 from fredbench.foundation.environment import library_versions
 from fredbench.foundation.errors import DataError
@@ -28,6 +28,7 @@ from fredbench.foundation.rng import Stream
 from fredbench.runs.preprocessing import described, fit_of, training_split
 from fredbench.runs.records import description
 from fredbench.runs.spec import Spec
+from fredbench.runs.starts import kept_start
 from fredbench.runs.synset import Synset
 from fredbench.training.kept import KeptNetworks
 from fredbench.training.loop import TrainingRecipe, train
@@ -123,10 +124,12 @@ class Distillation:
         *,
         fits: Path | None = None,
         features: Path | None = None,
+        starts: Path | None = None,
     ) -> None:
         """`experts` makes the source of experts, where the objective needs one; `fits`: see `real_pictures`.
 
-        features: the folder of a store in which the networks are kept that pictures are chosen by.
+        features, starts: the folders of a store in which the networks are kept that pictures are chosen by, and the
+        starts that take long; without them these are made anew.
         """
         self.spec, self.iteration = spec, 0
         rng = Stream(spec.seed)
@@ -140,7 +143,7 @@ class Distillation:
         self.state = (
             self._choose(real, budget, network, rng, features)
             if spec.is_choice
-            else self.parameterization.init(real, budget, rng.child("init"))
+            else self._start(config, labels, budget, rng.child("init"), starts)
         )
         budget.check(self.parameterization.ledger(self.state))
         self.objective = self._prepare_objective(network, rng, device, experts) if spec.iterations else None
@@ -176,8 +179,34 @@ class Distillation:
         kept = train if features is None else KeptNetworks(features, self.spec.network, self._trained_on(real))
         return coresets.choose(self.spec.method, config, real, budget, network, rng, kept)
 
+    def _start(self, config: Any, labels: LabelConfig, budget: Budget, rng: Stream, starts: Path | None) -> State:
+        """The parameterization's start; where making it takes long, it is made once in a store."""
+        kind = PARAMETERIZATIONS.get(self.spec.parameterization)
+        shorter, times = kind.shortened(config)
+
+        def make() -> State:
+            return self.parameterization.init(self.real, budget, rng)
+
+        if starts is None or times == 1:
+            return make()
+        spec = self.spec
+        determined_by = {
+            **self._made_of(self.real),
+            "parameterization": [spec.parameterization, to_mapping(config)],
+            "labels": to_mapping(labels),
+            "budget": spec.budget,
+            "stream": [rng.seed, *rng.path],
+        }
+        return kept_start(
+            starts, determined_by, make, lambda: labelled(kind(shorter), labels).init(self.real, budget, rng)
+        )
+
     def _trained_on(self, real: RealPictures) -> dict[str, Any]:
         """All but recipe and stream that determines a network trained on the run's real pictures."""
+        return {**self._made_of(real), **networks.versions(self.spec.network)}
+
+    def _made_of(self, real: RealPictures) -> dict[str, Any]:
+        """Which real pictures the run has, and what computes."""
         spec = self.spec
         return {
             "fingerprint": spec.fingerprint,
@@ -187,7 +216,6 @@ class Distillation:
             "shape": list(real.shape),
             "device": torch.device(spec.device).type,
             "threads": spec.threads,
-            **networks.versions(spec.network),
         }
 
     def _prepare_objective(

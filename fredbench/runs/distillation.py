@@ -35,6 +35,7 @@ from fredbench.runs.preprocessing import FOLDER as FITS
 from fredbench.runs.records import record
 from fredbench.runs.sources import place_of
 from fredbench.runs.spec import Spec
+from fredbench.runs.starts import FOLDER as STARTS
 from fredbench.runs.store import RunFolder, Store
 
 __all__ = ["checkpoint_seconds", "run"]
@@ -67,6 +68,7 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
         lambda real: ExpertStore(store / EXPERTS, expert_spec(spec, dataset), real),
         fits=store / FITS,
         features=store / FEATURES,
+        starts=store / STARTS,
     )
     with folder.lock(), storage_errors(folder.path):
         if fresh:

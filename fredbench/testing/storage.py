@@ -77,7 +77,10 @@ def check_declarations(stored: Subject) -> None:
 
 
 def check_initialisation(stored: Subject) -> None:
-    """The start is within budget, finite and a function of its stream: equal streams give equal tensors."""
+    """The start is within budget, finite and a function of its stream: equal streams give equal tensors.
+
+    The cheaper start that `shortened` names has tensors of the same names, shapes and types.
+    """
     generators = GlobalGenerators()
     first = stored.begun()
     generators.demand_untouched(
@@ -93,6 +96,18 @@ def check_initialisation(stored: Subject) -> None:
     again = {**state.learned, **state.fixed}
     same = tensors.keys() == again.keys() and all(torch.equal(tensors[name], again[name]) for name in tensors)
     demand(same, f"two equal starts of {stored.name} differ", "draw from the stream that init() is given alone")
+    kind = PARAMETERIZATIONS.get(stored.name)
+    shorter, _ = kind.shortened(first.parameterization.config)
+    cheap = kind(shorter).init(first.real, stored.budget, Stream(0).child("init"))
+    demand(
+        _forms({**cheap.learned, **cheap.fixed}) == _forms(tensors),
+        f"the cheaper start of {stored.name} has other tensors than the whole one",
+        "shortened() changes how long a start takes, not what it is made of",
+    )
+
+
+def _forms(tensors: Mapping[str, Tensor]) -> dict[str, tuple[torch.Size, torch.dtype]]:
+    return {name: (tensor.shape, tensor.dtype) for name, tensor in tensors.items()}
 
 
 def check_decoding(stored: Subject) -> None:

@@ -114,6 +114,7 @@ def test_what_is_fitted_before_the_first_iteration_is_taken_up_to_the_byte(tmp_p
     assert 0 < iteration_of(checkpoint) < 4
     again = invoke(*command)
     assert again.code == 0, again.err
+    assert "a start that was fitted before" in again.err and "a start" not in straight.err
     same_as_short(again.folder, straight.folder)
 
 

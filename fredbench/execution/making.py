@@ -22,6 +22,7 @@ from fredbench.foundation.locks import Holder, now, remove_left, tried
 from fredbench.runs import distillation
 from fredbench.runs.assembly import expert_spec, real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
+from fredbench.runs.starts import FOLDER as STARTS
 from fredbench.training.experts import FOLDER as EXPERTS
 from fredbench.training.experts import ExpertStore
 from fredbench.training.kept import FEATURES
@@ -252,7 +253,7 @@ class Maker:
         The folder of tasks stays, empty: another command may be about to open a lock in it.
         """
         root = self.grid_run.store.root
-        folders = {self.folder, root / FITS, root / FEATURES}
+        folders = {self.folder, root / FITS, root / FEATURES, root / STARTS}
         for task in self.plan.tasks.values():
             place = self.grid_run.store.folder_for(task.spec)
             folders |= {place.path, place.students}

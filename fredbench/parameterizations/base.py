@@ -95,8 +95,8 @@ class Parameterization(ABC):
     def shortened(cls, config: Any) -> tuple[Any, float]:
         """Settings of a cheaper start to estimate from, and how many times as long a whole one takes.
 
-        Its state has the tensors of a whole start, with other values: where there is a difference, the whole one is
-        kept in the store and read into that.
+        Its state has the labels, the `extra` and the tensors of a whole start, these with other values: where a whole
+        one takes longer, its tensors are kept in the store and read into those of the cheaper one.
         """
         return config, 1.0
 

@@ -132,6 +132,8 @@ class Distillation:
         starts that take long; without them these are made anew.
         """
         self.spec, self.iteration = spec, 0
+        # Spent before, on a start that was read.
+        self.start_seconds = 0.0
         rng = Stream(spec.seed)
         self.real = real = real_pictures(spec, dataset, device, fits=fits)
         budget = Budget(spec.budget, len(dataset.classes), real.shape)
@@ -196,10 +198,14 @@ class Distillation:
             "labels": to_mapping(labels),
             "budget": spec.budget,
             "stream": [rng.seed, *rng.path],
+            # One set of pixels may be known under two names, with the literature's statistics and with its own.
+            "statistics": [list(self.real.mean), list(self.real.std)],
+            "torch": torch.__version__,
         }
-        return kept_start(
+        state, self.start_seconds = kept_start(
             starts, determined_by, make, lambda: labelled(kind(shorter), labels).init(self.real, budget, rng)
         )
+        return state
 
     def _trained_on(self, real: RealPictures) -> dict[str, Any]:
         """All but recipe and stream that determines a network trained on the run's real pictures."""

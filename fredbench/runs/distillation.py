@@ -68,7 +68,7 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
         lambda real: ExpertStore(store / EXPERTS, expert_spec(spec, dataset), real),
         fits=store / FITS,
         features=store / FEATURES,
-        starts=store / STARTS,
+        starts=None if fresh else store / STARTS,
     )
     with folder.lock(), storage_errors(folder.path):
         if fresh:
@@ -83,6 +83,8 @@ def run(spec: Spec, dataset: Dataset, folder: RunFolder, *, fresh: bool = False,
         spent = _resume(distillation, folder.checkpoint_file)
         if not distillation.iteration and not fresh and not asked:
             spent = _go_on(distillation, folder)
+        if not distillation.iteration:
+            spent += distillation.start_seconds
         check_none_missed(spec, folder, asked, reached=distillation.iteration)
         # The last one is the run's own synset.
         keep = partial(_keep, distillation, dataset, folder, frozenset(asked) - {spec.iterations})

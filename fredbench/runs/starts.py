@@ -5,6 +5,7 @@ So a run that was killed does not fit again, nor does the row of its start, nor 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import write_bytes
-from fredbench.foundation.locks import held
+from fredbench.foundation.locks import LOCK_VARIABLE, held
 from fredbench.foundation.progress import say
 from fredbench.parameterizations.base import State
 from fredbench.training.kept import read_tensors, short_digest
@@ -24,29 +25,31 @@ __all__ = ["FOLDER", "kept_start"]
 
 FOLDER = "starts"
 """Name of the starts' folder in a store of runs."""
+_SECONDS = "seconds"
 
 
 def kept_start(
     folder: Path, determined_by: Mapping[str, Any], make: Callable[[], State], blank: Callable[[], State]
-) -> State:
-    """What `make` gives, bit for bit, made once in a store; waits for who makes the same.
+) -> tuple[State, float]:
+    """What `make` gives, bit for bit, made once in a store, and the seconds that it took when it was; 0 if now.
 
     determined_by: all that decides it, as JSON has it. blank: a state of the same tensors, with other values, in
-    moments. Raises `ArtefactError` where the kept file is damaged or of other tensors.
+    moments. Waits for who makes the same. Raises `ArtefactError` where the kept file is damaged or of other tensors.
     """
     file = folder / f"start-{short_digest(determined_by)}.safetensors"
     if not file.is_file():
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = file.with_name(f".{file.stem}.lock")
-        with held(lock, f"another process makes the start {file}", "wait for it"):
+        with held(lock, f"another process makes the start {file}", f"wait for it, longer with {LOCK_VARIABLE}"):
             if not file.is_file():  # the other may have made it meanwhile
+                began = time.monotonic()
                 state = make()
-                write_bytes(file, safetensors.torch.save(_tensors(state)))
-                return state
+                took = torch.tensor(time.monotonic() - began, dtype=torch.float64)
+                write_bytes(file, safetensors.torch.save({**_tensors(state), _SECONDS: took}))
+                return state, 0.0
     say(f"reading {file.name}, a start that was fitted before")
     state = blank()
-    _fill(state, file)
-    return state
+    return state, _fill(state, file)
 
 
 def _tensors(state: State) -> dict[str, Tensor]:
@@ -55,15 +58,17 @@ def _tensors(state: State) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in named.items()}
 
 
-def _fill(state: State, file: Path) -> None:
-    """Give the tensors of `state` the values in `file`, in place: labels may be one of them."""
+def _fill(state: State, file: Path) -> float:
+    """Give the tensors of `state` the values in `file`, in place: labels may be one of them. The seconds they took."""
     kept, wanted = read_tensors(file), _tensors(state)
+    seconds = kept.pop(_SECONDS, None)
     alike = kept.keys() == wanted.keys() and all(
         kept[name].shape == wanted[name].shape and kept[name].dtype == wanted[name].dtype for name in kept
     )
-    if not alike:
+    if not alike or seconds is None:
         raise ArtefactError(f"{file} holds another start than its name says", hint="delete it; it is made again")
     with torch.no_grad():
         for section, own in (("learned", state.learned), ("fixed", state.fixed)):
             for key, tensor in own.items():
                 tensor.copy_(kept[f"{section}/{key}"])
+    return float(seconds)

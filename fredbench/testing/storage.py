@@ -79,7 +79,7 @@ def check_declarations(stored: Subject) -> None:
 def check_initialisation(stored: Subject) -> None:
     """The start is within budget, finite and a function of its stream: equal streams give equal tensors.
 
-    The cheaper start that `shortened` names has tensors of the same names, shapes and types.
+    The cheaper start that `shortened` names has tensors of the same names, shapes and types, and the same labels.
     """
     generators = GlobalGenerators()
     first = stored.begun()
@@ -100,7 +100,9 @@ def check_initialisation(stored: Subject) -> None:
     shorter, _ = kind.shortened(first.parameterization.config)
     cheap = kind(shorter).init(first.real, stored.budget, Stream(0).child("init"))
     demand(
-        _forms({**cheap.learned, **cheap.fixed}) == _forms(tensors),
+        _forms({**cheap.learned, **cheap.fixed}) == _forms(tensors)
+        and torch.equal(cheap.labels, first.state.labels)
+        and cheap.extra.keys() == first.state.extra.keys(),
         f"the cheaper start of {stored.name} has other tensors than the whole one",
         "shortened() changes how long a start takes, not what it is made of",
     )

@@ -204,13 +204,14 @@ def test_starts_are_counted_anew_where_a_checkpoint_moved(tmp_path: Path) -> Non
 def test_a_command_that_ends_takes_nothing_from_one_that_begins(tmp_path: Path) -> None:
     maker = Doing(tmp_path, lambda: None, one="")
     maker.folder.mkdir(parents=True)
-    features = tmp_path / "features"
-    features.mkdir()
-    for left in (".network-a.lock", ".network-a.safetensors.x.part"):
-        (features / left).touch()
-        os.utime(features / left, (0, 0))
+    folders = [tmp_path / name for name in ("features", "starts")]
+    for folder in folders:
+        folder.mkdir()
+        for left in (".network-a.lock", ".network-a.safetensors.x.part"):
+            (folder / left).touch()
+            os.utime(folder / left, (0, 0))
     maker.tidy()
-    assert maker.folder.is_dir() and list(features.iterdir()) == []
+    assert maker.folder.is_dir() and all(list(folder.iterdir()) == [] for folder in folders)
 
 
 class Job:

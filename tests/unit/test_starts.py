@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ from spine import cifar_like, set_of, spec_of
 from fredbench.foundation.errors import ArtefactError
 from fredbench.parameterizations.base import State
 from fredbench.runs.assembly import Distillation
-from fredbench.runs.starts import kept_start
+from fredbench.runs.distillation import run
+from fredbench.runs.starts import FOLDER, kept_start
+from fredbench.runs.store import Store
 
 CPU = torch.device("cpu")
 
@@ -30,8 +33,9 @@ def test_a_start_is_made_once_and_read_into_a_cheaper_one(tmp_path: Path) -> Non
         made.append(1.5)
         return state(1.5)
 
-    first = kept_start(tmp_path, {"seed": 0}, make, lambda: state(9.0))
-    again = kept_start(tmp_path, {"seed": 0}, make, lambda: state(9.0))
+    first, now = kept_start(tmp_path, {"seed": 0}, make, lambda: state(9.0))
+    again, before = kept_start(tmp_path, {"seed": 0}, make, lambda: state(9.0))
+    assert now == 0 < before, "who reads it has not spent the seconds, and is told of them"
     assert made == [1.5] and torch.equal(first.learned["x"], again.learned["x"])
     assert (
         again.learned["x"].requires_grad and again.labels is again.fixed["labels"] and again.labels.tolist() == [1, 1]
@@ -77,6 +81,35 @@ def test_runs_of_one_start_share_it_and_others_do_not(stored: str, objective: st
         name = next(name for name in anew.learned if name != "labels")
         assert not torch.equal(other.learned[name], anew.learned[name])
     assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_the_same_pixels_standardised_otherwise_have_another_start(tmp_path: Path) -> None:
+    """A known dataset has the literature's statistics, and as arrays its own."""
+    own = set_of(3, (16, 16), per_class=80)
+    known = replace(own, normalization=((0.4,) * 3, (0.3,) * 3))
+    assert own.fingerprint == known.fingerprint
+    for data in (own, known):
+        overrides = ("parameterization.fit_steps=6",)
+        Distillation(
+            spec_of(data, parameterization="ddif", iterations=0, overrides=overrides), data, CPU, starts=tmp_path
+        )
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_starting_over_fits_anew_and_seconds_count_the_fit_of_before(tmp_path: Path) -> None:
+    data = set_of(3, (16, 16), per_class=80)
+    spec = spec_of(data, parameterization="ddif", iterations=1, overrides=("parameterization.fit_steps=6",))
+    folder = Store(tmp_path).folder_for(spec)
+    assert run(spec, data, folder)
+    whole = folder.synset_file.read_bytes()
+    (start,) = (tmp_path / FOLDER).glob("*.safetensors")
+    kept = safetensors.torch.load(start.read_bytes())
+    kept["seconds"] += 1000
+    start.write_bytes(safetensors.torch.save(kept))
+    folder.clear()
+    assert run(spec, data, folder) and folder.result()["seconds"] > 1000
+    assert run(spec, data, folder, fresh=True) and folder.result()["seconds"] < 1000
+    assert folder.synset_file.read_bytes() == whole
 
 
 def test_what_starts_in_moments_is_not_kept(tmp_path: Path) -> None:

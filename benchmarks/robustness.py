@@ -310,7 +310,7 @@ def table(document: Mapping[str, Any], of: Sequence[str]) -> list[str]:
 
 def tables(document: Mapping[str, Any]) -> list[str]:
     """All of them, each as one text."""
-    return ["\n".join(table(document, list(columns))) for columns in TABLES.values()]
+    return ["\n".join(table(document, list(of))) for of in TABLES.values()]
 
 
 def parse() -> argparse.Namespace:

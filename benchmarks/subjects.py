@@ -147,7 +147,13 @@ SUBJECTS: dict[str, Subject] = {
         "dm", "a DM iteration on FreD, IPC 1", Goal(2.0, 2.0), _at(_LARGE, real=32), whole=_LARGE, note=_FEWER
     ),
     "dc-128": _subject(
-        "dc", "a DC iteration on FreD, IPC 1", Goal(2.0, 2.0), _at(_LARGE, real=32), whole=_LARGE, note=_FEWER
+        "dc",
+        "a DC iteration on FreD, IPC 1",
+        Goal(2.0, 2.0),
+        _at(_LARGE, real=32),
+        whole=_LARGE,
+        note=_FEWER,
+        why={"gib": "a class's synthetic pictures have one graph for their second derivative"},
     ),
     "tm-128": _subject(
         "tm",
@@ -156,6 +162,7 @@ SUBJECTS: dict[str, Subject] = {
         _at(_LARGE, steps=2),
         whole=_at(_LARGE, steps=4),
         note="timed over 2 steps an iteration of 20, whose graphs the plain loop keeps; memory over 4",
+        why={"gib": "each thread holds a graph of five pictures for their second derivative, beside the libraries"},
     ),
     "corruptions-224": _subject(
         "corruptions",

@@ -22,10 +22,9 @@ from fredbench import networks
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.device import check_threads
 from fredbench.foundation.files import storage_errors, write_bytes
-from fredbench.foundation.locks import held
 from fredbench.foundation.rng import Stream
 from fredbench.training.batches import Pictures, Standardisation
-from fredbench.training.kept import load_weights, read_tensors, short_digest, store_weights
+from fredbench.training.kept import load_weights, made_once, read_tensors, short_digest, store_weights
 from fredbench.training.loop import TrainingRecipe, predict, train
 
 __all__ = [
@@ -190,14 +189,13 @@ class StudentPlan:
         check_threads(self.threads)
         with storage_errors(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-        lock = self.folder / f".{self.file.stem}.lock"
-        with held(lock, f"another process is training {self.file.name} in {self.folder}", "wait for it"):
-            if self.file.is_file():  # by another process, while this one waited
-                return False
+
+        def make() -> None:
             network = self.network_blank()
             train(network, self.pictures(), self.recipe, self.stream.child("training"))
             store_weights(self.file, network)
-        return True
+
+        return made_once(self.file, f"is training {self.file.name} in {self.folder}", make)
 
     def load(self) -> nn.Module:
         """The trained network, to be scored with the threads that it was trained with."""

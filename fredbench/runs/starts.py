@@ -16,10 +16,9 @@ from torch import Tensor
 
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import write_bytes
-from fredbench.foundation.locks import LOCK_VARIABLE, held
 from fredbench.foundation.progress import say
 from fredbench.parameterizations.base import State
-from fredbench.training.kept import read_tensors, short_digest
+from fredbench.training.kept import made_once, read_tensors, short_digest
 
 __all__ = ["FOLDER", "kept_start"]
 
@@ -37,16 +36,16 @@ def kept_start(
     moments. Waits for who makes the same. Raises `ArtefactError` where the kept file is damaged or of other tensors.
     """
     file = folder / f"start-{short_digest(determined_by)}.safetensors"
-    if not file.is_file():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        lock = file.with_name(f".{file.stem}.lock")
-        with held(lock, f"another process makes the start {file}", f"wait for it, longer with {LOCK_VARIABLE}"):
-            if not file.is_file():  # the other may have made it meanwhile
-                began = time.monotonic()
-                state = make()
-                took = torch.tensor(time.monotonic() - began, dtype=torch.float64)
-                write_bytes(file, safetensors.torch.save({**_tensors(state), _SECONDS: took}))
-                return state, 0.0
+    made: list[State] = []
+
+    def write() -> None:
+        began = time.monotonic()
+        made.append(make())
+        took = torch.tensor(time.monotonic() - began, dtype=torch.float64)
+        write_bytes(file, safetensors.torch.save({**_tensors(made[0]), _SECONDS: took}))
+
+    if made_once(file, f"makes the start {file}", write):
+        return made[0], 0.0
     say(f"reading {file.name}, a start that was fitted before")
     state = blank()
     return state, _fill(state, file)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from fredbench.foundation.config import to_mapping
 from fredbench.foundation.errors import ArtefactError
 from fredbench.foundation.files import canonical_json, write_bytes
-from fredbench.foundation.locks import held
+from fredbench.foundation.locks import LOCK_VARIABLE, held
 from fredbench.foundation.progress import say
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
@@ -22,7 +22,8 @@ from fredbench.training.batches import Pictures
 from fredbench.training.loop import TrainingRecipe, train
 
 __all__ = [
-    "FEATURES", "KeptNetworks", "Training", "load_weights", "read_tensors", "short_digest", "store_weights",
+    "FEATURES", "KeptNetworks", "Training", "load_weights", "made_once", "read_tensors", "short_digest",
+    "store_weights",
 ]  # fmt: skip
 
 FEATURES = "features"
@@ -40,6 +41,19 @@ def read_tensors(file: Path) -> dict[str, Tensor]:
         return dict(safetensors.torch.load(file.read_bytes()))
     except (safetensors.SafetensorError, OSError) as error:
         raise ArtefactError(f"{file} cannot be read: {error}", hint="delete it; it is made again") from error
+
+
+def made_once(file: Path, doing: str, make: Callable[[], None]) -> bool:
+    """Have `make` write `file` where there is none; whether it did. Waits for a process that is `doing` so already."""
+    if file.is_file():
+        return False
+    file.parent.mkdir(parents=True, exist_ok=True)
+    lock = file.with_name(f".{file.stem}.lock")
+    with held(lock, f"another process {doing}", f"wait for it, longer with {LOCK_VARIABLE}"):
+        if file.is_file():  # the other made it meanwhile
+            return False
+        make()
+    return True
 
 
 def store_weights(file: Path, network: nn.Module) -> None:
@@ -71,16 +85,14 @@ class KeptNetworks:
     def __call__(self, network: Network, pictures: Pictures, recipe: TrainingRecipe, rng: Stream) -> None:
         """Give `network`, at its initialisation, the weights that `train` would; waits for who trains the same."""
         file = self.file(recipe, rng)
-        if not file.is_file():
-            file.parent.mkdir(parents=True, exist_ok=True)
-            lock = file.with_name(f".{file.stem}.lock")
-            with held(lock, f"another process trains the network of {file}", "wait for it"):
-                if not file.is_file():  # the other may have made it meanwhile
-                    train(network, pictures, recipe, rng)
-                    store_weights(file, network)
-                    return
-        say(f"reading the network of {file.name}, which was trained before")
-        load_weights(file, network, self._name)
+
+        def make() -> None:
+            train(network, pictures, recipe, rng)
+            store_weights(file, network)
+
+        if not made_once(file, f"trains the network of {file}", make):
+            say(f"reading the network of {file.name}, which was trained before")
+            load_weights(file, network, self._name)
 
     def file(self, recipe: TrainingRecipe, rng: Stream) -> Path:
         """Where the network of this recipe and stream lies."""

@@ -47,13 +47,18 @@ def once() -> Iterator[None]:
 
 def runs(network: nn.Module) -> bool:
     """Whether `network` is run by blocks at the size of its signature, and has no layer beside them and its head."""
+    return _own_blocks(network) is not None
+
+
+def _own_blocks(network: nn.Module) -> list[tuple[nn.Conv2d, nn.GroupNorm]] | None:
     stack, signature = getattr(network, "features", None), getattr(network, "signature", None)
     if getattr(network, "arithmetic", None) != "fused" or not isinstance(stack, nn.Sequential) or signature is None:
-        return False
+        return None
     blocks, leaves = _blocks(stack), (layer for layer in network.modules() if not any(layer.children()))
     if not blocks or not _halves(blocks, *signature.size):
-        return False
-    return all(type(leaf) in _LEAVES for leaf in leaves) and all(_suits(each) for each in network.parameters())
+        return None
+    fit = all(type(leaf) in _LEAVES for leaf in leaves) and all(_suits(each) for each in network.parameters())
+    return blocks if fit else None
 
 
 def at_once(network: nn.Module, pictures: int) -> int:
@@ -63,9 +68,8 @@ def at_once(network: nn.Module, pictures: int) -> int:
 
 def held(network: nn.Module) -> int:
     """Bytes of the largest convolved map of a picture, of which a graph keeps a few times as much; 0 without blocks."""
-    stack, signature = getattr(network, "features", None), getattr(network, "signature", None)
-    blocks = _blocks(stack) if runs(network) and isinstance(stack, nn.Sequential) else None
-    if not blocks or signature is None:
+    blocks, signature = _own_blocks(network), getattr(network, "signature", None)
+    if blocks is None or signature is None:
         return 0
     sizes = _convolved(blocks, *signature.size)
     return max(4 * convolution.out_channels * h * w for (convolution, _), (h, w) in zip(blocks, sizes, strict=True))

@@ -79,6 +79,7 @@ class Pair(ABC):
     def overrides(self) -> list[str]:
         """Settings in place of the recipe's."""
         given = {"parameterization.k": self.setting.k if self.storage == "fred" else 0, **self.reduced()}
+        given |= dict.fromkeys(("run.arithmetic", "student.arithmetic"), self.setting.arithmetic)
         return [f"{name}={value}" for name, value in given.items() if value]
 
     def reduced(self) -> dict[str, Any]:

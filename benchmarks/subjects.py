@@ -22,7 +22,7 @@ class Setting:
     dataset: whose recipes are asked. held: training pictures a class. pictures: shown to students, or scored.
     real: real pictures a step (of DM, DC and IDC a class, of FRePo and KIP in all). network: another than the recipe's.
     k: FreD's coefficients a channel. steps: of trajectory matching. trained: real pictures that IDC's network sees.
-    students: trained one after the other.
+    students: trained one after the other. arithmetic: of run and students.
     """
 
     dataset: str = "cifar10"
@@ -37,6 +37,7 @@ class Setting:
     steps: int = 0
     trained: int = 0
     students: int = 1
+    arithmetic: str = ""
 
 
 @dataclasses.dataclass(frozen=True)

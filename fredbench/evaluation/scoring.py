@@ -34,6 +34,7 @@ from fredbench.evaluation.stability import Sequences
 from fredbench.evaluation.statistics import summarise
 from fredbench.evaluation.students import (
     StudentPlan,
+    as_run,
     predictions_on,
     store_predictions,
     store_tensors,
@@ -358,6 +359,7 @@ class Evaluation:
     def _plan(self, entrant: Entrant, network: str, recipe: TrainingRecipe, student: int) -> StudentPlan:
         spec = entrant.spec
         channels, height, width = entrant.synset.header["dataset"]["shape"]
+        classes, shape = len(entrant.synset.classes), (channels, height, width)
         source = entrant.synset.header["tensors_sha256"]
         if spec.is_control:
             source = f"random draw {student} of {spec.digest()}"
@@ -366,10 +368,10 @@ class Evaluation:
             folder=entrant.folder.students,
             source=source,
             network=network,
-            recipe=recipe,
+            recipe=as_run(recipe, network, classes=classes, shape=shape),
             stream=Stream(spec.seed).child("student", student),
-            classes=len(entrant.synset.classes),
-            shape=(channels, height, width),
+            classes=classes,
+            shape=shape,
             device=self.device,
             threads=self.threads,
             pictures=lambda: self._pictures(entrant, student, recipe.loss),

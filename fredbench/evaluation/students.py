@@ -8,7 +8,7 @@ students a table needs, and of what, is decided in `scoring`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from fredbench.foundation.config import to_mapping
 from fredbench.foundation.device import check_threads
 from fredbench.foundation.files import storage_errors, write_bytes
 from fredbench.foundation.rng import Stream
+from fredbench.networks import fused
+from fredbench.networks.names import REDUCED
 from fredbench.training.batches import Pictures, Standardisation
 from fredbench.training.kept import load_weights, made_once, read_tensors, short_digest, store_weights
 from fredbench.training.loop import TrainingRecipe, predict, train
@@ -30,6 +32,7 @@ from fredbench.training.loop import TrainingRecipe, predict, train
 __all__ = [
     "Predictions",
     "StudentPlan",
+    "as_run",
     "predictions_on",
     "store_predictions",
     "store_tensors",
@@ -123,6 +126,14 @@ def _risk_area(errors: Tensor, confidence: Tensor) -> float:
     shared = torch.zeros(len(counts), dtype=errors.dtype).scatter_add_(0, groups, errors) / counts
     running = shared[groups.sort().values].cumsum(0) / torch.arange(1, len(errors) + 1)
     return float(running.mean())
+
+
+def as_run(recipe: TrainingRecipe, network: str, *, classes: int, shape: tuple[int, int, int]) -> TrainingRecipe:
+    """`recipe` with what `network` is run by: not every network has blocks for a reduced precision that it may name."""
+    if recipe.arithmetic not in REDUCED:
+        return recipe
+    outline = networks.outline(network, channels=shape[0], classes=classes, size=shape[1:])
+    return replace(recipe, arithmetic=fused.arithmetic_of(outline, recipe.arithmetic))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,8 @@ from fredbench.foundation.config import from_mapping
 from fredbench.foundation.files import canonical_json
 from fredbench.foundation.memory import peak_bytes
 from fredbench.foundation.rng import Stream
-from fredbench.networks import Network
+from fredbench.networks import Network, fused
+from fredbench.networks.names import Arithmetic
 from fredbench.objectives import coresets
 from fredbench.parameterizations import PARAMETERIZATIONS
 from fredbench.parameterizations.budget import Budget
@@ -106,7 +107,7 @@ class Costs:
 
     def _expert(self, task: Task) -> Cost:
         meant = expert_spec(task.spec, self.grid_run.dataset)
-        key = ("expert", meant.network, task.recipe.batch_size, task.recipe.augmentation)
+        key = ("expert", meant.network, task.recipe.batch_size, task.recipe.augmentation, task.recipe.arithmetic)
         seconds = self._once(key, lambda: epoch_seconds(meant.blank, self._real(task.spec), task.recipe))
         weights = self._once(("weights", meant.network), lambda: _scalars(meant.blank))
         return Cost(seconds * task.recipe.epochs, 4.0 * weights * (task.recipe.epochs + 1))
@@ -116,8 +117,9 @@ class Costs:
         disk = 4.0 * _COPIES_OF_A_SET * spec.budget
         if spec.is_choice and not spec.is_control:
             recipe = from_mapping(coresets.FeatureConfig, spec.objective_settings, where="objective").recipe()
+            recipe = replace(recipe, arithmetic=spec.arithmetic)
             # One network serves all budgets; it is counted with the first of them.
-            key = ("features", spec.method, spec.network, recipe.epochs)
+            key = ("features", spec.method, spec.network, recipe.epochs, recipe.arithmetic)
             first = key not in self._known
             seconds = self._once(key, lambda: self._epoch(spec, spec.network, recipe, None) * recipe.epochs)
             return Cost(seconds if first else 0.0, disk)
@@ -151,7 +153,7 @@ class Costs:
         recipe, seen = evaluation.recipe_at(spec, None), self._seen(spec)
         # Whole batches take the same time however many there are.
         size = min(seen, recipe.batch_size)
-        key = ("student", task.network, size, recipe.augmentation, recipe.batch_size)
+        key = ("student", task.network, size, recipe.augmentation, recipe.batch_size, recipe.arithmetic)
         seconds = self._once(key, lambda: self._epoch(spec, task.network, recipe, size))
         return Cost(seconds * seen / size * recipe.epochs, 4.0 * self._weights(task.network))
 
@@ -164,17 +166,18 @@ class Costs:
         seconds = 0.0
         count = evaluation.students or spec.students
         for network in evaluation.networks or (spec.student_network,):
-            each = self._once(("predict", network), partial(self._prediction, spec, network))
+            measured = partial(self._prediction, spec, network)
+            each = self._once(("predict", network, spec.student.arithmetic), measured)
             seconds += count * total * each
         return Cost(seconds, float(_BYTES_A_PREDICTION * count * total))
 
     def _epoch(self, spec: Spec, network: str, recipe: TrainingRecipe, count: int | None) -> float:
         real = self._real(spec)
         pictures = real if count is None else Few(real, count)
-        return epoch_seconds(self._blank(network), pictures, recipe, count)
+        return epoch_seconds(self._blank(network, recipe.arithmetic), pictures, recipe, count)
 
     def _prediction(self, spec: Spec, network: str) -> float:
-        return prediction_seconds(self._blank(network), self._real(spec))
+        return prediction_seconds(self._blank(network, spec.student.arithmetic), self._real(spec))
 
     def _seen(self, spec: Spec) -> int:
         """Pictures that a student sees an epoch."""
@@ -184,14 +187,18 @@ class Costs:
         config = from_mapping(kind.Config, spec.parameterization_settings, where="parameterization")
         return kind(config).shown(budget) * len(data.classes)
 
-    def _blank(self, network: str) -> Callable[[Stream], Network]:
+    def _blank(self, network: str, arithmetic: Arithmetic) -> Callable[[Stream], Network]:
         data = self.grid_run.dataset
-        return lambda rng: networks.build(
-            network, channels=data.channels, classes=len(data.classes), size=data.size, rng=rng
-        )
+
+        def made(rng: Stream) -> Network:
+            built = networks.build(network, channels=data.channels, classes=len(data.classes), size=data.size, rng=rng)
+            built.arithmetic = fused.arithmetic_of(built, arithmetic)
+            return built
+
+        return made
 
     def _weights(self, network: str) -> int:
-        return int(self._once(("weights", network), lambda: _scalars(self._blank(network))))
+        return int(self._once(("weights", network), lambda: _scalars(self._blank(network, "eager"))))
 
     def _real(self, spec: Spec) -> RealPictures:
         if spec.split not in self._pictures:

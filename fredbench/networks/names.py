@@ -9,15 +9,19 @@ from fredbench.foundation.registry import Registry
 if TYPE_CHECKING:
     from fredbench.networks.base import Builder
 
-__all__ = ["ARITHMETICS", "NETWORKS", "OURS", "PATTERNS", "Arithmetic"]
+__all__ = ["ARITHMETICS", "NETWORKS", "OURS", "PATTERNS", "REDUCED", "Arithmetic"]
 
-Arithmetic: TypeAlias = Literal["eager", "fused"]
+Arithmetic: TypeAlias = Literal["eager", "fused", "fused-bf16"]
 """How networks are run: layer by layer, as torch has them, or by fused blocks where there are such (`networks.fused`).
 
-The two differ by rounding, so that what is made says which it was made by.
+"fused-bf16": the blocks' convolutions multiply bfloat16 numbers, which is a reduced precision and has to be asked for.
+They differ by rounding, so that what is made says which it was made by.
 """
 
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
+
+REDUCED: frozenset[Arithmetic] = frozenset({"fused-bf16"})
+"""Those of less than float32, which nothing takes unasked."""
 
 NETWORKS: Registry[Builder] = Registry("network")
 """Students by name; `convnet-...` and `timm:...` are read by pattern, every other name must be here."""

@@ -13,7 +13,8 @@ from fredbench.datasets.catalogue import plain_name
 from fredbench.datasets.listing import refuse_unnamed_splits
 from fredbench.foundation.config import parse_value, replace_known, to_mapping
 from fredbench.foundation.errors import BudgetError, CompatibilityError, UnknownNameError, UsageError
-from fredbench.networks.names import Arithmetic
+from fredbench.networks import fused
+from fredbench.networks.names import REDUCED, Arithmetic
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
 from fredbench.parameterizations.budget import Budget
@@ -118,6 +119,9 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
         student["network"] = request.network
     student.setdefault("arithmetic", _usual_arithmetic(device))
     student_network, students, recipe = _student(dataset, preset, labels, {**student, **given["student"]})
+    student_network, arithmetic = _network(student_network, dataset), _arithmetic(case, device, given["run"])
+    _check_reduced("run", arithmetic, network, dataset, device)
+    _check_reduced("student", recipe.arithmetic, student_network, dataset, device)
 
     spec = Spec(
         dataset=dataset.name,
@@ -137,12 +141,12 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
         threads=threads,
         objective_settings=matching,
         parameterization_settings=to_mapping(config),
-        student_network=_network(student_network, dataset),
+        student_network=student_network,
         students=students,
         student=recipe,
         label_settings={} if labels.form == "hard" else to_mapping(labels),
         data_settings={} if data == DataConfig() else to_mapping(data),
-        arithmetic=_arithmetic(case, device, given["run"]),
+        arithmetic=arithmetic,
     )
     return spec, {
         "run": (run, {"iterations": case.iterations, "network": network}),
@@ -161,6 +165,18 @@ def _arithmetic(case: Case, device: str, given: Mapping[str, str]) -> Arithmetic
             raise UsageError(f"unknown setting {name!r} of run", hint="known: arithmetic")
     asked = parse_value(given.get("arithmetic", _usual_arithmetic(device)), Arithmetic, where="run.arithmetic")
     return "eager" if case.method == coresets.RANDOM else cast(Arithmetic, asked)
+
+
+def _check_reduced(section: str, asked: Arithmetic, network: str, dataset: Dataset, device: str) -> None:
+    """A reduced precision that would not be what runs is refused: a spec that names it was made by it."""
+    if asked not in REDUCED:
+        return
+    hint = f"--set {section}.arithmetic={_usual_arithmetic(device)}"
+    if device.partition(":")[0] != "cpu":
+        raise CompatibilityError(f"{section}.arithmetic={asked} is there for the CPU only", hint=hint)
+    outline = networks.outline(network, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
+    if not fused.has_blocks(outline):
+        raise CompatibilityError(f"network {network!r} has no fused blocks, which {asked} is of", hint=hint)
 
 
 def _usual_arithmetic(device: str) -> Arithmetic:

@@ -5,6 +5,9 @@ and the products can be a quarter as many (`winograd`). Where a first derivative
 training and scoring, the real pictures of distribution and gradient matching, experts, attacks - all blocks are one
 operation (`stack`, within `once()` or without gradients); elsewhere each is two that can be differentiated twice
 (`twice`). The outcome differs from the layers' own by rounding. Further derivatives are refused, not approximated.
+
+Under "fused-bf16" convolutions and their gradients multiply numbers rounded to bfloat16, sum in float32 and round what
+they give; weights, norms' statistics, the sums over pictures and the head are float32.
 """
 
 from __future__ import annotations
@@ -17,10 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from fredbench.networks.names import Arithmetic
+from fredbench.networks.names import REDUCED, Arithmetic
 from fredbench.networks.pooling import AveragePool
 
-__all__ = ["at_once", "features", "held", "once", "runs"]
+__all__ = ["arithmetic_of", "at_once", "features", "has_blocks", "held", "once", "runs"]
 
 # 2.6 ms of the weights' transforms a pass, against .9 ms a picture forward and back (width 128, one thread).
 _AT_ONCE = 128
@@ -28,6 +31,9 @@ _AT_ONCE = 128
 # What blocks and heads are made of, exactly: a subclass may do otherwise.
 _LEAVES = frozenset({nn.Conv2d, nn.GroupNorm, nn.ReLU, AveragePool, nn.Linear})
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+
+_PRODUCTS: dict[Arithmetic, torch.dtype] = {"fused": torch.float32, "fused-bf16": torch.bfloat16}
+"""What convolutions multiply, by the arithmetics that have blocks."""
 
 _once: ContextVar[bool] = ContextVar("differentiated once", default=False)
 
@@ -47,18 +53,31 @@ def once() -> Iterator[None]:
 
 def runs(network: nn.Module) -> bool:
     """Whether `network` is run by blocks at the size of its signature, and has no layer beside them and its head."""
+    return _running_blocks(network) is not None
+
+
+def has_blocks(network: nn.Module) -> bool:
+    """Whether it could be, were its weights float32 on the CPU; an outline on the meta device is enough to tell."""
     return _own_blocks(network) is not None
+
+
+def arithmetic_of(network: nn.Module, asked: Arithmetic) -> Arithmetic:
+    """What `network` is run by where `asked` was: a reduced precision is of blocks, and of no network without them."""
+    return "fused" if asked in REDUCED and not has_blocks(network) else asked
+
+
+def _running_blocks(network: nn.Module) -> list[tuple[nn.Conv2d, nn.GroupNorm]] | None:
+    blocks = _own_blocks(network) if getattr(network, "arithmetic", None) in _PRODUCTS else None
+    return blocks if blocks and all(_suits(each) for each in network.parameters()) else None
 
 
 def _own_blocks(network: nn.Module) -> list[tuple[nn.Conv2d, nn.GroupNorm]] | None:
     stack, signature = getattr(network, "features", None), getattr(network, "signature", None)
-    if getattr(network, "arithmetic", None) != "fused" or not isinstance(stack, nn.Sequential) or signature is None:
+    if not isinstance(stack, nn.Sequential) or signature is None:
         return None
     blocks, leaves = _blocks(stack), (layer for layer in network.modules() if not any(layer.children()))
-    if not blocks or not _halves(blocks, *signature.size):
-        return None
-    fit = all(type(leaf) in _LEAVES for leaf in leaves) and all(_suits(each) for each in network.parameters())
-    return blocks if fit else None
+    fit = all(type(leaf) in _LEAVES for leaf in leaves)
+    return blocks if blocks and fit and _halves(blocks, *signature.size) else None
 
 
 def at_once(network: nn.Module, pictures: int) -> int:
@@ -68,7 +87,7 @@ def at_once(network: nn.Module, pictures: int) -> int:
 
 def held(network: nn.Module) -> int:
     """Bytes of the largest convolved map of a picture, of which a graph keeps a few times as much; 0 without blocks."""
-    blocks, signature = _own_blocks(network), getattr(network, "signature", None)
+    blocks, signature = _running_blocks(network), getattr(network, "signature", None)
     if blocks is None or signature is None:
         return 0
     sizes = _convolved(blocks, *signature.size)
@@ -78,15 +97,16 @@ def held(network: nn.Module) -> int:
 def features(
     stack: nn.Sequential, images: Float[Tensor, "n c h w"], arithmetic: Arithmetic | None
 ) -> Float[Tensor, "n o hh ww"]:
-    """`stack(images)`; under "fused" by such blocks where all of it is made of them, in float32 on the CPU."""
-    blocks = _blocks(stack) if arithmetic == "fused" and _is_fit(stack, images) else None
-    if not blocks or not _halves(blocks, images.shape[2], images.shape[3]):
+    """`stack(images)`; by blocks where `arithmetic` has them and all of it is such, in float32 on the CPU."""
+    products = None if arithmetic is None else _PRODUCTS.get(arithmetic)
+    blocks = _blocks(stack) if products is not None and _is_fit(stack, images) else None
+    if products is None or not blocks or not _halves(blocks, images.shape[2], images.shape[3]):
         whole: Tensor = stack(images)
         return whole
     from fredbench.networks.fused import stack as one_operation  # the compiler takes a second to import
     from fredbench.networks.fused import twice
 
-    shapes = [one_operation.Shape(_padding(convolution), norm.eps) for convolution, norm in blocks]
+    shapes = [one_operation.Shape(_padding(convolution), norm.eps, products) for convolution, norm in blocks]
     enough = _once.get() or not torch.is_grad_enabled()
     run = one_operation.run if enough else twice.run
     own = [each for convolution, norm in blocks for each in (*_both(convolution), *_both(norm))]

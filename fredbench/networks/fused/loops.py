@@ -2,11 +2,18 @@
 
 Every loop's innermost axis is the channels', where each lane is a number of its own: vector units of any width give
 the same sums, and no order is changed to use them. A picture's results depend on that picture alone.
+
+Maps of `block_forward` and `block_backward` may be bfloat16 too, as uint16: read as the float32 that they are the upper
+half of, written rounded to the nearest, of two as near to the even one. Everything in between is float32.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numba import types
+from numba.extending import intrinsic, overload
 
 from fredbench.foundation.compiling import Array, compiled_apart
 
@@ -14,6 +21,55 @@ __all__ = ["block_backward", "block_forward", "block_second", "picture_taps"]
 
 _0, _1, _2 = np.float32(0), np.float32(1), np.float32(2)
 _QUARTER = np.float32(0.25)
+
+
+@intrinsic
+def _widened(_: Any, half: Any) -> Any:
+    """The float32 whose upper half this is, a uint16."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        whole = context.get_value_type(types.uint32)
+        bits = builder.shl(builder.zext(given[0], whole), context.get_constant(types.uint32, 16))
+        return builder.bitcast(bits, context.get_value_type(types.float32))
+
+    return types.float32(types.uint16), code
+
+
+@intrinsic
+def _rounded(_: Any, value: Any) -> Any:
+    """The upper half of a float32, rounded to the nearest, of two as near to the even one."""
+
+    def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
+        bits = builder.bitcast(given[0], context.get_value_type(types.uint32))
+        sixteen = context.get_constant(types.uint32, 16)
+        odd = builder.and_(builder.lshr(bits, sixteen), context.get_constant(types.uint32, 1))
+        up = builder.add(context.get_constant(types.uint32, 0x7FFF), odd)
+        return builder.trunc(builder.lshr(builder.add(bits, up), sixteen), context.get_value_type(types.uint16))
+
+    return types.uint16(types.float32), code
+
+
+def _read(stored: Any) -> Any:
+    """The float32 that a map's number is, or is the upper half of; in compiled loops."""
+    raise NotImplementedError
+
+
+def _stored(maps: Any, value: Any) -> Any:
+    """A float32 as `maps` hold it; in compiled loops."""
+    raise NotImplementedError
+
+
+def _is_half(kind: Any) -> bool:
+    return isinstance(kind, types.Integer)
+
+
+# Without names, as a run-time type checker wraps functions that have one, and the compiler cannot read its wrappers.
+overload(_read, inline="always")(
+    lambda stored: (lambda stored: _widened(stored)) if _is_half(stored) else (lambda stored: stored)  # type: ignore[call-arg]
+)
+overload(_stored, inline="always")(
+    lambda maps, value: (lambda maps, value: _rounded(value)) if _is_half(maps.dtype) else (lambda maps, value: value)  # type: ignore[call-arg]
+)
 
 
 @compiled_apart
@@ -37,7 +93,7 @@ def block_forward(
             row[:] = _0
             for b in range(w):
                 for k in range(c):
-                    row[k] += z[i, a, b, k]
+                    row[k] += _read(z[i, a, b, k])
             for k in range(c):
                 total[k] += row[k]
         for k in range(c):
@@ -47,7 +103,7 @@ def block_forward(
             row[:] = _0
             for b in range(w):
                 for k in range(c):
-                    away = z[i, a, b, k] - mean[i, k]
+                    away = _read(z[i, a, b, k]) - mean[i, k]
                     row[k] += away * away
             for k in range(c):
                 total[k] += row[k]
@@ -59,9 +115,11 @@ def block_forward(
             for b in range(w // 2):
                 for k in range(c):
                     f, o = factor[k], offset[k]
-                    upper = max(z[i, 2 * a, 2 * b, k] * f + o, _0) + max(z[i, 2 * a, 2 * b + 1, k] * f + o, _0)
-                    lower = max(z[i, 2 * a + 1, 2 * b, k] * f + o, _0) + max(z[i, 2 * a + 1, 2 * b + 1, k] * f + o, _0)
-                    out[i, a, b, k] = (upper + lower) * _QUARTER
+                    z0, z1 = _read(z[i, 2 * a, 2 * b, k]), _read(z[i, 2 * a, 2 * b + 1, k])
+                    z2, z3 = _read(z[i, 2 * a + 1, 2 * b, k]), _read(z[i, 2 * a + 1, 2 * b + 1, k])
+                    upper = max(z0 * f + o, _0) + max(z1 * f + o, _0)
+                    lower = max(z2 * f + o, _0) + max(z3 * f + o, _0)
+                    out[i, a, b, k] = _stored(out, (upper + lower) * _QUARTER)
 
 
 @compiled_apart
@@ -96,8 +154,8 @@ def block_backward(
             row_products[:] = _0
             for b in range(w):
                 for k in range(c):
-                    v = z[i, a, b, k]
-                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
+                    v = _read(z[i, a, b, k])
+                    g = _read(above[i, a // 2, b // 2, k]) if v * factor[k] + offset[k] > _0 else _0
                     row[k] += g
                     row_products[k] += g * (v - mean[i, k])
             for k in range(c):
@@ -113,9 +171,9 @@ def block_backward(
         for a in range(h):
             for b in range(w):
                 for k in range(c):
-                    v = z[i, a, b, k]
-                    g = above[i, a // 2, b // 2, k] if v * factor[k] + offset[k] > _0 else _0
-                    below[i, a, b, k] = g * sums[k] + v * row[k] + row_products[k]
+                    v = _read(z[i, a, b, k])
+                    g = _read(above[i, a // 2, b // 2, k]) if v * factor[k] + offset[k] > _0 else _0
+                    below[i, a, b, k] = _stored(below, g * sums[k] + v * row[k] + row_products[k])
 
 
 @compiled_apart

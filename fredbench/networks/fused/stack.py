@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fredbench.foundation.parallel import one_by_one, side_by_side, within_part
 from fredbench.networks.fused import loops
-from fredbench.networks.fused.convolutions import FEW, Convolution, first, last
+from fredbench.networks.fused.convolutions import FEW, Convolution, first, last, numbers
 
 __all__ = ["OF_BLOCK", "Shape", "parts_of", "refuse_a_further_derivative", "run"]
 
@@ -37,10 +37,11 @@ OF_BLOCK = 4
 
 @dataclass(frozen=True)
 class Shape:
-    """What a block is beside its weights: zeros around its maps, and the norm's epsilon."""
+    """What a block is beside its weights: zeros around its maps, the norm's epsilon, what is multiplied."""
 
     padding: int
     epsilon: float
+    products: torch.dtype = torch.float32
 
 
 def parts_of(count: int, each: int) -> int:
@@ -143,7 +144,7 @@ class _Stack(torch.autograd.Function):
         for gradient, shares in one_by_one(back, list(zip(parts_kept, gradients, strict=True))):
             totals = [_plus(*each) for each in zip(totals, shares, strict=True)]
             by_maps += [] if gradient is None else [gradient]
-        return None, first(torch.cat(by_maps)) if by_images else None, *totals
+        return None, first(torch.cat(by_maps)).to(above.dtype) if by_images else None, *totals
 
 
 def _blocks(
@@ -156,7 +157,8 @@ def _blocks(
         weight, bias, gain, shift = (
             value.detach() for value in parameters[OF_BLOCK * number : OF_BLOCK * (number + 1)]
         )
-        convolution = Convolution(weight, shape.padding, (height, width)).prepare(back=further[number])
+        convolution = Convolution(weight, shape.padding, (height, width), shape.products)
+        convolution.prepare(back=further[number])
         found.append(_Block(convolution, bias, gain, shift, shape.epsilon))
         height, width = (height + 2 * shape.padding - 2) // 2, (width + 2 * shape.padding - 2) // 2
     return found
@@ -171,7 +173,7 @@ def _parts(values: Sequence[Any], blocks: int) -> list[list[_Kept]]:
 def _convolved(block: _Block, images: Tensor) -> int:
     """Bytes of the convolved maps that the first block has of a picture."""
     height, width = (length + 2 * block.convolution.padding - 2 for length in images.shape[2:])
-    return 4 * block.convolution.filters * height * width
+    return block.convolution.products.itemsize * block.convolution.filters * height * width
 
 
 def _forward(
@@ -179,13 +181,16 @@ def _forward(
 ) -> tuple[Float[Tensor, "n hh ww o"], list[_Kept]]:
     """The outcome of a part, and what is kept of each block; `anew`: not the convolved maps of the first."""
     kept = []
+    maps = maps.to(blocks[0].convolution.products)
     for number, block in enumerate(blocks):
         z = block.convolution.convolve(maps, block.bias)
         n, height, width, filters = z.shape
-        out = z.new_empty(n, height // 2, width // 2, filters)
-        mean, scale = z.new_empty(n, filters), z.new_empty(n, filters)
+        # What convolutions multiply is kept in their precision; what the head is given is float32.
+        given = z.dtype if number + 1 < len(blocks) else torch.float32
+        out = z.new_empty(n, height // 2, width // 2, filters, dtype=given)
+        mean, scale = block.gain.new_empty(n, filters), block.gain.new_empty(n, filters)
         norm = block.gain.numpy(), block.shift.numpy(), block.epsilon
-        loops.block_forward(z.numpy(), *norm, out.numpy(), mean.numpy(), scale.numpy())
+        loops.block_forward(numbers(z), *norm, numbers(out), mean.numpy(), scale.numpy())
         if keep:
             kept.append(_Kept(maps, None if anew and not number else z, mean, scale))
         maps = out
@@ -232,10 +237,10 @@ def _some_backward(
 ) -> tuple[Tensor | None, tuple[Tensor | None, ...]]:
     below, by_gain, by_shift = torch.empty_like(z), torch.empty_like(mean), torch.empty_like(mean)
     norm = block.gain.numpy(), block.shift.numpy(), mean.numpy(), scale.numpy()
-    made = below.numpy(), by_gain.numpy(), by_shift.numpy()
-    loops.block_backward(z.numpy(), *norm, above.numpy(), *made)
+    made = numbers(below), by_gain.numpy(), by_shift.numpy()
+    loops.block_backward(numbers(z), *norm, numbers(above), *made)
     weight = block.convolution.by_weight(maps, below) if by_weight else None
-    shares = weight, below.sum((0, 1, 2)), by_gain.sum(0), by_shift.sum(0)
+    shares = weight, block.convolution.by_bias(below), by_gain.sum(0), by_shift.sum(0)
     return block.convolution.by_maps(below, maps) if further else None, shares
 
 

@@ -29,7 +29,7 @@ def run(
     maps = last(images)
     for number, shape in enumerate(shapes):
         weight, bias, gain, shift = parameters[OF_BLOCK * number : OF_BLOCK * (number + 1)]
-        z = _Convolve.apply(maps, weight, bias, shape.padding)
+        z = _Convolve.apply(maps, weight, bias, shape)
         maps = _Norm.apply(z, gain, shift, shape.epsilon)
     return first(maps)
 
@@ -45,10 +45,10 @@ class _Convolve(torch.autograd.Function):
     """maps (n, h, w, c) * weight (o, c, 3, 3) + bias, (n, hh, ww, o); no bias where that is None."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, padding: int) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, weight: Tensor, bias: Tensor | None, block: Shape) -> Tensor:
         ctx.save_for_backward(maps, weight)
-        ctx.padding, ctx.with_bias = padding, bias is not None
-        convolution = _convolution(weight, padding, maps).prepare(back=False)
+        ctx.block, ctx.with_bias = block, bias is not None
+        convolution = _convolution(weight, block, maps).prepare(back=False)
         added = maps.new_zeros(len(weight)) if bias is None else bias.detach()
         return torch.cat(_by_parts(lambda part: convolution.convolve(part, added), maps.detach()))
 
@@ -58,8 +58,8 @@ class _Convolve(torch.autograd.Function):
         needs_maps, needs_weight, *_ = ctx.needs_input_grad
         above = above.contiguous()
         return (
-            _ByMaps.apply(above, weight, ctx.padding, maps.shape) if needs_maps else None,
-            _ByWeight.apply(maps, above, ctx.padding) if needs_weight else None,
+            _ByMaps.apply(above, weight, ctx.block, maps.shape) if needs_maps else None,
+            _ByWeight.apply(maps, above, ctx.block) if needs_weight else None,
             above.sum((0, 1, 2)) if ctx.with_bias and ctx.needs_input_grad[2] else None,
             None,
         )
@@ -69,11 +69,11 @@ class _ByMaps(torch.autograd.Function):
     """The convolution's gradient by its maps, of `shape`."""
 
     @staticmethod
-    def forward(ctx: Any, above: Tensor, weight: Tensor, padding: int, shape: torch.Size) -> Tensor:
+    def forward(ctx: Any, above: Tensor, weight: Tensor, block: Shape, shape: torch.Size) -> Tensor:
         ctx.save_for_backward(above, weight)
-        ctx.padding = padding
-        like = above.new_empty(()).expand(shape)
-        convolution = _convolution(weight, padding, like).prepare(back=True)
+        ctx.block = block
+        like = above.new_empty((), dtype=block.products).expand(shape)
+        convolution = _convolution(weight, block, like).prepare(back=True)
         return torch.cat(_by_parts(convolution.by_maps, above.detach(), like))
 
     @staticmethod
@@ -81,8 +81,8 @@ class _ByMaps(torch.autograd.Function):
         above, weight = ctx.saved_tensors
         on_maps = on_maps.contiguous()
         return (
-            _Convolve.apply(on_maps, weight, None, ctx.padding) if ctx.needs_input_grad[0] else None,
-            _ByWeight.apply(on_maps, above, ctx.padding) if ctx.needs_input_grad[1] else None,
+            _Convolve.apply(on_maps, weight, None, ctx.block) if ctx.needs_input_grad[0] else None,
+            _ByWeight.apply(on_maps, above, ctx.block) if ctx.needs_input_grad[1] else None,
             None,
             None,
         )
@@ -92,11 +92,11 @@ class _ByWeight(torch.autograd.Function):
     """The convolution's gradient by its weight."""
 
     @staticmethod
-    def forward(ctx: Any, maps: Tensor, above: Tensor, padding: int) -> Tensor:
+    def forward(ctx: Any, maps: Tensor, above: Tensor, block: Shape) -> Tensor:
         ctx.save_for_backward(maps, above)
-        ctx.padding = padding
+        ctx.block = block
         weight = maps.new_empty(()).expand(above.shape[3], maps.shape[3], 3, 3)
-        convolution = _convolution(weight, padding, maps)
+        convolution = _convolution(weight, block, maps)
         total: Tensor = torch.stack(_by_parts(convolution.by_weight, maps.detach(), above.detach())).sum(0)
         return total
 
@@ -104,15 +104,15 @@ class _ByWeight(torch.autograd.Function):
     def backward(ctx: Any, on_weight: Tensor) -> tuple[Tensor | None, ...]:
         maps, above = ctx.saved_tensors
         return (
-            _ByMaps.apply(above, on_weight, ctx.padding, maps.shape) if ctx.needs_input_grad[0] else None,
-            _Convolve.apply(maps, on_weight, None, ctx.padding) if ctx.needs_input_grad[1] else None,
+            _ByMaps.apply(above, on_weight, ctx.block, maps.shape) if ctx.needs_input_grad[0] else None,
+            _Convolve.apply(maps, on_weight, None, ctx.block) if ctx.needs_input_grad[1] else None,
             None,
         )
 
 
-def _convolution(weight: Tensor, padding: int, maps: Tensor) -> Convolution:
+def _convolution(weight: Tensor, block: Shape, maps: Tensor) -> Convolution:
     height, width = maps.shape[1:3]
-    return Convolution(weight, padding, (height, width))
+    return Convolution(weight, block.padding, (height, width), block.products)
 
 
 class _Norm(torch.autograd.Function):

@@ -109,7 +109,7 @@ def measured(name: str, options: argparse.Namespace) -> dict[str, Any]:
     if not options.no_memory:
         held, floor = (child(what, name, options)["peak_bytes"] for what in ("memory", "floor"))
         memory = {"peak_bytes": held, "floor_bytes": floor}
-    small = tiny(subject.kind)
+    small = tiny(subject.kind, subject.setting.arithmetic)
     return {
         "what": subject.what,
         "note": subject.note,

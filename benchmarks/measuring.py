@@ -34,11 +34,12 @@ def main() -> None:
 
         keep_freed_memory()
     subject = SUBJECTS[options.subject]
+    small = tiny(subject.kind, subject.setting.arithmetic)
     if options.what != "time":
-        small = options.tiny or options.what == "floor"
-        found = memory(subject.kind, tiny(subject.kind) if small else subject.whole, options.threads)
+        setting = small if options.tiny or options.what == "floor" else subject.whole
+        found = memory(subject.kind, setting, options.threads)
     else:
-        setting = tiny(subject.kind) if options.tiny else subject.setting
+        setting = small if options.tiny else subject.setting
         found = in_turns(subject.kind, setting, options.threads, options.rounds)
     print(json.dumps(found))
 

@@ -55,7 +55,7 @@ def main() -> int:
     torch.set_num_threads(options.threads)
     keep_freed_memory()
     subject = SUBJECTS[options.subject]
-    setting = tiny(subject.kind) if options.tiny else subject.setting
+    setting = tiny(subject.kind, subject.setting.arithmetic) if options.tiny else subject.setting
     pair = make(subject.kind, setting, options.threads)
     ours, plain = pair.ours(), pair.plain()
     work = plain if options.plain else ours

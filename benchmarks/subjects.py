@@ -78,6 +78,23 @@ def _subject(
     return Subject(kind, what, goal, setting, whole or setting, **said)
 
 
+_REDUCED = "bfloat16 products (arithmetic fused-bf16) beside float32 of the yardstick"
+_NO_UNITS = "it is of processors with units for products of bfloat16 (amx_bf16)"
+
+
+def _reduced(name: str, goal: Goal) -> Subject:
+    """A subject in reduced precision, the yardstick as it is."""
+    whole = SUBJECTS[name]
+    return dataclasses.replace(
+        whole,
+        goal=goal,
+        setting=_at(whole.setting, arithmetic="fused-bf16"),
+        whole=_at(whole.whole, arithmetic="fused-bf16"),
+        note="; ".join(filter(None, (_REDUCED, whole.note))),
+        why={"ratio": _NO_UNITS} if goal.ratio else {},
+    )
+
+
 def _at(setting: Setting, **changed: Any) -> Setting:
     return dataclasses.replace(setting, **changed)
 
@@ -178,6 +195,19 @@ SUBJECTS: dict[str, Subject] = {
     ),
 }
 
+SUBJECTS |= {
+    f"{name}-bf16": _reduced(name, goal)
+    for name, goal in {
+        "students-32": Goal(2.5),
+        "scoring-32": Goal(2.0),
+        "dm-32": Goal(4.0),
+        "dc-32": Goal(),
+        "tm-32": Goal(2.0),
+        "students-128": Goal(2.0, 2.0),
+        "dm-128": Goal(2.0, 2.0),
+    }.items()
+}
+
 # Does it run? Kinds at sizes of moments.
 _TINY_NETWORK = {"network": "convnet-d2-w8-in", "held": 40, "pictures": 48}
 TINY: dict[str, dict[str, Any]] = {
@@ -195,9 +225,9 @@ TINY: dict[str, dict[str, Any]] = {
 }
 
 
-def tiny(kind: str) -> Setting:
+def tiny(kind: str, arithmetic: str = "") -> Setting:
     """Sizes of moments, at 32 pixels whatever the subject's."""
-    return Setting(**{**_TINY_NETWORK, **TINY[kind]})
+    return Setting(**{**_TINY_NETWORK, **TINY[kind]}, arithmetic=arithmetic)
 
 
 def make(kind: str, setting: Setting, threads: int) -> Pair:

@@ -110,6 +110,7 @@ def _devices() -> Iterator[Finding]:
     cores = os.cpu_count() or 1
     yield Finding("cores", f"{cores}, torch uses {torch.get_num_threads()} threads (--threads, OMP_NUM_THREADS)")
     yield from _threads()
+    yield _bfloat16()
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     for index in range(count):
         free, total = torch.cuda.mem_get_info(index)
@@ -144,6 +145,21 @@ def _threads() -> Iterator[Finding]:
     slow = together > _WORTH * alone
     fix = "--threads 1 is as quick here now (a run of its own), and leaves the other cores to other runs"
     yield Finding("threads", said, "note" if slow else "ok", fix if slow else "")
+
+
+def _bfloat16() -> Finding:
+    """Whether the reduced precision that can be asked for is worth it here."""
+    import torch
+
+    from fredbench.foundation.device import multiplies_bfloat16
+    from fredbench.training.timing import pass_seconds
+
+    if not multiplies_bfloat16():
+        return Finding("bfloat16", "no products of it are known of this processor: arithmetic=fused-bf16 gains nothing")
+    threads = torch.get_num_threads()
+    full, reduced = pass_seconds(threads), pass_seconds(threads, "fused-bf16")
+    said = f"a training pass: {1000 * full:.0f} ms in float32, {1000 * reduced:.0f} with arithmetic=fused-bf16"
+    return Finding("bfloat16", said)
 
 
 def _space(store: Path, data: Path) -> Iterator[Finding]:

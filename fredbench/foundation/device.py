@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from fredbench.foundation.allocator import keep_freed_memory
 from fredbench.foundation.errors import UsageError
 
-__all__ = ["check_threads", "resolve_device", "sent", "tf32", "use_threads"]
+__all__ = ["check_threads", "multiplies_bfloat16", "resolve_device", "sent", "tf32", "use_threads"]
 
 
 def resolve_device(name: str) -> torch.device:
@@ -78,6 +79,15 @@ def use_threads(threads: int | None) -> int:
     if threads is not None and threads != torch.get_num_threads():
         torch.set_num_threads(threads)
     return torch.get_num_threads()
+
+
+def multiplies_bfloat16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool | None:
+    """Whether the processor has instructions for products of bfloat16: AMX, AVX-512 or ARM's; None: it does not say."""
+    try:
+        words = set(cpuinfo.read_text(errors="replace").split())
+    except OSError:
+        return None
+    return bool(words & {"amx_bf16", "avx512_bf16", "bf16"}) if words & {"flags", "Features"} else None
 
 
 def check_threads(threads: int) -> None:

@@ -12,6 +12,7 @@ from torch import Tensor
 from fredbench import networks
 from fredbench.foundation.rng import Stream
 from fredbench.networks import Network
+from fredbench.networks.names import Arithmetic
 from fredbench.training.batches import Pictures, RealPictures, TensorPictures
 from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, network_optimiser, predict, train, train_epoch
 
@@ -59,7 +60,7 @@ def epoch_seconds(
     return _timed(learn, size, len(pictures)) * wanted
 
 
-def pass_seconds(threads: int) -> float:
+def pass_seconds(threads: int, arithmetic: Arithmetic = "fused") -> float:
     """Seconds of a training pass of a small ConvNet with that many threads, the best of a few: some .1 s in all.
 
     Random pictures of 32 px; the calling thread computes with as many threads afterwards as before.
@@ -67,7 +68,10 @@ def pass_seconds(threads: int) -> float:
     before = torch.get_num_threads()
     network = networks.build("convnet-d3-w64-in", channels=3, classes=10, size=(32, 32), rng=TRIAL)
     images = torch.randn(_PASSED, 3, 32, 32, generator=TRIAL.torch())
-    pictures, recipe = TensorPictures(images, torch.arange(_PASSED) % 10), TrainingRecipe(augmentation="none")
+    pictures, recipe = (
+        TensorPictures(images, torch.arange(_PASSED) % 10),
+        TrainingRecipe(augmentation="none", arithmetic=arithmetic),
+    )
     optimiser, seconds = network_optimiser(network, recipe), []
     try:
         torch.set_num_threads(threads)

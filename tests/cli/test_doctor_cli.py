@@ -12,6 +12,7 @@ from commands import ROOT, invoke
 
 from fredbench.cli import diagnosis
 from fredbench.datasets import DATASETS
+from fredbench.foundation.device import multiplies_bfloat16
 from fredbench.foundation.environment import FLOORS, PACKAGES
 from fredbench.foundation.files import write_json
 from fredbench.training.timing import pass_seconds
@@ -137,6 +138,37 @@ def test_threads_are_measured_and_the_quicker_number_told(
     (found,) = diagnosis._threads()
     assert (found.topic, found.state) == ("threads", state)
     assert "100 ms with 1 thread" in found.found and ("--threads 1" in found.fix) == (state == "note")
+
+
+@pytest.mark.parametrize("there", [True, False, None])
+def test_a_reduced_precision_is_measured_where_the_processor_has_it(
+    there: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fredbench.foundation.device.multiplies_bfloat16", lambda: there)
+    monkeypatch.setattr(
+        "fredbench.training.timing.pass_seconds",
+        lambda threads, arithmetic="fused": 0.1 if arithmetic == "fused" else 0.04,
+    )
+    found = diagnosis._bfloat16()
+    assert found.state == "ok" and "arithmetic=fused-bf16" in found.found
+    assert ("100 ms in float32, 40 with" in found.found) == bool(there)
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ("flags\t\t: fpu avx512f amx_bf16 amx_tile\n", True),
+        ("flags : sse avx512_bf16\n", True),
+        ("Features : fp asimd bf16 i8mm\n", True),
+        ("flags : fpu sse avx2\n", False),
+        ("processor : 0\n", None),
+        (None, None),
+    ],
+)
+def test_what_a_processor_says_of_bfloat16(said: str | None, expected: bool | None, tmp_path: Path) -> None:
+    if said is not None:
+        (tmp_path / "cpuinfo").write_text(said)
+    assert multiplies_bfloat16(tmp_path / "cpuinfo") is expected
 
 
 def test_a_pass_is_timed_and_the_number_of_threads_left_as_it_was() -> None:

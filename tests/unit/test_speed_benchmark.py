@@ -187,10 +187,11 @@ def test_every_subject_has_sizes_of_moments() -> None:
 def test_a_subject_is_what_was_published(name: str) -> None:
     subject = SUBJECTS[name]
     pair = make(subject.kind, dataclasses.replace(subject.whole, held=2), 1)
-    spec, side = pair.spec, int(name.rpartition("-")[2])
+    spec, side = pair.spec, int(name.removesuffix("-bf16").rpartition("-")[2])
     assert pair.data.size == (side, side) and len(pair.data.classes) == 10
     wanted = "frepo-d3-w128-bn" if name == "frepo-32" else f"convnet-d{3 if side == 32 else 5}-w128-in"
     assert (spec.student_network if subject.kind in {"students", "scoring"} else spec.network) == wanted
+    assert spec.arithmetic == spec.student.arithmetic == ("fused-bf16" if name.endswith("-bf16") else "fused")
     objective, pictures = spec.objective_settings, PARAMETERIZATIONS.get(spec.parameterization)
     if subject.kind in {"dm", "dc", "dc-pixels"}:
         assert objective["batch_real"] == 256 and subject.setting.real in {0, 32}

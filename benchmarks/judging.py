@@ -70,14 +70,14 @@ def reasons(name: str, said: Mapping[str, tuple[bool, str]]) -> list[str]:
 def table(subjects: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A line a subject, a second one under the default allocator where that was measured, and why goals were missed."""
     titles = f"{'ratio (min..max)':>22s} {'noise':>6s} {'GiB (its own)':>14s}  goal"
-    head = f"{'subject':16s} {'ours s':>9s} {'plain s':>9s} {titles}"
+    head = f"{'subject':17s} {'ours s':>9s} {'plain s':>9s} {titles}"
     lines = [head, "-" * len(head)]
     for name, found in subjects.items():
         said = verdicts(found)
         lines.append(_line(name, found["rounds"], found["memory"], list(said.values())))
         if found["default_allocator"]:
             lines.append(_line("  default malloc", found["default_allocator"], None, []))
-        lines += [f"{'':16s} {text}" for text in (found["what"], found["note"], *reasons(name, said)) if text]
+        lines += [f"{'':17s} {text}" for text in (found["what"], found["note"], *reasons(name, said)) if text]
     return lines
 
 
@@ -91,7 +91,7 @@ def _line(
     if memory:
         held = f"{memory['peak_bytes'] / GIB:.2f} (+{max(0, memory['peak_bytes'] - memory['floor_bytes']) / GIB:.2f})"
     goals = "; ".join(f"{'reached' if reached else 'MISSED'}: {text}" for reached, text in said)
-    return f"{name:16s} {ours:9.4f} {plain:9.4f} {spread:>22s} {ratio.noise:6.2f} {held:>14s}  {goals}".rstrip()
+    return f"{name:17s} {ours:9.4f} {plain:9.4f} {spread:>22s} {ratio.noise:6.2f} {held:>14s}  {goals}".rstrip()
 
 
 def read_bounds(file: Path) -> dict[str, dict[str, Any]]:

@@ -7,8 +7,9 @@ A pair has one seed, and so the same pictures, weights and draws, under `fused` 
 students that differ, they see the same real pictures, and where it is the distillation, students of both sets are
 float32. The difference is reduced less full, in points of clean accuracy; its 95 % interval is Student's t over pairs.
 A case holds where that interval lies within a point of 0 on both sides. Exit status 1 where one does not hold.
-Each pair's numbers are kept in --parts with the commit that made them. Data and store are where `FREDBENCH_DATA` and
-`FREDBENCH_STORE` say, or --data and --store; no path and no name of a machine is in the file.
+Each pair's numbers are kept in --parts with the commit that made them, and are taken from there: remove what is to be
+measured anew. Data and store are where `FREDBENCH_DATA` and `FREDBENCH_STORE` say, or --data and --store; no path and
+no name of a machine is in the file.
 """
 
 from __future__ import annotations
@@ -66,6 +67,8 @@ CASES: Mapping[str, Case] = {
 
 def main() -> None:
     options = parse()
+    # Of the code that runs, whatever becomes of the checkout meanwhile.
+    options.commit = environment("cpu", options.threads)["commit"]
     threads, data = use_threads(options.threads), load_dataset("cifar10", root=options.data, offline=True)
     pairs = {name: [kept(name, seed, data, options) for seed in options.seeds] for name in options.cases}
     if options.out is None:
@@ -92,15 +95,14 @@ def scale(options: argparse.Namespace) -> str:
 
 
 def kept(name: str, seed: int, data: Dataset, options: argparse.Namespace) -> dict[str, Any]:
-    """A pair's numbers, out of the file that holds them where this commit measured them before in the same way."""
+    """A pair's numbers, out of the file that holds them where they were measured before in the same way."""
     file = options.parts / f"{name}-s{seed}.json"
-    commit = environment("cpu", options.threads)["commit"]
-    asked = {"case": CASES[name].what, "request": dict(CASES[name].request), "scale": scale(options), "commit": commit}
+    asked = {"case": CASES[name].what, "request": dict(CASES[name].request), "scale": scale(options)}
     if file.is_file():
         found = json.loads(file.read_text())
         if found["asked"] == asked:
             return dict(found["measured"])
-    measured = measure(CASES[name], seed, data, options)
+    measured = {**measure(CASES[name], seed, data, options), "commit": options.commit}
     print(f"{name}, seed {seed}: " + ", ".join(f"{key} {value}" for key, value in measured.items()), flush=True)
     file.parent.mkdir(parents=True, exist_ok=True)
     write_json(file, {"asked": asked, "measured": measured})
@@ -108,7 +110,7 @@ def kept(name: str, seed: int, data: Dataset, options: argparse.Namespace) -> di
 
 
 def measure(case: Case, seed: int, data: Dataset, options: argparse.Namespace) -> dict[str, Any]:
-    """Accuracy in percent under both, and the seconds that the distillations took."""
+    """Accuracy in percent under both."""
     where = {"store": options.store, "device": "cpu", "threads": options.threads}
     found: dict[str, Any] = {"seed": seed}
     for arithmetic in (FULL, REDUCED):
@@ -124,9 +126,6 @@ def measure(case: Case, seed: int, data: Dataset, options: argparse.Namespace) -
         )
         (row,) = evaluation.rows([Entrant.of(folder)], [CLEAN])
         found[arithmetic] = round(row.clean.mean, 4)
-        if case.section == "run":
-            seconds = json.loads(folder.result_file.read_text())["seconds"]
-            found[f"seconds of {arithmetic}"] = round(seconds, 1)
     return found
 
 

@@ -79,7 +79,7 @@ def _subject(
 
 
 _REDUCED = "bfloat16 products (arithmetic fused-bf16) beside float32 of the yardstick"
-_NO_UNITS = "it is of processors with units for products of bfloat16 (amx_bf16)"
+_NO_UNITS = "it is there for processors with units for products of bfloat16 (amx_bf16 of doctor), and slower elsewhere"
 
 
 def _reduced(name: str, goal: Goal) -> Subject:
@@ -91,7 +91,9 @@ def _reduced(name: str, goal: Goal) -> Subject:
         setting=_at(whole.setting, arithmetic="fused-bf16"),
         whole=_at(whole.whole, arithmetic="fused-bf16"),
         note="; ".join(filter(None, (_REDUCED, whole.note))),
-        why={"ratio": _NO_UNITS} if goal.ratio else {},
+        # Its bounds would be of one kind of processor.
+        small=False,
+        why={**whole.why, "ratio": _NO_UNITS},
     )
 
 

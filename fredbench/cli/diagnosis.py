@@ -154,8 +154,10 @@ def _bfloat16() -> Finding:
     from fredbench.foundation.device import multiplies_bfloat16
     from fredbench.training.timing import pass_seconds
 
-    if not multiplies_bfloat16():
-        return Finding("bfloat16", "no products of it are known of this processor: arithmetic=fused-bf16 gains nothing")
+    known = multiplies_bfloat16()
+    if not known:
+        there = "not known of this processor" if known is None else "no products of it here"
+        return Finding("bfloat16", f"{there}: arithmetic=fused-bf16 is for processors that multiply it")
     threads = torch.get_num_threads()
     full, reduced = pass_seconds(threads), pass_seconds(threads, "fused-bf16")
     said = f"a training pass: {1000 * full:.0f} ms in float32, {1000 * reduced:.0f} with arithmetic=fused-bf16"

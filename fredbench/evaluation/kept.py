@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation.statistics import Sample, summarise
-from fredbench.networks.names import ARITHMETICS, Arithmetic
+from fredbench.networks.names import ARITHMETICS, REDUCED, Arithmetic
 from fredbench.runs.spec import Spec
 
 __all__ = ["Kept", "kept_for"]
@@ -66,11 +66,17 @@ class Kept:
         return any(
             self.runs == tuple(self._as_measured(spec, *pair).folder_name() for spec in specs)
             for pair in itertools.product(ARITHMETICS, repeat=2)
+            # Rounding is one thing, another precision is another.
+            if all(_precisions(spec.arithmetic, spec.student.arithmetic) == _precisions(*pair) for spec in specs)
         )
 
     def _as_measured(self, spec: Spec, arithmetic: Arithmetic, of_students: Arithmetic) -> Spec:
         student = replace(spec.student, arithmetic=of_students)
         return replace(spec, threads=self.threads, device=self.device, arithmetic=arithmetic, student=student)
+
+
+def _precisions(*arithmetics: Arithmetic) -> tuple[bool, ...]:
+    return tuple(each in REDUCED for each in arithmetics)
 
 
 def kept_for(grid: str, specs: Sequence[Spec | None], protocol: str, asked: Mapping[str, Any]) -> Kept | None:

@@ -44,6 +44,7 @@ from fredbench.foundation.errors import ArtefactError, CompatibilityError, Unkno
 from fredbench.foundation.files import canonical_json, remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
+from fredbench.networks.names import REDUCED
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget, Storage
@@ -368,7 +369,7 @@ class Evaluation:
             folder=entrant.folder.students,
             source=source,
             network=network,
-            recipe=as_run(recipe, network, classes=classes, shape=shape),
+            recipe=as_run(recipe, network, classes=classes, shape=shape, device=self.device),
             stream=Stream(spec.seed).child("student", student),
             classes=classes,
             shape=shape,
@@ -618,4 +619,5 @@ def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
     steps = f"{spec.iterations} iterations, " if spec.iterations else ""
     if spec.iterations and "experts" in spec.objective_settings:
         steps += f"{spec.objective_settings['experts']} experts, N = {spec.objective_settings['steps']}, "
-    return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"
+    reduced = ", bfloat16 products" if {spec.arithmetic, recipe.arithmetic} & REDUCED else ""
+    return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}{reduced}"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -128,10 +129,15 @@ def _risk_area(errors: Tensor, confidence: Tensor) -> float:
     return float(running.mean())
 
 
-def as_run(recipe: TrainingRecipe, network: str, *, classes: int, shape: tuple[int, int, int]) -> TrainingRecipe:
-    """`recipe` with what `network` is run by: not every network has blocks for a reduced precision that it may name."""
+@lru_cache
+def as_run(
+    recipe: TrainingRecipe, network: str, *, classes: int, shape: tuple[int, int, int], device: torch.device
+) -> TrainingRecipe:
+    """`recipe` with what `network` is run by: a reduced precision is of blocks, which not every one has, on the CPU."""
     if recipe.arithmetic not in REDUCED:
         return recipe
+    if device.type != "cpu":
+        return replace(recipe, arithmetic="fused")
     outline = networks.outline(network, channels=shape[0], classes=classes, size=shape[1:])
     return replace(recipe, arithmetic=fused.arithmetic_of(outline, recipe.arithmetic))
 

@@ -132,8 +132,9 @@ class Costs:
         """Seconds of an iteration, and whether they are scaled from another budget."""
         # Augmentation takes next to nothing beside the networks: one measurement serves CAFE with it and without.
         settings = {key: value for key, value in spec.objective_settings.items() if key != "augmentation"}
-        same = (spec.objective, spec.parameterization, spec.network, spec.budget, canonical_json(settings))
-        measured = self._steps.setdefault((spec.method, *same[:3]), {})
+        parts = (spec.objective, spec.parameterization, spec.network, spec.arithmetic)
+        same = (*parts, spec.budget, canonical_json(settings))
+        measured = self._steps.setdefault((spec.method, *parts), {})
         # What measuring another budget took says whether this one fits into what is left.
         likely = max((took * spec.budget / budget for budget, (_, took) in measured.items()), default=0.0)
         if same not in self._stepped and likely < self.limit - sum(took for _, took in self._stepped.values()):

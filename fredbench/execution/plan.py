@@ -125,7 +125,8 @@ def _expert_tasks(grid_run: GridRun, cell: Cell, spec: Spec) -> list[Task]:
     if not spec.iterations or "experts" not in (kind := OBJECTIVES.get(spec.objective)).needs:
         return []
     config: Any = from_mapping(kind.Config, spec.objective_settings, where="objective")
-    recipe, seed = config.expert_recipe(), config.expert_seed
+    # As the store names them: by the arithmetic of the run.
+    recipe, seed = replace(config.expert_recipe(), arithmetic=spec.arithmetic), config.expert_seed
     meant = replace(expert_spec(spec, grid_run.dataset), recipe=recipe, seed=seed)
     return [
         Task(

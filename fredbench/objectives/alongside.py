@@ -145,6 +145,11 @@ class IDCMatching(Objective):
     config: IDCConfig
 
     @classmethod
+    def runs_blocks(cls, config: Any) -> bool:
+        """Of gradients; maps on the way are matched layer by layer."""
+        return bool(config.match == "grad")
+
+    @classmethod
     def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
         """Each iteration with its share of the passes over all real pictures, which come once in `renew` of them."""
         share = math.ceil(config.pretrain_epochs * pictures / config.renew)

@@ -133,6 +133,11 @@ class Objective(ABC):
         return config, 1.0
 
     @classmethod
+    def runs_blocks(cls, config: Any) -> bool:
+        """Whether what is matched goes through networks as a whole, so that an arithmetic of their blocks is in it."""
+        return True
+
+    @classmethod
     def told(cls, settings: Mapping[str, Any]) -> str:
         """A sentence on the scale of these settings for the log of a run, where numbers mean little without it."""
         return ""

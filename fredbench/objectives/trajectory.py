@@ -231,6 +231,11 @@ class TrajectoryMatching(Objective):
         return Segment(start, target, steps)
 
     @classmethod
+    def runs_blocks(cls, config: Any) -> bool:
+        """Unless it is compiled, which is of the layers."""
+        return not config.compiled
+
+    @classmethod
     def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
         """Two steps of the student: time is linear in N."""
         few = min(config.steps, 2)

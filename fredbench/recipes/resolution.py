@@ -11,11 +11,12 @@ from fredbench import networks
 from fredbench.datasets import Dataset
 from fredbench.datasets.catalogue import plain_name
 from fredbench.datasets.listing import refuse_unnamed_splits
-from fredbench.foundation.config import parse_value, replace_known, to_mapping
+from fredbench.foundation.config import from_mapping, parse_value, replace_known, to_mapping
 from fredbench.foundation.errors import BudgetError, CompatibilityError, UnknownNameError, UsageError
 from fredbench.networks import fused
 from fredbench.networks.names import REDUCED, Arithmetic
 from fredbench.objectives import OBJECTIVES, coresets
+from fredbench.objectives.base import Objective
 from fredbench.parameterizations import PARAMETERIZATIONS, LabelConfig
 from fredbench.parameterizations.budget import Budget
 from fredbench.recipes.methods import METHODS, system_of
@@ -121,6 +122,8 @@ def _resolved(request: Request, dataset: Dataset, *, device: str, threads: int) 
     student_network, students, recipe = _student(dataset, preset, labels, {**student, **given["student"]})
     student_network, arithmetic = _network(student_network, dataset), _arithmetic(case, device, given["run"])
     _check_reduced("run", arithmetic, network, dataset, device)
+    if not case.choice:
+        _check_matched_by(arithmetic, OBJECTIVES.get(case.objective), matching, device)
     _check_reduced("student", recipe.arithmetic, student_network, dataset, device)
 
     spec = Spec(
@@ -177,6 +180,14 @@ def _check_reduced(section: str, asked: Arithmetic, network: str, dataset: Datas
     outline = networks.outline(network, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
     if not fused.has_blocks(outline):
         raise CompatibilityError(f"network {network!r} has no fused blocks, which {asked} is of", hint=hint)
+
+
+def _check_matched_by(asked: Arithmetic, kind: type[Objective], settings: Mapping[str, Any], device: str) -> None:
+    if asked in REDUCED and not kind.runs_blocks(from_mapping(kind.Config, settings, where="objective")):
+        raise CompatibilityError(
+            f"{kind.name} with these settings runs no network by its fused blocks, which {asked} is of",
+            hint=f"--set run.arithmetic={_usual_arithmetic(device)}",
+        )
 
 
 def _usual_arithmetic(device: str) -> Arithmetic:

@@ -18,6 +18,7 @@ from fredbench.execution.making import Maker
 from fredbench.execution.plan import plan_of
 from fredbench.foundation.device import use_threads
 from fredbench.foundation.rng import Stream
+from fredbench.networks.names import ARITHMETICS
 from fredbench.objectives.alignment import CAFEConfig, FeatureAlignment
 from fredbench.objectives.alongside import IDCConfig, IDCMatching
 from fredbench.objectives.gradient import DCConfig, GradientMatching
@@ -126,6 +127,37 @@ def test_measuring_ends_and_the_rest_is_scaled_or_unknown(maker: Maker) -> None:
     cost = begun.of(other)
     assert cost is not None and cost.scaled and cost.seconds == 4 * 5.0 * 2
     assert "~" in plan_table(maker.grid_run, maker.plan.planned, "table", begun)
+
+
+@pytest.mark.parametrize("arithmetic", ARITHMETICS)
+def test_experts_are_planned_where_runs_put_them(arithmetic: str, tmp_path: Path) -> None:
+    file = tmp_path / "experts.toml"
+    few = GRID[GRID.index("[changes.set.objective]\nexperts") :].replace("changes", "datasets")
+    head = GRID[: GRID.index("[datasets.set.student]")].replace('"random", "herding", "dm", "tm"', '"tm"')
+    file.write_text(f'{head}[datasets.set.run]\narithmetic = "{arithmetic}"\n{few}')
+    grid = grid_named(str(file))
+    small: Dataset = dataclasses.replace(set_of(10, (16, 16), per_class=10), name="digits")
+    run = GridRun(grid, grid.place(), small, Store(tmp_path / "runs"), torch.device("cpu"), use_threads(1), None)
+    maker = Maker(run, plan_of(run))
+    tasks = list(maker.plan.tasks.values())
+    experts, (first, *_) = [t for t in tasks if t.kind == "expert"], [t for t in tasks if t.kind == "run"]
+    assert len(experts) == 2 and first.spec.arithmetic == arithmetic and not any(map(maker.done, experts))
+    # The run trains what it lacks by itself.
+    assert maker.make(first).state == "made"
+    assert all(map(maker.done, experts))
+
+
+@pytest.mark.parametrize("precision", ["fused", "fused-bf16"])
+def test_an_iteration_is_measured_by_its_own_arithmetic(
+    precision: str, maker: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "step_seconds", lambda spec, *_: 7.0 if spec.arithmetic == "fused-bf16" else 3.0)
+    found = Costs(maker)
+    (task,) = [t for t in maker.plan.tasks.values() if (t.kind, t.spec.method, t.spec.ipc) == ("run", "dm", 1)][:1]
+    found.of(task)
+    same = dataclasses.replace(task, spec=dataclasses.replace(task.spec, arithmetic=precision))
+    cost = found.of(same)
+    assert cost is not None and cost.seconds == task.spec.iterations * (7.0 if precision == "fused-bf16" else 3.0)
 
 
 def test_nothing_is_made_by_an_estimate(maker: Maker) -> None:

@@ -64,7 +64,9 @@ def test_what_bfloat16_holds_is_convolved_exactly(channels: int, taken: torch.dt
     maps = torch.randint(-1, 2, (4, 8, 8, channels), generator=generator).float()
     weight = torch.randint(-1, 2, (16, channels, 3, 3), generator=generator).float()
     bias = torch.randint(-3, 4, (16,), generator=generator).float()
-    above = torch.randint(0, 2, (4, 8, 8, 16), generator=generator).float() * (torch.rand(4, 8, 8, 1) < 0.3)
+    above = torch.randint(0, 2, (4, 8, 8, 16), generator=generator).float() * (
+        torch.rand(4, 8, 8, 1, generator=generator) < 0.3
+    )
     convolution = Convolution(weight, 1, (8, 8), BF16).prepare(back=True)
     given, below = maps.to(taken), above.to(taken)
     first, exact_weight = maps.permute(0, 3, 1, 2).requires_grad_(), weight.clone().requires_grad_()
@@ -229,10 +231,33 @@ def test_networks_without_blocks_and_other_devices_are_refused(section: str) -> 
 
 def test_other_networks_of_a_table_say_what_they_are_run_by() -> None:
     recipe = TrainingRecipe(arithmetic="fused-bf16")
-    size = {"classes": 10, "shape": (3, 32, 32)}
+    size = {"classes": 10, "shape": (3, 32, 32), "device": torch.device("cpu")}
     assert as_run(recipe, "convnet-d3-w16-in", **size) == recipe  # type: ignore[arg-type]
     assert as_run(recipe, "mlp", **size).arithmetic == "fused"  # type: ignore[arg-type]
     assert as_run(TrainingRecipe(), "mlp", **size) == TrainingRecipe()  # type: ignore[arg-type]
+    elsewhere = {**size, "device": torch.device("cuda")}
+    assert as_run(recipe, "convnet-d3-w16-in", **elsewhere).arithmetic == "fused"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("request_", "overrides"),
+    [
+        ({"method": "kip"}, ()),
+        ({"method": "cafe"}, ()),
+        ({"method": "idc"}, ("objective.match=feat",)),
+        ({"method": "tm"}, ("objective.compiled=true",)),
+    ],
+)
+def test_what_is_matched_by_layers_is_refused(request_: dict[str, str], overrides: tuple[str, ...]) -> None:
+    dataset = load_dataset("digits")
+    with pytest.raises(CompatibilityError, match="runs no network by its fused blocks") as error:
+        resolve(
+            Request(ipc=1, overrides=(*overrides, REDUCED[0]), **request_),
+            dataset,
+            device="cpu",
+            threads=1,  # type: ignore[arg-type]
+        )
+    assert error.value.hint == "--set run.arithmetic=fused"
 
 
 METHODS = {

@@ -6,8 +6,8 @@ training and scoring, the real pictures of distribution and gradient matching, e
 operation (`stack`, within `once()` or without gradients); elsewhere each is two that can be differentiated twice
 (`twice`). The outcome differs from the layers' own by rounding. Further derivatives are refused, not approximated.
 
-Under "fused-bf16" convolutions and their gradients multiply numbers rounded to bfloat16, sum in float32 and round what
-they give; weights, norms' statistics, the sums over pictures and the head are float32.
+Under "fused-bf16" convolutions and their gradients multiply numbers rounded to bfloat16, the pictures' own too, sum in
+float32 and round what they give; weights, norms' statistics, sums over a batch's parts and the head are float32.
 """
 
 from __future__ import annotations

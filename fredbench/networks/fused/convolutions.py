@@ -7,7 +7,7 @@ are quicker than Winograd's where the processor has such products, and sums of s
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cache, cached_property
 
 import torch
 from jaxtyping import Float
@@ -38,11 +38,19 @@ def numbers(maps: Tensor) -> Array:
     return maps.view(torch.uint16).numpy() if maps.dtype == torch.bfloat16 else maps.numpy()
 
 
+@cache
+def _multiplied() -> torch.dtype:
+    """As what numbers rounded to bfloat16 are multiplied: without such products torch would round sums of sums too."""
+    supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
+    return torch.bfloat16 if supported is not None and supported() else torch.float32
+
+
 class Convolution:
     """A convolution's weights, in the forms that its three uses want; read by any thread.
 
-    padding: zeros around the maps. size: height and width of the maps. products: what is multiplied; of bfloat16,
-    sums are float32 and rounded once. Maps are taken in either, and given as they were taken.
+    padding: zeros around the maps. size: height and width of the maps. products: what is multiplied, weight, bias and
+    maps alike; of bfloat16, a product's sums are float32 and what it gives is rounded once, gradients by weight and
+    bias too. Maps are taken in either, and given as they were taken.
     """
 
     def __init__(
@@ -59,7 +67,11 @@ class Convolution:
 
     @cached_property
     def _plain(self) -> Tensor:
-        return self.weight.to(self.products).contiguous(memory_format=torch.channels_last)
+        return self._rounded(self.weight).contiguous(memory_format=torch.channels_last)
+
+    def _rounded(self, values: Tensor) -> Tensor:
+        """`values` as they are multiplied."""
+        return values if self._is_full else values.to(self.products).to(_multiplied())
 
     @cached_property
     def _tiles(self) -> winograd.Weights:
@@ -79,21 +91,21 @@ class Convolution:
         """The convolved maps; with a border of one zero of the same size."""
         if self.is_tiled:
             return winograd.convolve(maps, self._tiles, bias)
-        given = first(maps).to(self.products)
-        return last(functional.conv2d(given, self._plain, bias.to(self.products), padding=self.padding)).to(maps.dtype)
+        given = self._rounded(first(maps)), self._plain, self._rounded(bias)
+        return self._given(functional.conv2d(*given, padding=self.padding), maps.dtype)
 
     def by_maps(self, below: Float[Tensor, "n hh ww o"], like: Float[Tensor, "n h w c"]) -> Float[Tensor, "n h w c"]:
         """Gradient by the maps, which are of the shape of `like`, from that of the outcome."""
         if self.is_tiled:
             return winograd.convolve(below, self._tiles_back, below.new_zeros(self.channels))
-        return last(self._directly(below, like, 0)).to(below.dtype)
+        return self._given(self._directly(below, like, 0), below.dtype)
 
     def by_weight(self, maps: Float[Tensor, "n h w c"], below: Float[Tensor, "n hh ww o"]) -> Float[Tensor, "o c 3 3"]:
         """Gradient by the weight, from that of the outcome; float32."""
         if self.is_tiled:
             return winograd.by_weights(maps, below)
         if self.channels > FEW or not self._is_full:
-            return self._directly(below, maps, 1).float()
+            return self._directly(below, maps, 1).to(self.products).float()
         border = 4 * (self.padding,)
         taps = below.new_empty(len(maps), 9 * self.channels, self.filters)
         loops.picture_taps(functional.pad(maps, (0, 0, *border)).numpy(), below.numpy(), taps.numpy())
@@ -106,9 +118,13 @@ class Convolution:
         # A product of matrices: torch's sum of bfloat16 as float32 takes ten times as long.
         return (below.new_ones(1, below[..., 0].numel()) @ below.view(-1, self.filters))[0].float()
 
+    def _given(self, maps: Float[Tensor, "n o hh ww"], dtype: torch.dtype) -> Float[Tensor, "n hh ww o"]:
+        """What a product gives, rounded as products are, in `dtype`."""
+        return last(maps.to(self.products)).to(dtype)
+
     def _directly(self, below: Tensor, maps: Tensor, which: int) -> Tensor:
         """torch's gradient by the maps (0) or the weight (1)."""
-        pair = (first(values).to(self.products) for values in (below, maps))
+        pair = (self._rounded(first(values)) for values in (below, maps))
         given, padding = (*pair, self._plain, [self.filters]), [self.padding] * 2
         mask = [which == number for number in range(3)]
         made: Tensor = torch.ops.aten.convolution_backward(*given, [1, 1], padding, [1, 1], False, [0, 0], 1, mask)[

@@ -37,7 +37,9 @@ def _widened(_: Any, half: Any) -> Any:
 
 @intrinsic
 def _rounded(_: Any, value: Any) -> Any:
-    """The upper half of a float32, rounded to the nearest, of two as near to the even one."""
+    """The upper half of a float32, rounded to the nearest, of two as near to the even one; of no number, none if its
+    bits are those that processors give.
+    """
 
     def code(context: Any, builder: Any, signature: Any, given: Any) -> Any:
         bits = builder.bitcast(given[0], context.get_value_type(types.uint32))

@@ -93,7 +93,7 @@ def _reduced(name: str, goal: Goal) -> Subject:
         note="; ".join(filter(None, (_REDUCED, whole.note))),
         # Its bounds would be of one kind of processor.
         small=False,
-        why={**whole.why, "ratio": _NO_UNITS},
+        why={aim: why for aim, why in {**whole.why, "ratio": _NO_UNITS}.items() if getattr(goal, aim) is not None},
     )
 
 

@@ -85,7 +85,9 @@ def test_a_yardstick_makes_what_ours_makes(name: str) -> None:
     moved = {key: apart(mine, before[key]) for key, (mine, _) in learned.items()}
     assert any(moved.values()) or name == "scoring"
     for key, (mine, theirs) in learned.items():
-        assert not moved[key] or apart(mine, theirs) <= OF_THE_MOVE * moved[key], key
+        # Before a norm a bias has no gradient but rounding: there is no move that both could have made.
+        still = moved[key] <= torch.finfo(torch.float32).eps * float(theirs.double().norm())
+        assert still or apart(mine, theirs) <= OF_THE_MOVE * moved[key], key
 
 
 def test_scores_are_not_all_of_one_class() -> None:

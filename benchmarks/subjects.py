@@ -106,7 +106,7 @@ def _at(setting: Setting, **changed: Any) -> Setting:
 
 
 SUBJECTS: dict[str, Subject] = {
-    "students-32": _subject("students", "an epoch of 512 pictures", Goal(1.6), small=True),
+    "students-32": _subject("students", "an epoch of 512 pictures", Goal(1.6), small=True, why={"ratio": _GRADIENTS}),
     "scoring-32": _subject(
         "scoring",
         "2,048 pictures of a domain",
@@ -145,7 +145,7 @@ SUBJECTS: dict[str, Subject] = {
         whole=_SMALL,
         note="timed over 4 steps an iteration of 50, whose graphs the plain loop keeps; memory over 50",
         small=True,
-        why={"gib": _LIBRARIES},
+        why={"ratio": _GRADIENTS, "gib": _LIBRARIES},
     ),
     "idc-32": _subject("idc", "an IDC iteration, IPC 1", Goal(1.5), why={"ratio": _GRADIENTS}),
     "haba-32": _subject(
@@ -173,7 +173,9 @@ SUBJECTS: dict[str, Subject] = {
         small=True,
         why={"ratio": "two products of matrices, which are the plain loop's too"},
     ),
-    "students-128": _subject("students", "an epoch of 80 pictures", Goal(2.0, 2.0), _at(_LARGE, held=8)),
+    "students-128": _subject(
+        "students", "an epoch of 80 pictures", Goal(2.0, 2.0), _at(_LARGE, held=8), why={"ratio": _GRADIENTS}
+    ),
     "dm-128": _subject(
         "dm",
         "a DM iteration on FreD, IPC 1",

@@ -2,7 +2,8 @@
 
 A kept cell names its runs, and a run's name ends in the digest of its spec; it also says how many students were scored
 on which test pictures. So it is shown only beside a cell that asks for the same, but for the threads, kind of device
-and arithmetic that it was measured with: where a recipe, the data or a setting has changed since, it is not found.
+and arithmetic (of one precision) that it was measured with: where a recipe, the data or a setting has changed since, it
+is not found.
 """
 
 from __future__ import annotations

@@ -555,7 +555,7 @@ class Evaluation:
             students=len(plans[first]),
             network=first,
             preset=spec.preset,
-            recipe=_describe(spec, self.recipe_of(spec, entrant.synset)),
+            recipe=_describe(spec, {network: group[0].recipe for network, group in plans.items()}),
             control=spec.is_control,
             start=spec.is_start,
             protocol=self.protocol,
@@ -615,9 +615,16 @@ def companion_specs(spec: Spec) -> list[Spec]:
     return [*([] if spec.is_choice or spec.is_imported else [spec.start()]), spec.control()]
 
 
-def _describe(spec: Spec, recipe: TrainingRecipe) -> str:
+def _describe(spec: Spec, recipes: Mapping[str, TrainingRecipe]) -> str:
+    """Effort in words; recipes: of the students, by network, which differ in what they are run by alone."""
     steps = f"{spec.iterations} iterations, " if spec.iterations else ""
     if spec.iterations and "experts" in spec.objective_settings:
         steps += f"{spec.objective_settings['experts']} experts, N = {spec.objective_settings['steps']}, "
-    reduced = ", bfloat16 products" if {spec.arithmetic, recipe.arithmetic} & REDUCED else ""
-    return f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}{reduced}"
+    recipe = next(iter(recipes.values()))
+    effort = f"{spec.preset}: {steps}{recipe.epochs} epochs at lr {recipe.lr:g}"
+    # A start has its run's arithmetic in its name, and nothing was computed by it.
+    made = ["distilled"] if spec.arithmetic in REDUCED and (spec.iterations or spec.is_choice) else []
+    reduced = [network for network, each in recipes.items() if each.arithmetic in REDUCED]
+    if reduced:
+        made.append("students" if len(reduced) == len(recipes) else f"students of {', '.join(reduced)}")
+    return f"{effort}, {' and '.join(made)} by bfloat16 products" if made else effort

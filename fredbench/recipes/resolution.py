@@ -185,7 +185,7 @@ def _check_reduced(section: str, asked: Arithmetic, network: str, dataset: Datas
 def _check_matched_by(asked: Arithmetic, kind: type[Objective], settings: Mapping[str, Any], device: str) -> None:
     if asked in REDUCED and not kind.runs_blocks(from_mapping(kind.Config, settings, where="objective")):
         raise CompatibilityError(
-            f"{kind.name} with these settings runs no network by its fused blocks, which {asked} is of",
+            f"{kind.name} with these settings matches nothing by fused blocks, which {asked} is of",
             hint=f"--set run.arithmetic={_usual_arithmetic(device)}",
         )
 

@@ -250,7 +250,7 @@ def test_other_networks_of_a_table_say_what_they_are_run_by() -> None:
 )
 def test_what_is_matched_by_layers_is_refused(request_: dict[str, str], overrides: tuple[str, ...]) -> None:
     dataset = load_dataset("digits")
-    with pytest.raises(CompatibilityError, match="runs no network by its fused blocks") as error:
+    with pytest.raises(CompatibilityError, match="matches nothing by fused blocks") as error:
         resolve(
             Request(ipc=1, overrides=(*overrides, REDUCED[0]), **request_),
             dataset,
@@ -280,6 +280,9 @@ def test_runs_and_students_of_it_are_made_whole(method: str, tmp_path: Path, mon
         threads=torch.get_num_threads(), device="cpu", overrides=(*METHODS[method], *REDUCED, "student.epochs=2"),
     )  # fmt: skip
     scored = fredbench.evaluate([run], students=1, networks=["convnet-d2-w8-in", "mlp"], store=tmp_path)
+    start = next(row for row in scored if row.start)
+    assert scored[0].recipe.endswith(", distilled and students of convnet-d2-w8-in by bfloat16 products")
+    assert start.recipe.endswith(", students of convnet-d2-w8-in by bfloat16 products")
     assert seen == {BF16}
     assert run.spec().arithmetic == run.spec().student.arithmetic == "fused-bf16"
     assert [row.network for row in scored[0].by_network.values()] == ["convnet-d2-w8-in", "mlp"]

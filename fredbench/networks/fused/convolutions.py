@@ -38,19 +38,23 @@ def numbers(maps: Tensor) -> Array:
     return maps.view(torch.uint16).numpy() if maps.dtype == torch.bfloat16 else maps.numpy()
 
 
-@cache
 def _multiplied() -> torch.dtype:
     """As what numbers rounded to bfloat16 are multiplied: without such products torch would round sums of sums too."""
+    return torch.bfloat16 if torch.backends.mkldnn.enabled and _has_products() else torch.float32
+
+
+@cache
+def _has_products() -> bool:
     supported = getattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", None)
-    return torch.bfloat16 if supported is not None and supported() else torch.float32
+    return supported is not None and bool(supported())
 
 
 class Convolution:
     """A convolution's weights, in the forms that its three uses want; read by any thread.
 
     padding: zeros around the maps. size: height and width of the maps. products: what is multiplied, weight, bias and
-    maps alike; of bfloat16, a product's sums are float32 and what it gives is rounded once, gradients by weight and
-    bias too. Maps are taken in either, and given as they were taken.
+    maps alike; of bfloat16, a product's sums are float32 and what it gives is rounded once, the gradient by the weight
+    too. Maps are taken in either, and given as they were taken.
     """
 
     def __init__(

@@ -151,11 +151,6 @@ class FeatureAlignment(Objective):
             self._network.feature_maps(self._pictures(torch.tensor([0])))
 
     @classmethod
-    def runs_blocks(cls, config: Any) -> bool:
-        """No: maps on the way are matched, layer by layer."""
-        return False
-
-    @classmethod
     def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
         """Two rounds of half the real pictures, which are most of the work at small budgets.
 

@@ -134,8 +134,11 @@ class Objective(ABC):
 
     @classmethod
     def runs_blocks(cls, config: Any) -> bool:
-        """Whether what is matched goes through networks as a whole, so that an arithmetic of their blocks is in it."""
-        return True
+        """Whether what is matched goes through whole networks, so that how their blocks are run is in it.
+
+        No, unless an objective says so: a reduced precision (`networks.names.REDUCED`) is then refused.
+        """
+        return False
 
     @classmethod
     def told(cls, settings: Mapping[str, Any]) -> str:

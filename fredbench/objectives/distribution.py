@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from jaxtyping import Float, Int64
@@ -53,6 +53,11 @@ class DistributionMatching(Objective):
     name: ClassVar[str] = "dm"
     Config: ClassVar[type[DMConfig]] = DMConfig
     config: DMConfig
+
+    @classmethod
+    def runs_blocks(cls, config: Any) -> bool:
+        """Yes: embeddings of the whole network."""
+        return True
 
     def prepare(self, context: Context) -> None:
         """Builds the one network that is re-initialised every iteration."""

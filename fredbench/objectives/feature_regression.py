@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -91,6 +91,11 @@ class FRePo(Objective):
     needs: ClassVar[frozenset[str]] = frozenset()
     label_forms: ClassVar[frozenset[str]] = frozenset({"hard", "centred"})
     learns_labels: ClassVar[Literal["never", "may", "must"]] = "may"
+
+    @classmethod
+    def runs_blocks(cls, config: Any) -> bool:
+        """Yes: embeddings of the whole network."""
+        return True
 
     def prepare(self, context: Context) -> None:
         """Draws the pool. Ages are staggered so that the networks are not renewed together; as in the published

@@ -213,6 +213,11 @@ class GradientMatching(Objective):
     scored_plain: ClassVar[bool] = True
 
     @classmethod
+    def runs_blocks(cls, config: Any) -> bool:
+        """Yes: gradients of the whole network."""
+        return True
+
+    @classmethod
     def shortened(cls, config: Any, pictures: int) -> tuple[Any, float]:
         """Two rounds with the epochs between them, where there are more.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from jaxtyping import Float
@@ -75,11 +75,6 @@ class KernelInducingPoints(Objective):
     needs: ClassVar[frozenset[str]] = frozenset()
     label_forms: ClassVar[frozenset[str]] = frozenset({"hard", "centred"})
     learns_labels: ClassVar[Literal["never", "may", "must"]] = "may"
-
-    @classmethod
-    def runs_blocks(cls, config: Any) -> bool:
-        """No: kernels are of infinite networks, or of layers differentiated picture by picture."""
-        return False
 
     def prepare(self, context: Context) -> None:
         """Chooses the kernel; the empirical one is that of one network, the same for the whole run."""

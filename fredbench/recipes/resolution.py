@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from fredbench import networks
 from fredbench.datasets import Dataset
@@ -174,20 +174,21 @@ def _check_reduced(section: str, asked: Arithmetic, network: str, dataset: Datas
     """A reduced precision that would not be what runs is refused: a spec that names it was made by it."""
     if asked not in REDUCED:
         return
-    hint = f"--set {section}.arithmetic={_usual_arithmetic(device)}"
-    if device.partition(":")[0] != "cpu":
-        raise CompatibilityError(f"{section}.arithmetic={asked} is there for the CPU only", hint=hint)
     outline = networks.outline(network, channels=dataset.channels, classes=len(dataset.classes), size=dataset.size)
+    if device.partition(":")[0] != "cpu":
+        _refuse_reduced(section, f"{section}.arithmetic={asked} is there for the CPU only", device)
     if not fused.has_blocks(outline):
-        raise CompatibilityError(f"network {network!r} has no fused blocks, which {asked} is of", hint=hint)
+        _refuse_reduced(section, f"network {network!r} has no fused blocks, which {asked} is of", device)
 
 
 def _check_matched_by(asked: Arithmetic, kind: type[Objective], settings: Mapping[str, Any], device: str) -> None:
     if asked in REDUCED and not kind.runs_blocks(from_mapping(kind.Config, settings, where="objective")):
-        raise CompatibilityError(
-            f"{kind.name} with these settings matches nothing by fused blocks, which {asked} is of",
-            hint=f"--set run.arithmetic={_usual_arithmetic(device)}",
-        )
+        what = f"{kind.name} with these settings matches nothing by fused blocks, which {asked} is of"
+        _refuse_reduced("run", what, device)
+
+
+def _refuse_reduced(section: str, what: str, device: str) -> NoReturn:
+    raise CompatibilityError(what, hint=f"--set {section}.arithmetic={_usual_arithmetic(device)}")
 
 
 def _usual_arithmetic(device: str) -> Arithmetic:

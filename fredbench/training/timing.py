@@ -68,10 +68,8 @@ def pass_seconds(threads: int, arithmetic: Arithmetic = "fused") -> float:
     before = torch.get_num_threads()
     network = networks.build("convnet-d3-w64-in", channels=3, classes=10, size=(32, 32), rng=TRIAL)
     images = torch.randn(_PASSED, 3, 32, 32, generator=TRIAL.torch())
-    pictures, recipe = (
-        TensorPictures(images, torch.arange(_PASSED) % 10),
-        TrainingRecipe(augmentation="none", arithmetic=arithmetic),
-    )
+    pictures = TensorPictures(images, torch.arange(_PASSED) % 10)
+    recipe = TrainingRecipe(augmentation="none", arithmetic=arithmetic)
     optimiser, seconds = network_optimiser(network, recipe), []
     try:
         torch.set_num_threads(threads)

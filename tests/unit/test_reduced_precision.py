@@ -239,6 +239,12 @@ def test_other_networks_of_a_table_say_what_they_are_run_by() -> None:
     assert as_run(recipe, "convnet-d3-w16-in", **elsewhere).arithmetic == "fused"  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("method", ["dm", "dc", "dsa", "idc", "tm", "fred", "haba"])
+def test_what_is_matched_through_whole_networks_is_taken(method: str) -> None:
+    spec = resolve(Request(ipc=1, method=method, overrides=REDUCED), load_dataset("digits"), device="cpu", threads=1)
+    assert spec.arithmetic == spec.student.arithmetic == "fused-bf16"
+
+
 @pytest.mark.parametrize(
     ("request_", "overrides"),
     [

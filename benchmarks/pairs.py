@@ -191,7 +191,7 @@ class Scoring(Pair):
         prepare = Preprocessing(self.data.mean, self.data.std)
 
         def score() -> None:
-            self._ours = predictions_on(network, (prepare(each) for each in (pictures,)), labels).predicted[0].long()
+            self._ours = predictions_on(network, [pictures], labels, prepare=prepare).predicted[0].long()
 
         return score
 

@@ -439,8 +439,13 @@ class Evaluation:
         severities, labels = list(self.domains.pictures(name)), self.domains.labels_of(name)
         with Progress(f"scoring {name}", len(missing)) as progress:
             for each in missing:
-                prepared = self._prepared(each.entrant, name, severities)
-                found = predictions_on(each.plan.load(), prepared, labels, each.plan.recipe.standardise)
+                student, way = each.plan.load(), each.plan.recipe.standardise
+                preprocessing = self._preprocessing(each.entrant)
+                if preprocessing.whitening is None:
+                    prepare = partial(preprocessing, device=self.device)
+                    found = predictions_on(student, severities, labels, way, prepare)
+                else:
+                    found = predictions_on(student, self._prepared(each.entrant, name, severities), labels, way)
                 store_predictions(each.file, found)
                 progress.advance()
         self._kept.pop("white", None)

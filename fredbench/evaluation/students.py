@@ -224,16 +224,20 @@ class StudentPlan:
 
 def predictions_on(
     network: nn.Module,
-    domain: Iterable[Float[Tensor, "n c h w"]],
+    domain: Iterable[Any],
     labels: Int64[np.ndarray, " n"],
     standardise: Standardisation = "none",
+    prepare: Callable[[Any], Float[Tensor, "n c h w"]] | None = None,
 ) -> Predictions:
     """Score `network` on the pictures of a domain, a severity each, prepared as its training set was.
 
+    domain: (n, c, h, w) each, or what `prepare` makes such of, a batch at a time.
     standardise: that of the network's training; under `batch` the outcome of a picture depends on those beside it, in
     batches of 128 in the domain's order (`loop.predict`), so that a part of a domain is scored otherwise than in it.
     """
-    rows = [_outcomes(predict(network, pictures, standardise=standardise), labels) for pictures in domain]
+    rows = [
+        _outcomes(predict(network, pictures, standardise=standardise, prepare=prepare), labels) for pictures in domain
+    ]
     return Predictions(*(torch.stack(parts) for parts in zip(*rows, strict=True)))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import torch
@@ -11,6 +12,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench.foundation.errors import UsageError
+from fredbench.foundation.parallel import side_by_side
 from fredbench.foundation.rng import Stream
 from fredbench.networks import fused, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
@@ -118,39 +120,55 @@ class DistributionMatching(Objective):
         real = self._context.real
         index = real.draw_classes(self.config.batch_real, rng.child("real"))
         labels, counts = real.labels_at(index), real.shares(self.config.batch_real)
+        shown = partial(self._shown, index, rng.child("augment"))
+        chunk = fused.at_once(self._network, _CHUNK.get(real.device.type, 256))
+
+        @torch.no_grad()
+        def embedded(piece: _Piece) -> Float[Tensor, "n d"]:
+            return self._network.embed(shown(piece))
+
         with torch.no_grad():
             if mixes_pictures(self._network):
-                shown = self._shown(index, counts, rng.child("augment"), at_once=len(index))
+                features = [self._network.embed(torch.cat([shown(piece) for piece in _pieces(counts, chunk)]))]
+            elif fused.runs(self._network):
+                # A piece is one thread's from its grey levels to its features, and waits for no other's.
+                features = side_by_side(embedded, list(_pieces(counts, chunk, cut=True)))
             else:
-                chunk = fused.at_once(self._network, _CHUNK.get(real.device.type, 256))
-                shown = _in_chunks(self._shown(index, counts, rng.child("augment"), at_once=chunk), chunk)
-            return class_means(torch.cat([self._network.embed(part) for part in shown]), labels, real.classes)
+                parts = _in_chunks(map(shown, _pieces(counts, chunk)), chunk)
+                features = [self._network.embed(part) for part in parts]
+            return class_means(torch.cat(features), labels, real.classes)
 
-    def _shown(
-        self, index: Tensor, counts: list[int], rng: Stream, *, at_once: int
-    ) -> Iterator[Float[Tensor, "n c h w"]]:
-        """Real pictures as the network sees them, a few classes after the others: as floats all would be large.
-
-        A part is of as many classes as have `at_once` pictures together, one at least.
-        """
-        real, first = self._context.real, 0
-        for classes, own in _groups(counts, at_once):
-            pictures = real.images(index[own])
-            group = counts[first : first + classes]
-            yield augmentation.apply_by_class(self._strategy, pictures, group, rng, first=first)
-            first += classes
+    def _shown(self, index: Int64[Tensor, " m"], rng: Stream, piece: _Piece) -> Float[Tensor, "n c h w"]:
+        """A piece of the real pictures at `index` as the network sees them."""
+        pictures = self._context.real.images(index[piece.place])
+        return augmentation.apply_by_class(self._strategy, pictures, piece.counts, rng, first=piece.first)
 
 
-def _groups(counts: Sequence[int], at_once: int) -> Iterator[tuple[int, slice]]:
-    """Neighbouring classes of `at_once` pictures together at most, one at least: how many, and the pictures' places."""
-    classes = begin = end = 0
-    for count in counts:
-        if classes and end + count - begin > at_once:
-            yield classes, slice(begin, end)
-            classes, begin = 0, end
-        classes, end = classes + 1, end + count
-    if classes:
-        yield classes, slice(begin, end)
+@dataclass(frozen=True)
+class _Piece:
+    """Real pictures that are made at once: of which classes, `counts[c]` of class `first` + c, and their places."""
+
+    first: int
+    counts: list[int]
+    place: slice
+
+
+def _pieces(counts: Sequence[int], at_once: int, *, cut: bool = False) -> Iterator[_Piece]:
+    """Neighbouring classes of `at_once` pictures together at most, one class at least: as floats all would be large.
+
+    cut: a class of more than `at_once` is several pieces.
+    """
+    first, begin, own = 0, 0, list[int]()
+    for label, count in enumerate(counts):
+        if own and sum(own) + count > at_once:
+            yield _Piece(first, own, slice(begin, begin + sum(own)))
+            first, begin, own = label, begin + sum(own), []
+        while cut and count > at_once:
+            yield _Piece(label, [at_once], slice(begin, begin + at_once))
+            begin, count = begin + at_once, count - at_once
+        own.append(count)
+    if own:
+        yield _Piece(first, own, slice(begin, begin + sum(own)))
 
 
 def _in_chunks(parts: Iterator[Float[Tensor, "n c h w"]], size: int) -> Iterator[Float[Tensor, "m c h w"]]:

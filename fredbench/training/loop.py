@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fredbench.foundation.config import late
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
+from fredbench.foundation.parallel import side_by_side
 from fredbench.foundation.rng import Stream
 from fredbench.networks import fused, mixes_pictures
 from fredbench.networks.base import Network
@@ -327,17 +328,27 @@ PREDICTED_AT_ONCE = 128
 """Pictures of a batch where networks are scored: small, because on a CPU they stay in the cache; and HaBa's number."""
 
 
-@torch.no_grad()
 def predict(
     network: nn.Module,
-    images: Float[Tensor, "n c h w"],
+    images: Any,
     *,
     batch_size: int = PREDICTED_AT_ONCE,
     standardise: Standardisation = "none",
+    prepare: Callable[[Any], Float[Tensor, "n c h w"]] | None = None,
 ) -> Float[Tensor, "n k"]:
-    """Logits in evaluation mode, a batch at a time, in their order.
+    """Logits in evaluation mode, (n, k), a batch at a time, in their order.
 
-    Standardised by the batch, a picture's logits depend on the pictures beside it: on the order and the batches' size.
+    images: (n, c, h, w), or what `prepare` makes such of, slice by slice. Of a network of fused blocks every batch is
+    one thread's from there to its logits. Standardised by the batch, a picture's logits depend on the pictures beside
+    it: on the order and the batches' size.
     """
     network.eval()
-    return torch.cat([network(standardised(part, standardise)) for part in images.split(batch_size)])
+
+    @torch.no_grad()
+    def logits(first: int) -> Tensor:
+        given = images[first : first + batch_size]
+        made: Tensor = network(standardised(given if prepare is None else prepare(given), standardise))
+        return made
+
+    places = range(0, max(1, len(images)), batch_size)
+    return torch.cat(side_by_side(logits, places) if fused.runs(network) else [logits(first) for first in places])

@@ -149,23 +149,62 @@ def test_a_chunk_comes_as_soon_as_there_are_pictures_for_it() -> None:
     assert len(next(chunks)) == 4 and made == [0, 1, 2, 3, 4]
 
 
-@pytest.mark.parametrize(("at_once", "sizes"), [(1, [5, 5, 5]), (10, [10, 5]), (14, [10, 5]), (15, [15])])
-def test_real_pictures_made_a_few_classes_at_a_time_are_those_of_one_go(at_once: int, sizes: list[int]) -> None:
-    """Of every class its own draw, whatever part it is in."""
+@pytest.mark.parametrize(
+    ("at_once", "cut", "sizes"),
+    [
+        (1, False, [5, 5, 5]),
+        (10, False, [10, 5]),
+        (14, False, [10, 5]),
+        (15, False, [15]),
+        (15, True, [15]),
+        (1, True, [1] * 15),
+        (3, True, [3, 2, 3, 2, 3, 2]),
+        (4, True, [4, 1, 4, 1, 4, 1]),
+        (7, True, [5, 5, 5]),
+    ],
+)
+def test_real_pictures_made_a_piece_at_a_time_are_those_of_one_go(at_once: int, cut: bool, sizes: list[int]) -> None:
+    """Of every class its own draw, whatever pieces it is in."""
     objective = prepared(DMConfig(batch_real=5))
     rng, pictures = Stream(0).child("iteration", 0), objective._context.real
     index = pictures.draw_classes(5, rng.child("real"))
     whole = distribution.augmentation.apply_by_class(
         objective._strategy, pictures.images(index), [5] * CLASSES, rng.child("augment")
     )
-    parts = list(objective._shown(index, [5] * CLASSES, rng.child("augment"), at_once=at_once))
+    pieces = distribution._pieces([5] * CLASSES, at_once, cut=cut)
+    parts = [objective._shown(index, rng.child("augment"), piece) for piece in pieces]
     assert [len(part) for part in parts] == sizes and torch.equal(torch.cat(parts), whole)
     assert not torch.equal(whole, pictures.images(index)), "something was drawn"
 
 
-def test_classes_that_have_no_pictures_are_in_a_part_of_others() -> None:
-    found = list(distribution._groups([0, 3, 0, 4, 2, 0], 4))
-    assert found == [(3, slice(0, 3)), (1, slice(3, 7)), (2, slice(7, 9))]
+def test_classes_that_have_no_pictures_are_in_a_piece_of_others() -> None:
+    found = [(each.first, each.counts, each.place) for each in distribution._pieces([0, 3, 0, 4, 2, 0], 4)]
+    assert found == [(0, [0, 3, 0], slice(0, 3)), (3, [4], slice(3, 7)), (4, [2, 0], slice(7, 9))]
+
+
+def test_what_is_left_of_a_class_that_was_cut_goes_with_the_next() -> None:
+    found = [(each.first, each.counts, each.place) for each in distribution._pieces([2, 9, 1, 4], 4, cut=True)]
+    assert found == [
+        (0, [2], slice(0, 2)), (1, [4], slice(2, 6)), (1, [4], slice(6, 10)), (1, [1, 1], slice(10, 12)),
+        (3, [4], slice(12, 16)),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_real_means_of_blocks_are_those_of_all_pictures_at_once(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever pieces they are made in, by however many threads: the same bits."""
+    before = torch.get_num_threads()
+    objective = prepared(DMConfig(batch_real=5))
+    objective._network.arithmetic = "fused"
+    assert distribution.fused.runs(objective._network)
+    rng = Stream(0).child("iteration", 0)
+    torch.set_num_threads(threads)
+    try:
+        whole = objective._real_means(rng)
+        monkeypatch.setattr(distribution.fused, "at_once", lambda network, pictures: 3)
+        assert torch.equal(objective._real_means(rng), whole)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_network_is_not_trained_and_the_real_side_is_a_constant() -> None:

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import itertools
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -158,6 +159,35 @@ def test_predictions_do_not_depend_on_the_batch_and_leave_the_network_alone(norm
     assert torch.allclose(predict(net, images, batch_size=2), whole, atol=1e-6) and not whole.requires_grad
     assert torch.allclose(net.eval()(images), whole, atol=1e-6)
     assert all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_batches_of_blocks_are_predicted_side_by_side_in_their_order(threads: int) -> None:
+    """Each by one thread from what it is prepared of to its logits, whatever threads there are."""
+    net, before = networks.build("convnet-d1-w4-in", classes=3, size=8, rng=Stream(0)), torch.get_num_threads()
+    net.arithmetic = "fused"
+    levels = np.random.default_rng(0).integers(0, 256, (45, 8, 8, 3), np.uint8)
+    seen: list[tuple[int, int]] = []
+
+    def prepared(pictures: np.ndarray) -> Tensor:
+        seen.append((len(pictures), torch.get_num_threads()))
+        assert not torch.is_grad_enabled()
+        return normalise(pictures, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+
+    torch.set_num_threads(threads)
+    try:
+        found = predict(net, levels, batch_size=10, prepare=prepared)
+        whole = normalise(levels, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+        assert torch.equal(predict(net, whole, batch_size=10), found) and not found.requires_grad
+    finally:
+        torch.set_num_threads(before)
+    assert sorted(seen) == [(5, 1), (10, 1), (10, 1), (10, 1), (10, 1)]
+    alone = [net(whole[first : first + 1]) for first in range(45)]
+    assert torch.allclose(torch.cat(alone), found, atol=1e-5) and found.shape == (45, 3)
+
+
+def test_no_pictures_have_no_logits() -> None:
+    assert predict(network(), torch.zeros(0, 3, 8, 8)).shape == (0, 3)
 
 
 def test_normalisation_is_channel_by_channel_from_either_layout() -> None:

@@ -10,9 +10,11 @@ import sys
 __all__ = ["give_freed_memory_back", "keep_freed_memory"]
 
 # malloc.h of glibc.
-_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4
+_M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
 # More than a thread's own heaps are large (64 MiB): an empty one is then kept.
 _PAD = 128 << 20
+# What lies free in one is not for threads of another: no more of them than parts of a batch, however many threads.
+_ARENAS = 4
 
 
 @functools.cache
@@ -25,7 +27,7 @@ def keep_freed_memory() -> bool:
     results do not change; the process keeps its high-water mark of memory. Acts on the whole process, once;
     elsewhere than glibc it does nothing.
 
-    Each thread has heaps of its own: of one for all, threads are given blocks by turns that lie in the other's
+    A few threads have heaps of their own: of one for all, threads are given blocks by turns that lie in the other's
     cache (a DM iteration of width 32, two threads: 156 ms, 125 with their own). By default glibc gives a thread's
     heap back when it is empty; of a padding as large as ours it keeps it.
     """
@@ -33,7 +35,7 @@ def keep_freed_memory() -> bool:
     if library is None:
         return False
     never = 2**31 - 1
-    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, never), (_M_TOP_PAD, _PAD))
+    settings = ((_M_MMAP_MAX, 0), (_M_TRIM_THRESHOLD, never), (_M_TOP_PAD, _PAD), (_M_ARENA_MAX, _ARENAS))
     done = [bool(library.mallopt(name, value)) for name, value in settings]
     return all(done)
 

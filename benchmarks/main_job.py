@@ -3,6 +3,7 @@
     python benchmarks/main_job.py --against ../older --out results/main-job-speed.json
     python benchmarks/main_job.py --against ../older --iterations 24 --epochs 8 --limit 100     # less of everything
     python benchmarks/main_job.py --against . --eager                                 # this one's own layers instead
+    python benchmarks/main_job.py --against ../older --scoring --limit 10000          # only scores, of wide students
 
     fredbench distill cifar10 --ipc 1 --objective dm --preset quick
     fredbench corrupt-eval --suite cifar10c --limit 1000
@@ -12,6 +13,9 @@ computes without pause; each is run once before, small, so that nothing is compi
 wall time with all that a command does, starting Python included; which checkout begins changes from round to round, of
 which there are two or more. Beside the sums stand the accuracies of the last round, so that it can be seen that both
 did the same job. --data or `FREDBENCH_DATA` say where CIFAR-10 lies.
+
+--scoring: the second command alone, of a random choice of pictures whose five students of width 128 (an epoch each)
+were trained before the clock runs; 76 domains.
 """
 
 from __future__ import annotations
@@ -36,6 +40,7 @@ from fredbench.foundation.environment import environment, without_places  # noqa
 from fredbench.foundation.files import write_json  # noqa: E402
 
 CELLS = {"one thread": (1, False), "two threads": (2, False), "two threads, one core busy": (2, True)}
+_WIDE = "convnet-d3-w128-in"
 _EAGER = ("--set", "run.arithmetic=eager", "--set", "student.arithmetic=eager")
 _BUSY = "import numpy\na = numpy.random.rand(512, 512)\nwhile True: a @ a"
 
@@ -49,8 +54,7 @@ def main() -> None:
         "format": "fredbench-benchmark",
         "format_version": 1,
         "benchmark": "the main job beside another checkout's",
-        "setting": f"CIFAR-10, IPC 1, DM, preset quick, {options.iterations or 'all'} iterations, "
-        f"{options.epochs or 'all'} epochs of students, --limit {options.limit}, {options.rounds} round(s) in turns",
+        "setting": setting(options),
         "environment": without_places(environment("cpu", 2)),
         "other": {"commit": commit(options.against), "settings": list(_EAGER[1::2]) if options.eager else []},
         "loads": {},
@@ -71,6 +75,19 @@ def main() -> None:
             write_json(options.out, found)
 
 
+def setting(options: argparse.Namespace) -> str:
+    """What was done how often, in words."""
+    if options.scoring:
+        return (
+            f"CIFAR-10-C, five students of {_WIDE}, 76 domains of {options.limit} pictures, "
+            f"{options.rounds} round(s) in turns"
+        )
+    return (
+        f"CIFAR-10, IPC 1, DM, preset quick, {options.iterations or 'all'} iterations, "
+        f"{options.epochs or 'all'} epochs of students, --limit {options.limit}, {options.rounds} round(s) in turns"
+    )
+
+
 def job(
     checkout: Path,
     settings: tuple[str, ...],
@@ -81,24 +98,28 @@ def job(
     limit: int | None = None,
     epochs: int | None = None,
 ) -> dict[str, float]:
-    """Seconds of both commands, and the accuracies that the second gave, in %."""
+    """Seconds of the commands, and the accuracies that the last gave, in %."""
     with tempfile.TemporaryDirectory() as store:
         common = ["--threads", str(threads), "--store", store, "--device", "cpu", "--offline"]
-        distill = ["distill", "cifar10", "--ipc", "1", "--objective", "dm", "--preset", "quick", *settings]
-        iterations, epochs = iterations or options.iterations, epochs or options.epochs
-        distill += ["--iterations", str(iterations)] if iterations else []
-        distill += ["--set", f"student.epochs={epochs}"] if epochs else []
-        score = ["corrupt-eval", "--suite", "cifar10c", "--limit", str(limit or options.limit), "--format", "json"]
-        first, _ = command(checkout, [*distill, *common], options)
-        second, said = command(checkout, [*score, *common], options)
+        score = ["corrupt-eval", "--suite", "cifar10c", "--format", "json", *common]
+        told = [*score, "--limit", str(limit or options.limit)]
+        seconds: dict[str, float] = {}
+        if options.scoring:
+            chosen = ["distill", "cifar10", "--ipc", "1", "--method", "random", "--preset", "quick", *settings]
+            command(checkout, [*chosen, "--set", "student.epochs=1", *common], options)
+            wide = ["--network", _WIDE, "--students", "5"]
+            command(checkout, [*score, "--limit", "10", *wide], options)
+            told += wide
+        else:
+            distill = ["distill", "cifar10", "--ipc", "1", "--objective", "dm", "--preset", "quick", *settings]
+            iterations, epochs = iterations or options.iterations, epochs or options.epochs
+            distill += ["--iterations", str(iterations)] if iterations else []
+            distill += ["--set", f"student.epochs={epochs}"] if epochs else []
+            seconds["distill"], _ = command(checkout, [*distill, *common], options)
+        seconds["corrupt-eval"], said = command(checkout, told, options)
     # The lines below are those of its start and of the control.
     row = json.loads(said)["rows"][0]
-    return {
-        "distill": first,
-        "corrupt-eval": second,
-        "clean": row["clean"]["mean"],
-        "corrupted": row["average"]["mean"],
-    }
+    return {**seconds, "clean": row["clean"]["mean"], "corrupted": row["average"]["mean"]}
 
 
 def command(checkout: Path, words: list[str], options: argparse.Namespace) -> tuple[float, str]:
@@ -147,11 +168,12 @@ def heading() -> list[str]:
 def lines(name: str, turns: list[dict[str, dict[str, float]]]) -> list[str]:
     """A line a command, and their sum: means over rounds, and the accuracies of both."""
     found = []
-    for parts in (["distill"], ["corrupt-eval"], ["distill", "corrupt-eval"]):
+    commands = [each for each in ("distill", "corrupt-eval") if each in turns[0]["this"]]
+    for parts in [*([each] for each in commands), commands] if len(commands) > 1 else [commands]:
         this, other = (sum(turn[side][p] for turn in turns for p in parts) / len(turns) for side in ("this", "other"))
         told = (
             ", ".join(f"{side} {turns[-1][side]['clean']:.1f} {turns[-1][side]['corrupted']:.1f}" for side in turns[-1])
-            if len(parts) > 1
+            if parts == commands
             else ""
         )
         found.append(f"| {name} | {' + '.join(parts)} | {this:.0f} s | {other:.0f} s | {this / other:.2f} | {told} |")
@@ -162,6 +184,7 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--against", type=Path, required=True, help="another checkout")
     parser.add_argument("--eager", action="store_true", help="the other one layer by layer")
+    parser.add_argument("--scoring", action="store_true", help="only the scores of wide students")
     parser.add_argument("--cells", nargs="+", choices=list(CELLS), default=list(CELLS))
     parser.add_argument("--iterations", type=int, help="of distilling; the preset's by default")
     parser.add_argument("--epochs", type=int, help="of students; the preset's by default")

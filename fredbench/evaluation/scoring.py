@@ -44,6 +44,7 @@ from fredbench.foundation.errors import ArtefactError, CompatibilityError, Unkno
 from fredbench.foundation.files import canonical_json, remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
+from fredbench.networks import fused
 from fredbench.networks.names import REDUCED
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
@@ -441,7 +442,7 @@ class Evaluation:
             for each in missing:
                 student, way = each.plan.load(), each.plan.recipe.standardise
                 preprocessing = self._preprocessing(each.entrant)
-                if preprocessing.whitening is None:
+                if preprocessing.whitening is None and fused.runs(student):
                     prepare = partial(preprocessing, device=self.device)
                     found = predictions_on(student, severities, labels, way, prepare)
                 else:

@@ -11,9 +11,9 @@ __all__ = ["give_freed_memory_back", "keep_freed_memory"]
 
 # malloc.h of glibc.
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX, _M_ARENA_MAX = -1, -2, -4, -8
-# More than a thread's own heaps are large (64 MiB): an empty one is then kept.
+# More than a thread's own heaps are large (64 MiB): an empty one is then kept. What is only asked for is not held.
 _PAD = 128 << 20
-# What lies free in one is not for threads of another: no more of them than parts of a batch, however many threads.
+# The main thread's and three of others: what lies free in one is not for threads of another, so that more hold more.
 _ARENAS = 4
 
 
@@ -29,7 +29,8 @@ def keep_freed_memory() -> bool:
 
     A few threads have heaps of their own: of one for all, threads are given blocks by turns that lie in the other's
     cache (a DM iteration of width 32, two threads: 156 ms, 125 with their own). By default glibc gives a thread's
-    heap back when it is empty; of a padding as large as ours it keeps it.
+    heap back when it is empty; of a padding as large as ours it keeps it. Blocks above 64 MiB that another thread than
+    the main one asks for fit in none and are mapped anew each time.
     """
     library = _glibc()
     if library is None:
@@ -41,7 +42,10 @@ def keep_freed_memory() -> bool:
 
 
 def give_freed_memory_back() -> None:
-    """Return to the kernel what was freed and kept, so that what the process holds is what it uses; glibc only."""
+    """Return to the kernel what was freed and kept, so that what the process holds is what it uses; glibc only.
+
+    But for what other threads' heaps (at most three, see above) have free at their ends, 64 MiB each at most.
+    """
     gc.collect()
     library = _glibc()
     if library is not None:

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import torch
 
-__all__ = ["one_by_one", "side_by_side", "within_part"]
+__all__ = ["in_rounds", "one_by_one", "side_by_side", "within_part"]
 
 P = TypeVar("P")
 R = TypeVar("R")
@@ -51,11 +51,23 @@ def one_by_one(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | Non
         finally:
             _here.within = before
 
-    if threads == 1:
+    if threads == 1 or not parts:
         yield from map(of_part, parts)
         return
     _rest_openmp()
     yield from _pool(max(1, min(threads, len(parts), at_most or threads))).map(of_part, parts)
+
+
+def in_rounds(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | None = None) -> list[R]:
+    """As `side_by_side`, of as many parts as give each thread the same number; the others one after the other.
+
+    Those have all threads within: for `work` that parts what it is given by itself, and gives the same bits either way.
+    """
+    threads = min(torch.get_num_threads(), at_most or torch.get_num_threads())
+    if threads == 1:
+        return list(map(work, parts))
+    shared = len(parts) - len(parts) % threads
+    return [*side_by_side(work, parts[:shared], at_most=at_most), *map(work, parts[shared:])]
 
 
 def within_part() -> bool:

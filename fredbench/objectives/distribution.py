@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,7 +15,7 @@ from jaxtyping import Float, Int64
 from torch import Tensor
 
 from fredbench.foundation.errors import UsageError
-from fredbench.foundation.parallel import side_by_side
+from fredbench.foundation.parallel import in_rounds
 from fredbench.foundation.rng import Stream
 from fredbench.networks import fused, mixes_pictures
 from fredbench.objectives.base import Context, Objective, Synthetic, Update, class_counts
@@ -23,6 +26,8 @@ __all__ = ["DMConfig", "DistributionMatching", "class_means", "distribution_loss
 
 # Real pictures a forward pass: on a CPU larger batches spill the cache, on a GPU they fill it (measured).
 _CHUNK = {"cpu": 64, "cuda": 4096}
+# Bytes of real pictures as floats that threads make side by side; what is made of them on the way is a few times that.
+_SHOWN = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -130,9 +135,10 @@ class DistributionMatching(Objective):
         with torch.no_grad():
             if mixes_pictures(self._network):
                 features = [self._network.embed(torch.cat([shown(piece) for piece in _pieces(counts, chunk)]))]
-            elif fused.runs(self._network):
-                # A piece is one thread's from its grey levels to its features, and waits for no other's.
-                features = side_by_side(embedded, list(_pieces(counts, chunk, cut=True)))
+            elif fused.runs_anywhere(self._network) and real.settle():
+                # A chunk is one thread's from its grey levels to its features, and waits for no other's.
+                most = max(1, _SHOWN // (4 * chunk * math.prod(real.shape)))
+                features = in_rounds(embedded, list(_pieces(counts, chunk, cut=True)), at_most=most)
             else:
                 parts = _in_chunks(map(shown, _pieces(counts, chunk)), chunk)
                 features = [self._network.embed(part) for part in parts]
@@ -156,19 +162,21 @@ class _Piece:
 def _pieces(counts: Sequence[int], at_once: int, *, cut: bool = False) -> Iterator[_Piece]:
     """Neighbouring classes of `at_once` pictures together at most, one class at least: as floats all would be large.
 
-    cut: a class of more than `at_once` is several pieces.
+    cut: `at_once` pictures each, and what is left, where classes end or not.
     """
-    first, begin, own = 0, 0, list[int]()
-    for label, count in enumerate(counts):
-        if own and sum(own) + count > at_once:
-            yield _Piece(first, own, slice(begin, begin + sum(own)))
-            first, begin, own = label, begin + sum(own), []
-        while cut and count > at_once:
-            yield _Piece(label, [at_once], slice(begin, begin + at_once))
-            begin, count = begin + at_once, count - at_once
-        own.append(count)
-    if own:
-        yield _Piece(first, own, slice(begin, begin + sum(own)))
+    ends = list(itertools.accumulate(counts, initial=0))
+    if cut:
+        for begin in range(0, ends[-1], at_once):
+            place = slice(begin, min(begin + at_once, ends[-1]))
+            first, last = bisect.bisect_right(ends, begin) - 1, bisect.bisect_left(ends, place.stop)
+            own = [min(ends[label + 1], place.stop) - max(ends[label], begin) for label in range(first, last)]
+            yield _Piece(first, own, place)
+        return
+    first = 0
+    for label in range(1, len(counts) + 1):
+        if label == len(counts) or (label > first and ends[label + 1] - ends[first] > at_once):
+            yield _Piece(first, list(counts[first:label]), slice(ends[first], ends[label]))
+            first = label
 
 
 def _in_chunks(parts: Iterator[Float[Tensor, "n c h w"]], size: int) -> Iterator[Float[Tensor, "m c h w"]]:

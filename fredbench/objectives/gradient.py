@@ -267,6 +267,7 @@ class GradientMatching(Objective):
         most = min(most, self.config.batch_synthetic or most)
         at_once = _fitting(self._network, _CLASSES * most) // most
         apart = fused.runs(self._network) and pictures.dtype == torch.float32 and at_once > 1
+        self._context.real.settle()
         done = side_by_side(of_class, classes, at_most=at_once) if apart else map(of_class, classes)
         for members, loss, found in done:
             gradient[members] = found

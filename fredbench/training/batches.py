@@ -151,6 +151,17 @@ class RealPictures:
             return self.preprocessing(self.pixels[place])
         return self._whitened[place]
 
+    def settle(self) -> bool:
+        """Whether threads may ask for pictures side by side, each getting those bits that it would get alone.
+
+        Makes what is kept of all pictures, by all threads of the calling one; whitened by the batch, they may not.
+        """
+        if self.preprocessing.whitening is None:
+            return True
+        if 4 * self.pixels.numel() > _KEPT_BYTES:
+            return False
+        return len(self._whitened) > 0
+
     def labels_at(self, index: Tensor) -> Int64[Tensor, " n"]:
         """Labels at `index`."""
         return self.labels[sent(index, self.device)]

@@ -13,7 +13,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from fredbench.foundation.config import late
 from fredbench.foundation.device import sent
 from fredbench.foundation.errors import UsageError
-from fredbench.foundation.parallel import side_by_side
+from fredbench.foundation.parallel import in_rounds
 from fredbench.foundation.rng import Stream
 from fredbench.networks import fused, mixes_pictures
 from fredbench.networks.base import Network
@@ -328,6 +328,7 @@ PREDICTED_AT_ONCE = 128
 """Pictures of a batch where networks are scored: small, because on a CPU they stay in the cache; and HaBa's number."""
 
 
+@torch.no_grad()
 def predict(
     network: nn.Module,
     images: Any,
@@ -338,17 +339,26 @@ def predict(
 ) -> Float[Tensor, "n k"]:
     """Logits in evaluation mode, (n, k), a batch at a time, in their order.
 
-    images: (n, c, h, w), or what `prepare` makes such of, slice by slice. Of a network of fused blocks every batch is
-    one thread's from there to its logits. Standardised by the batch, a picture's logits depend on the pictures beside
-    it: on the order and the batches' size.
+    images: (n, c, h, w), or what `prepare` makes such of, slice by slice. Of a network of fused blocks a batch is one
+    thread's from there to what its head is given, and as many are made at once as there are threads. Standardised by
+    the batch, a picture's logits depend on the pictures beside it: on the order and the batches' size.
     """
     network.eval()
 
     @torch.no_grad()
-    def logits(first: int) -> Tensor:
+    def shown(first: int) -> Tensor:
         given = images[first : first + batch_size]
-        made: Tensor = network(standardised(given if prepare is None else prepare(given), standardise))
-        return made
+        return standardised(given if prepare is None else prepare(given), standardise)
 
     places = range(0, max(1, len(images)), batch_size)
-    return torch.cat(side_by_side(logits, places) if fused.runs(network) else [logits(first) for first in places])
+    if standardise == "none" and _heads_blocks(network):
+        embedded = in_rounds(torch.no_grad()(lambda first: network.embed(shown(first))), places)
+        # Where they always were: a product's last bits may be those of its number of threads.
+        return torch.cat([network.head(features) for features in embedded])
+    return torch.cat([network(shown(first)) for first in places])
+
+
+def _heads_blocks(network: nn.Module) -> TypeGuard[Network]:
+    """Whether its logits are the head's of what blocks give, in any thread."""
+    whole = isinstance(network, Network) and type(network).forward is Network.forward
+    return whole and fused.runs_anywhere(network)

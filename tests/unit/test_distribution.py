@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 
 import numpy as np
@@ -21,6 +22,8 @@ from fredbench.objectives import distribution
 from fredbench.objectives.base import Context, Synthetic
 from fredbench.objectives.distribution import DistributionMatching, DMConfig, class_means, distribution_loss
 from fredbench.parameterizations.base import class_ordered_labels
+from fredbench.training import batches
+from fredbench.training.whitening import fit_whitening
 
 CLASSES, SIZE = 3, (8, 8)
 
@@ -158,9 +161,10 @@ def test_a_chunk_comes_as_soon_as_there_are_pictures_for_it() -> None:
         (15, False, [15]),
         (15, True, [15]),
         (1, True, [1] * 15),
-        (3, True, [3, 2, 3, 2, 3, 2]),
-        (4, True, [4, 1, 4, 1, 4, 1]),
-        (7, True, [5, 5, 5]),
+        (3, True, [3] * 5),
+        (4, True, [4, 4, 4, 3]),
+        (7, True, [7, 7, 1]),
+        (20, True, [15]),
     ],
 )
 def test_real_pictures_made_a_piece_at_a_time_are_those_of_one_go(at_once: int, cut: bool, sizes: list[int]) -> None:
@@ -182,29 +186,71 @@ def test_classes_that_have_no_pictures_are_in_a_piece_of_others() -> None:
     assert found == [(0, [0, 3, 0], slice(0, 3)), (3, [4], slice(3, 7)), (4, [2, 0], slice(7, 9))]
 
 
-def test_what_is_left_of_a_class_that_was_cut_goes_with_the_next() -> None:
-    found = [(each.first, each.counts, each.place) for each in distribution._pieces([2, 9, 1, 4], 4, cut=True)]
+def test_pieces_of_one_size_begin_and_end_within_classes() -> None:
+    found = [(each.first, each.counts, each.place) for each in distribution._pieces([0, 2, 9, 0, 1, 4], 4, cut=True)]
     assert found == [
-        (0, [2], slice(0, 2)), (1, [4], slice(2, 6)), (1, [4], slice(6, 10)), (1, [1, 1], slice(10, 12)),
-        (3, [4], slice(12, 16)),
+        (1, [2, 2], slice(0, 4)), (2, [4], slice(4, 8)), (2, [3, 0, 1], slice(8, 12)), (5, [4], slice(12, 16)),
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_real_means_of_blocks_are_those_of_all_pictures_at_once(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever pieces they are made in, by however many threads: the same bits."""
-    before = torch.get_num_threads()
-    objective = prepared(DMConfig(batch_real=5))
+@settings(max_examples=80, deadline=None)
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(any), st.integers(1, 12), st.booleans())
+def test_pieces_have_all_pictures_of_all_classes_in_order(counts: list[int], at_once: int, cut: bool) -> None:
+    labels = [label for label, count in enumerate(counts) for _ in range(count)]
+    found: list[int] = []
+    for piece in distribution._pieces(counts, at_once, cut=cut):
+        own = [label for label, count in enumerate(piece.counts, piece.first) for _ in range(count)]
+        assert labels[piece.place] == own and (not cut or len(own) <= at_once)
+        found += own
+    assert found == labels
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("real", [7, 16, 33])
+@pytest.mark.parametrize("whitened", [False, True])
+def test_real_means_of_blocks_are_those_of_chunks_one_after_the_other(
+    threads: int, real: int, whitened: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Bit by bit, whatever threads share them."""
+    objective = prepared(DMConfig(batch_real=real))
     objective._network.arithmetic = "fused"
-    assert distribution.fused.runs(objective._network)
-    rng = Stream(0).child("iteration", 0)
+    if whitened:
+        pictures = objective._context.real
+        fit = fit_whitening(pictures.preprocessing(pictures.pixels), "mtt")
+        pictures.preprocessing = dataclasses.replace(pictures.preprocessing, whitening=fit)
+    assert distribution.fused.runs_anywhere(objective._network)
+    monkeypatch.setattr(distribution.fused, "at_once", lambda network, pictures: 16)
+    rng, before, made = Stream(0).child("iteration", 0), torch.get_num_threads(), list[int]()
+    in_rounds = distribution.in_rounds
+    monkeypatch.setattr(
+        distribution,
+        "in_rounds",
+        lambda work, parts, **named: made.append(len(parts)) or in_rounds(work, parts, **named),
+    )
     torch.set_num_threads(threads)
     try:
-        whole = objective._real_means(rng)
-        monkeypatch.setattr(distribution.fused, "at_once", lambda network, pictures: 3)
-        assert torch.equal(objective._real_means(rng), whole)
+        found = objective._real_means(rng)
+        assert made == [-(-real * CLASSES // 16)]
+        monkeypatch.setattr(distribution.fused, "runs_anywhere", lambda network: False)
+        assert torch.equal(found, objective._real_means(rng)) and len(made) == 1
     finally:
         torch.set_num_threads(before)
+
+
+def test_pictures_whitened_by_the_batch_are_made_one_chunk_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their last bits may be those of the pictures beside them."""
+    objective = prepared(DMConfig(batch_real=5))
+    objective._network.arithmetic = "fused"
+    pictures = objective._context.real
+    assert pictures.settle()
+    fit = fit_whitening(pictures.preprocessing(pictures.pixels), "mtt")
+    pictures.preprocessing = dataclasses.replace(pictures.preprocessing, whitening=fit)
+    monkeypatch.setattr(batches, "_KEPT_BYTES", 4 * pictures.pixels.numel() - 1)
+    assert not pictures.settle()
+    monkeypatch.setattr(distribution, "in_rounds", lambda *_, **__: pytest.fail("side by side"))
+    assert objective._real_means(Stream(0).child("iteration", 0)).isfinite().all()
+    monkeypatch.setattr(batches, "_KEPT_BYTES", 4 * pictures.pixels.numel())
+    assert pictures.settle() and "_whitened" in vars(pictures)
 
 
 def test_the_network_is_not_trained_and_the_real_side_is_a_constant() -> None:

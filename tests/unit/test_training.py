@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from fredbench import networks
 from fredbench.foundation.errors import FredbenchError, UsageError
 from fredbench.foundation.rng import Stream
+from fredbench.networks.fused import stack
+from fredbench.training import loop
 from fredbench.training.batches import TensorPictures, standardised
 from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, cross_entropy, predict, train
 from fredbench.training.preprocessing import normalise
@@ -161,29 +163,69 @@ def test_predictions_do_not_depend_on_the_batch_and_leave_the_network_alone(norm
     assert all(torch.equal(state[name], tensor) for name, tensor in net.state_dict().items())
 
 
-@pytest.mark.parametrize("threads", [1, 2])
-def test_batches_of_blocks_are_predicted_side_by_side_in_their_order(threads: int) -> None:
-    """Each by one thread from what it is prepared of to its logits, whatever threads there are."""
+LEVELS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 33, 97, 128, 129, 300, 545])
+@pytest.mark.parametrize("classes", [3, 100])
+def test_predictions_by_blocks_are_those_of_one_batch_after_the_other(threads: int, count: int, classes: int) -> None:
+    """Bit by bit, prepared whole or a batch at a time, whatever threads share them."""
+    net, before = networks.build("convnet-d2-w8-in", classes=classes, size=16, rng=Stream(0)), torch.get_num_threads()
+    net.arithmetic = "fused"
+    levels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), np.uint8)
+    torch.set_num_threads(threads)
+    try:
+        whole = normalise(levels, *LEVELS)
+        with torch.no_grad():
+            wanted = torch.cat([net(part) for part in whole.split(PREDICTED_AT_ONCE)])
+        found = predict(net, levels, prepare=lambda pictures: normalise(pictures, *LEVELS))
+        assert torch.equal(found, wanted) and torch.equal(predict(net, whole), wanted) and not found.requires_grad
+    finally:
+        torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("count", [1, 7, 12, 13, 33, 65, 97, 128, 129, 161, 257])
+def test_no_picture_is_a_part_alone_where_nothing_is_kept(count: int) -> None:
+    """Torch makes a convolution of one small picture another way."""
+    size = stack._unkept_of(count, 4 * 32 * 32 * 32)
+    assert size <= 32 and (count == 1 or count % size != 1)
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_batches_are_shared_in_rounds_and_those_left_over_have_all_threads(threads: int) -> None:
     net, before = networks.build("convnet-d1-w4-in", classes=3, size=8, rng=Stream(0)), torch.get_num_threads()
     net.arithmetic = "fused"
-    levels = np.random.default_rng(0).integers(0, 256, (45, 8, 8, 3), np.uint8)
-    seen: list[tuple[int, int]] = []
+    seen: list[int] = []
 
-    def prepared(pictures: np.ndarray) -> Tensor:
-        seen.append((len(pictures), torch.get_num_threads()))
+    def prepared(pictures: Tensor) -> Tensor:
+        seen.append(torch.get_num_threads())
         assert not torch.is_grad_enabled()
-        return normalise(pictures, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
+        return pictures
 
     torch.set_num_threads(threads)
     try:
-        found = predict(net, levels, batch_size=10, prepare=prepared)
-        whole = normalise(levels, (0.5, 0.4, 0.3), (0.2, 0.3, 0.4))
-        assert torch.equal(predict(net, whole, batch_size=10), found) and not found.requires_grad
+        predict(net, torch.randn(47, 3, 8, 8), batch_size=10, prepare=prepared)
     finally:
         torch.set_num_threads(before)
-    assert sorted(seen) == [(5, 1), (10, 1), (10, 1), (10, 1), (10, 1)]
-    alone = [net(whole[first : first + 1]) for first in range(45)]
-    assert torch.allclose(torch.cat(alone), found, atol=1e-5) and found.shape == (45, 3)
+    assert sorted(seen) == [1] * (5 - 5 % threads) + [threads] * (5 % threads)
+
+
+def test_batches_that_have_a_say_in_their_pictures_or_are_listened_to_come_one_after_the_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "in_rounds", lambda *_, **__: pytest.fail("side by side"))
+    net = networks.build("convnet-d1-w4-in", classes=3, size=8, rng=Stream(0))
+    images = torch.randn(300, 3, 8, 8)
+    predict(net, images)
+    net.arithmetic = "fused"
+    predict(net, images, standardise="batch")
+    heard: list[int] = []
+    for listener in (net, net.features, net.features[1], net.classifier):  # type: ignore[index,union-attr]
+        hook = listener.register_forward_hook(lambda *_: heard.append(1))  # type: ignore[union-attr]
+        predict(net, images)
+        hook.remove()
+    assert len(heard) == 4 * 3
 
 
 def test_no_pictures_have_no_logits() -> None:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from fredbench.networks.names import REDUCED, Arithmetic
 from fredbench.networks.pooling import AveragePool
 
-__all__ = ["arithmetic_of", "at_once", "features", "has_blocks", "held", "once", "runs"]
+__all__ = ["arithmetic_of", "at_once", "features", "has_blocks", "held", "once", "runs", "runs_anywhere"]
 
 # 2.6 ms of the weights' transforms a pass, against .9 ms a picture forward and back (width 128, one thread).
 _AT_ONCE = 128
@@ -54,6 +54,11 @@ def once() -> Iterator[None]:
 def runs(network: nn.Module) -> bool:
     """Whether `network` is run by blocks at the size of its signature, and has no layer beside them and its head."""
     return _running_blocks(network) is not None
+
+
+def runs_anywhere(network: nn.Module) -> bool:
+    """Whether it runs by blocks in any thread as in this one: nobody listens, no mode of this thread has a say."""
+    return runs(network) and not any(_is_heard(layer) for layer in network.modules()) and not _is_transformed()
 
 
 def has_blocks(network: nn.Module) -> bool:
@@ -117,12 +122,18 @@ def _is_fit(stack: nn.Sequential, images: Tensor) -> bool:
     """Whether the blocks' operation may stand for the layers here and now."""
     if not len(images):
         return False
-    # Under torch.func's transforms, under a mode that only traces, and where someone listens to a layer: as written.
-    if torch._C._functorch.peek_interpreter_stack() is not None or torch.is_autocast_enabled("cpu"):
-        return False
-    if any(any(getattr(layer, hooks) for hooks in _HOOKS) for layer in (stack, *stack)):
+    # Under torch.func's transforms, in another precision, and where someone listens to a layer: as written.
+    if _is_transformed() or any(_is_heard(layer) for layer in (stack, *stack)):
         return False
     return all(_suits(values) for values in (images, *stack.parameters()))
+
+
+def _is_transformed() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None or torch.is_autocast_enabled("cpu")
+
+
+def _is_heard(layer: nn.Module) -> bool:
+    return any(getattr(layer, hooks) for hooks in _HOOKS)
 
 
 def _halves(blocks: list[tuple[nn.Conv2d, nn.GroupNorm]], height: int, width: int) -> bool:

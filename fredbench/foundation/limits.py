@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 
+import torch
+
 from fredbench.foundation.allocator import give_freed_memory_back
 from fredbench.foundation.errors import ResourceError
 
@@ -50,6 +52,8 @@ def limited(seconds: float | None, memory: float | None) -> Iterator[None]:
         if passed:
             raise ResourceError(passed[0], hint="raise it in the suite's [resources]")
 
+    # Raised on the way into or out of torch.no_grad(), it would leave gradients off for all work that comes after.
+    gradients = torch.is_grad_enabled()
     ended, before = threading.Event(), signal.signal(signal.SIGALRM, stop)
     watch = threading.Thread(target=_watch, args=(ended, seconds, memory, passed), daemon=True)
     watch.start()
@@ -60,6 +64,7 @@ def limited(seconds: float | None, memory: float | None) -> Iterator[None]:
         watch.join()
         passed.clear()
         signal.signal(signal.SIGALRM, before)
+        torch.set_grad_enabled(gradients)
 
 
 def _watch(ended: threading.Event, seconds: float | None, memory: float | None, passed: list[str]) -> None:

@@ -7,8 +7,9 @@ Shares of the wall time of a call, by what torch says of its operators (an opera
 with several threads, what the caller waited for it): the optimiser; convolutions, and the products that Winograd's are
 made of; other products of matrices; copies and layouts; functions that are not torch's own, with what they compute
 outside of its operators, such as fused blocks; norms and elementwise work. What is left of the wall time is Python,
-waiting, and what runs outside torch. The profiler itself takes time: the same call without it stands above. Page faults
-and system time are of that call, by getrusage.
+waiting, and what runs outside torch: with several threads that is scoring and DM's real pictures, whole batches that
+other threads take, of which the profiler sees nothing; --threads 1 shows them. The profiler itself takes time: the same
+call without it stands above. Page faults and system time are of that call, by getrusage.
 
 Operations of convolutions are counted by torch in the yardstick, whose operators are all torch's; a multiplication and
 an addition are two. They are what the direct sums ask for, whatever ours does to get there. The peak is the best of a

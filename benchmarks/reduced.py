@@ -29,8 +29,9 @@ import fredbench  # noqa: E402
 from benchmarks.places import add_places  # noqa: E402
 from fredbench.datasets import Dataset, data_root, load_dataset  # noqa: E402
 from fredbench.evaluation.domains import domains_of  # noqa: E402
+from fredbench.evaluation.entrants import Entrant  # noqa: E402
 from fredbench.evaluation.rows import CLEAN  # noqa: E402
-from fredbench.evaluation.scoring import Entrant, Evaluation  # noqa: E402
+from fredbench.evaluation.scoring import Evaluation  # noqa: E402
 from fredbench.evaluation.statistics import summarise  # noqa: E402
 from fredbench.foundation.device import multiplies_bfloat16, resolve_device, use_threads  # noqa: E402
 from fredbench.foundation.environment import environment  # noqa: E402

@@ -35,8 +35,9 @@ from fredbench.datasets import Dataset, data_root, load_dataset  # noqa: E402
 from fredbench.evaluation.attacked import WORST, Attacks, signs_of_masking  # noqa: E402
 from fredbench.evaluation.comparison import holm  # noqa: E402
 from fredbench.evaluation.domains import domains_of  # noqa: E402
+from fredbench.evaluation.entrants import Entrant  # noqa: E402
 from fredbench.evaluation.rows import CLEAN, Row  # noqa: E402
-from fredbench.evaluation.scoring import Entrant, Evaluation  # noqa: E402
+from fredbench.evaluation.scoring import Evaluation  # noqa: E402
 from fredbench.evaluation.stability import Sequences  # noqa: E402
 from fredbench.evaluation.statistics import Sample, summarise  # noqa: E402
 from fredbench.evaluation.threats import attack_named  # noqa: E402

@@ -83,8 +83,9 @@ def _compare(
     offline: bool,
 ) -> None:
     from fredbench.datasets import data_root
+    from fredbench.evaluation.entrants import Entrant
     from fredbench.evaluation.packed import unpacked
-    from fredbench.evaluation.scoring import Entrant, Evaluation
+    from fredbench.evaluation.scoring import Evaluation
     from fredbench.execution.comparing import compared_with, domains_as
     from fredbench.foundation.device import resolve_device, use_threads
     from fredbench.report.compare_table import against_table

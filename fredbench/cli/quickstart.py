@@ -10,7 +10,8 @@ import click
 from fredbench.cli.options import device_option, examples, format_option, store_option
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.domains import TestDomains
-from fredbench.evaluation.scoring import Entrant, Evaluation, with_companions
+from fredbench.evaluation.entrants import Entrant, with_companions
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.spectra import spectrum_of_pixels
 from fredbench.foundation.device import resolve_device, use_threads
 from fredbench.foundation.environment import environment

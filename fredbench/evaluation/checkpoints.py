@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 
 from fredbench.datasets import Dataset, carve_validation
 from fredbench.evaluation.domains import CLEAN, TestDomains, domains_of
-from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.entrants import Entrant
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.selection import SELECTIONS, Candidate, Selected, Selection
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.errors import UnknownNameError, UsageError

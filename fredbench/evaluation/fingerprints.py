@@ -18,9 +18,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from fredbench.evaluation.entrants import Entrant
 from fredbench.evaluation.references import Rule
 from fredbench.evaluation.rows import CLEAN
-from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.students import StudentPlan
 from fredbench.foundation.files import canonical_json
 from fredbench.foundation.rng import Stream

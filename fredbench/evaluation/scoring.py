@@ -1,8 +1,4 @@
-"""One evaluation for all tables: train k students on each set, score them on every domain.
-
-Every distilled row brings its control (a random subset of the same budget and recipe) and its start (the same
-parameterization at zero iterations); they are made where missing.
-"""
+"""One evaluation for all tables: train k students on each set, score them on every domain."""
 
 from __future__ import annotations
 
@@ -25,6 +21,7 @@ from fredbench.evaluation.across import in_networks
 from fredbench.evaluation.aggregation import Outcomes, row_scores
 from fredbench.evaluation.attacked import Attacks
 from fredbench.evaluation.domains import TestDomains
+from fredbench.evaluation.entrants import Entrant, companion_specs
 from fredbench.evaluation.labelling import AUGMENTATIONS, LABELS, AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.pairing import compared
 from fredbench.evaluation.probes import AttackProbe, OutlierProbe, Probe, Seen, SequenceProbe
@@ -44,99 +41,27 @@ from fredbench.foundation.errors import ArtefactError, CompatibilityError, Unkno
 from fredbench.foundation.files import canonical_json, remove_abandoned
 from fredbench.foundation.progress import Progress, say
 from fredbench.foundation.rng import Stream
-from fredbench.networks import fused
 from fredbench.networks.names import REDUCED
 from fredbench.objectives import OBJECTIVES, coresets
 from fredbench.objectives.coresets import random_subset
 from fredbench.parameterizations.budget import Budget, Storage
 from fredbench.parameterizations.pixels import Pixels, PixelsConfig
-from fredbench.runs import distillation
 from fredbench.runs.assembly import real_pictures
 from fredbench.runs.preprocessing import FOLDER as FITS
-from fredbench.runs.preprocessing import described, fit_of, training_count, training_split
+from fredbench.runs.preprocessing import described, fit_of, training_count
 from fredbench.runs.spec import Spec
-from fredbench.runs.store import RunFolder, Store
-from fredbench.runs.synset import Synset, load
+from fredbench.runs.synset import Synset
 from fredbench.training.batches import Pictures, TensorPictures
 from fredbench.training.loop import TrainingRecipe
 from fredbench.training.preprocessing import Preprocessing
 
-__all__ = [
-    "PROTOCOLS", "Entrant", "Evaluation", "Standing", "companion_specs", "companions", "with_companions",
-]  # fmt: skip
+__all__ = ["PROTOCOLS", "Evaluation", "Standing"]
 
 Protocol = Literal["own", "fred-literal"]
 PROTOCOLS: tuple[Protocol, ...] = ("own", "fred-literal")
 # FreD's corruption script trains at .01 for 1,000 epochs whatever the method, and normalises CIFAR-10-C and CIFAR-10.1
 # by .5/.5 (corruption-exp/utils.py:106,112), ImageNet-C by ImageNet's statistics (119-129).
 _LITERAL_LEVEL = 0.5
-
-
-@dataclass(frozen=True)
-class Entrant:
-    """A finished run that takes part: its folder, spec and synset."""
-
-    folder: RunFolder
-    spec: Spec
-    synset: Synset
-
-    @staticmethod
-    def of(folder: RunFolder) -> Entrant:
-        """Open a finished run; a run that is not finished is a `UsageError`."""
-        if not folder.finished:
-            raise UsageError(f"{folder.path} is not finished", hint="run its distill command again to go on")
-        return Entrant(folder, folder.spec(), load(folder.synset_file))
-
-    @property
-    def key(self) -> str:
-        """What tells it from other entrants: its run, and where along the run its set was kept."""
-        return f"{self.spec.digest()} after {self.synset.header['iterations']}"
-
-
-def with_companions(entrants: Sequence[Entrant], store: Store, dataset: Dataset) -> list[Entrant]:
-    """`entrants`, each followed by its start and its control, made now where the store has none."""
-    chosen: dict[str, Entrant] = {}
-    for entrant in entrants:
-        chosen.setdefault(entrant.spec.digest(), entrant)
-        for companion in companions(entrant.spec, dataset, told=True):
-            if companion.digest() not in chosen:
-                folder = store.folder_for(companion)
-                distillation.run(companion, dataset, folder)
-                chosen[companion.digest()] = Entrant.of(folder)
-    return list(chosen.values())
-
-
-def companions(spec: Spec, dataset: Dataset, *, told: bool = False) -> list[Spec]:
-    """Start and control of a run that is neither: the latter where there are real pictures for one.
-
-    `told`: it is said where there is none.
-    """
-    if spec.is_control or spec.is_start:
-        return []
-    budget = Budget(spec.budget, len(dataset.classes), (dataset.channels, *dataset.size))
-    *starts, control = companion_specs(spec)
-    if not (why := _no_control(spec, dataset, budget.whole_pictures)):
-        return [*starts, control]
-    if told:
-        say(f"note: {why}, so {spec.folder_name()} has no control")
-    return starts
-
-
-def _no_control(spec: Spec, dataset: Dataset, pictures: int) -> str:
-    """Why no random subset of `pictures` a class can stand beside a run; empty where one can.
-
-    A set that starts from noise may hold more pictures than its smallest class has real ones.
-    """
-    if not pictures:
-        return f"{spec.budget:,} scalars buy no whole picture a class"
-    split = training_split(dataset, spec.split)
-    counts = np.bincount(split.labels, minlength=len(dataset.classes))
-    smallest = int(counts.argmin())
-    if counts[smallest] >= pictures:
-        return ""
-    return (
-        f"class {dataset.classes[smallest]!r} has {counts[smallest]} training pictures, {pictures} a class are stored"
-    )
 
 
 @dataclass(frozen=True)
@@ -442,7 +367,8 @@ class Evaluation:
             for each in missing:
                 student, way = each.plan.load(), each.plan.recipe.standardise
                 preprocessing = self._preprocessing(each.entrant)
-                if preprocessing.whitening is None and fused.runs(student):
+                if preprocessing.whitening is None:
+                    # A batch at a time: a page of floats is four times the size, and one batch's lies in the caches.
                     prepare = partial(preprocessing, device=self.device)
                     found = predictions_on(student, severities, labels, way, prepare)
                 else:
@@ -611,14 +537,6 @@ class Evaluation:
             ipc=spec.ipc,
             counted=bool(spec.parameterization_settings.get("count_hallucinators", False)),
         )
-
-
-def companion_specs(spec: Spec) -> list[Spec]:
-    """The runs that a distilled one is compared with, start before control; none for a start or a control."""
-    if spec.is_control or spec.is_start:
-        return []
-    # A choice of real pictures has no start, nor has a set made elsewhere: nothing is distilled here.
-    return [*([] if spec.is_choice or spec.is_imported else [spec.start()]), spec.control()]
 
 
 def _describe(spec: Spec, recipes: Mapping[str, TrainingRecipe]) -> str:

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import safetensors.torch
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from fredbench import networks
@@ -224,7 +224,7 @@ class StudentPlan:
 
 def predictions_on(
     network: nn.Module,
-    domain: Iterable[Any],
+    domain: Iterable[Float[Tensor, "n c h w"] | UInt8[np.ndarray, "n h w c"]],
     labels: Int64[np.ndarray, " n"],
     standardise: Standardisation = "none",
     prepare: Callable[[Any], Float[Tensor, "n c h w"]] | None = None,

@@ -12,10 +12,11 @@ from fredbench.datasets.catalogue import plain_name
 from fredbench.evaluation.attacked import Attacks
 from fredbench.evaluation.checkpoints import score_checkpoints
 from fredbench.evaluation.domains import domains_of
+from fredbench.evaluation.entrants import Entrant, with_companions
 from fredbench.evaluation.labelling import FOLDER as TEACHERS
 from fredbench.evaluation.labelling import AugmentationProtocol, LabelProtocol, Teacher
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, with_companions
+from fredbench.evaluation.scoring import Evaluation, Protocol
 from fredbench.evaluation.selection import Selection
 from fredbench.evaluation.stability import Sequences
 from fredbench.evaluation.threats import attack_named

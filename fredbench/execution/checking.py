@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from fredbench.evaluation import fingerprints
+from fredbench.evaluation.entrants import Entrant, companion_specs
 from fredbench.evaluation.fingerprints import Quantity
 from fredbench.evaluation.references import FALSE_ALARM, Finding, Found, Line, Reference, Tier, judged
 from fredbench.evaluation.rows import CLEAN, Row
-from fredbench.evaluation.scoring import Entrant, Evaluation, companion_specs
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.statistics import Sample, summarise
 from fredbench.execution.inline import GridRun, Planned
 from fredbench.execution.making import Maker

@@ -13,10 +13,11 @@ from fredbench.datasets import Dataset
 from fredbench.evaluation.aggregation import Outcomes
 from fredbench.evaluation.comparison import Comparison, paired
 from fredbench.evaluation.domains import TestDomains, domains_of
+from fredbench.evaluation.entrants import Entrant
 from fredbench.evaluation.packed import Packed, PackedRow, packed
 from fredbench.evaluation.pairing import shares_right
 from fredbench.evaluation.rows import CLEAN, Row
-from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol
+from fredbench.evaluation.scoring import Evaluation, Protocol
 from fredbench.execution.checking import finished
 from fredbench.execution.inline import GridRun
 from fredbench.foundation.errors import CompatibilityError, UsageError

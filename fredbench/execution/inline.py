@@ -22,8 +22,9 @@ import torch
 
 from fredbench.datasets import Dataset
 from fredbench.evaluation.domains import domains_of
+from fredbench.evaluation.entrants import Entrant, with_companions
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.scoring import Entrant, Evaluation, Protocol, Standing, with_companions
+from fredbench.evaluation.scoring import Evaluation, Protocol, Standing
 from fredbench.foundation.errors import FredbenchError, ResourceError, StorageError, UsageError
 from fredbench.foundation.files import canonical_json, write_json
 from fredbench.foundation.locks import held

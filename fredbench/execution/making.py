@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from fredbench.evaluation.scoring import Entrant
+from fredbench.evaluation.entrants import Entrant
 from fredbench.execution.inline import SCORES, GridRun, student_piece
 from fredbench.execution.plan import Plan, Task
 from fredbench.foundation.errors import FredbenchError, LockedError, ResourceError, described, restored

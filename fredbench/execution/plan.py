@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
-from fredbench.evaluation.scoring import Protocol, companions
+from fredbench.evaluation.entrants import companions
+from fredbench.evaluation.scoring import Protocol
 from fredbench.foundation.config import from_mapping
 from fredbench.foundation.files import canonical_json
 from fredbench.objectives import OBJECTIVES

@@ -1,4 +1,4 @@
-"""One setting of the C library's allocator that doubles the speed of small networks on the CPU."""
+"""Settings of the C library's allocator that double the speed of small networks on the CPU."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def keep_freed_memory() -> bool:
     results do not change; the process keeps its high-water mark of memory. Acts on the whole process, once;
     elsewhere than glibc it does nothing.
 
-    A few threads have heaps of their own: of one for all, threads are given blocks by turns that lie in the other's
-    cache (a DM iteration of width 32, two threads: 156 ms, 125 with their own). By default glibc gives a thread's
-    heap back when it is empty; of a padding as large as ours it keeps it. Blocks above 64 MiB that another thread than
-    the main one asks for fit in none and are mapped anew each time.
+    A few threads have heaps of their own. With one heap for all, a thread is handed blocks that lie in the other's
+    cache (a DM iteration of width 32, two threads: 156 ms; 125 with their own). By default glibc gives a thread's heap
+    back when it is empty; with a padding larger than a heap it does not. Blocks above 64 MiB fit into no thread's
+    heap: asked for by another thread than the main one they are mapped anew each time.
     """
     library = _glibc()
     if library is None:
@@ -44,7 +44,7 @@ def keep_freed_memory() -> bool:
 def give_freed_memory_back() -> None:
     """Return to the kernel what was freed and kept, so that what the process holds is what it uses; glibc only.
 
-    But for what other threads' heaps (at most three, see above) have free at their ends, 64 MiB each at most.
+    Other threads' heaps (three at most, see above) keep what they have free at their ends, up to 64 MiB each.
     """
     gc.collect()
     library = _glibc()

@@ -20,6 +20,10 @@ R = TypeVar("R")
 
 _pools: dict[tuple[int, int], ThreadPoolExecutor] = {}
 _making = threading.Lock()
+# Of `in_rounds`: parts of each thread in a round, and parts that a batch is cut into by blocks of networks, at most.
+_EACH, _WITHIN = 8, 4
+# Bytes that parts hold side by side beside what the work on them takes, a few times as much.
+_HELD = 256 << 20
 _here = threading.local()
 # omp_pause_soft of OpenMP 5.0.
 _SOFT = 1
@@ -58,16 +62,22 @@ def one_by_one(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | Non
     yield from _pool(max(1, min(threads, len(parts), at_most or threads))).map(of_part, parts)
 
 
-def in_rounds(work: Callable[[P], R], parts: Sequence[P], *, at_most: int | None = None) -> list[R]:
-    """As `side_by_side`, of as many parts as give each thread the same number; the others one after the other.
+def in_rounds(work: Callable[[P], R], parts: Sequence[P], *, held: int = 0) -> Iterator[R]:
+    """`work` of each of `parts`, in their order, side by side in rounds that give each thread a few.
 
-    Those have all threads within: for `work` that parts what it is given by itself, and gives the same bits either way.
+    For `work` that cuts what it is given into parts by itself, and gives the same bits either way: the few that are
+    left over when all threads have had as many come one after the other, with all threads within, where that is sooner.
+    No part is worked on while the caller has what a round made, which so has all threads for what it does with that.
+
+    held: bytes of a part; no more are worked on at once than hold 256 MiB together.
     """
-    threads = min(torch.get_num_threads(), at_most or torch.get_num_threads())
-    if threads == 1:
-        return list(map(work, parts))
-    shared = len(parts) - len(parts) % threads
-    return [*side_by_side(work, parts[:shared], at_most=at_most), *map(work, parts[shared:])]
+    threads = min(torch.get_num_threads(), max(1, _HELD // max(1, held)))
+    left = len(parts) % threads if threads > 1 else len(parts)
+    alone = left if threads == 1 or left < _WITHIN else 0
+    shared = len(parts) - alone
+    for first in range(0, shared, threads * _EACH):
+        yield from side_by_side(work, parts[first : min(first + threads * _EACH, shared)], at_most=threads)
+    yield from map(work, parts[shared:])
 
 
 def within_part() -> bool:

@@ -72,6 +72,11 @@ class Network(nn.Module):
         logits: Tensor = self.head(self.embed(images))
         return logits
 
+    @property
+    def is_stack_and_head(self) -> bool:
+        """Whether a pass is its `features`, flattened, and its `head`: nothing that a subclass wrote comes between."""
+        return False
+
     def check_embedding(self) -> None:
         """Raise `CompatibilityError` where `embed` and `head` have no meaning: in some modules of plug-ins."""
 
@@ -97,6 +102,11 @@ class ConvolutionalNetwork(Network):
     def head(self) -> nn.Linear:
         """The classifier."""
         return self.classifier
+
+    @property
+    def is_stack_and_head(self) -> bool:
+        """True but for subclasses that have an `embed` or a `forward` of their own."""
+        return type(self).embed is ConvolutionalNetwork.embed and type(self).forward is Network.forward
 
     def embed(self, images: Float[Tensor, "n c h w"]) -> Float[Tensor, "n d"]:
         """The last pooled map, flattened."""

@@ -26,8 +26,6 @@ __all__ = ["DMConfig", "DistributionMatching", "class_means", "distribution_loss
 
 # Real pictures a forward pass: on a CPU larger batches spill the cache, on a GPU they fill it (measured).
 _CHUNK = {"cpu": 64, "cuda": 4096}
-# Bytes of real pictures as floats that threads make side by side; what is made of them on the way is a few times that.
-_SHOWN = 256 << 20
 
 
 @dataclass(frozen=True)
@@ -135,10 +133,11 @@ class DistributionMatching(Objective):
         with torch.no_grad():
             if mixes_pictures(self._network):
                 features = [self._network.embed(torch.cat([shown(piece) for piece in _pieces(counts, chunk)]))]
-            elif fused.runs_anywhere(self._network) and real.settle():
+            elif fused.runs_anywhere(self._network) and not real.by_the_batch:
                 # A chunk is one thread's from its grey levels to its features, and waits for no other's.
-                most = max(1, _SHOWN // (4 * chunk * math.prod(real.shape)))
-                features = in_rounds(embedded, list(_pieces(counts, chunk, cut=True)), at_most=most)
+                real.whiten()
+                pieces = list(_pieces(counts, chunk, cut=True))
+                features = list(in_rounds(embedded, pieces, held=4 * chunk * math.prod(real.shape)))
             else:
                 parts = _in_chunks(map(shown, _pieces(counts, chunk)), chunk)
                 features = [self._network.embed(part) for part in parts]
@@ -174,7 +173,7 @@ def _pieces(counts: Sequence[int], at_once: int, *, cut: bool = False) -> Iterat
         return
     first = 0
     for label in range(1, len(counts) + 1):
-        if label == len(counts) or (label > first and ends[label + 1] - ends[first] > at_once):
+        if label == len(counts) or ends[label + 1] - ends[first] > at_once:
             yield _Piece(first, list(counts[first:label]), slice(ends[first], ends[label]))
             first = label
 

@@ -267,7 +267,9 @@ class GradientMatching(Objective):
         most = min(most, self.config.batch_synthetic or most)
         at_once = _fitting(self._network, _CLASSES * most) // most
         apart = fused.runs(self._network) and pictures.dtype == torch.float32 and at_once > 1
-        self._context.real.settle()
+        # By all threads, as a start of real pictures makes it: a run that is resumed has none, and the same bits. (What
+        # is whitened by the batch is so class by class, by one thread where they run side by side.)
+        self._context.real.whiten()
         done = side_by_side(of_class, classes, at_most=at_once) if apart else map(of_class, classes)
         for members, loss, found in done:
             gradient[members] = found

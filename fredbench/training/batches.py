@@ -147,20 +147,19 @@ class RealPictures:
     def images(self, index: Tensor) -> Float[Tensor, "n c h w"]:
         """Pictures at `index`, normalised and, where there is a whitening, whitened."""
         place = sent(index, self.device)
-        if self.preprocessing.whitening is None or 4 * self.pixels.numel() > _KEPT_BYTES:
+        if self.preprocessing.whitening is None or self.by_the_batch:
             return self.preprocessing(self.pixels[place])
         return self._whitened[place]
 
-    def settle(self) -> bool:
-        """Whether threads may ask for pictures side by side, each getting those bits that it would get alone.
+    @property
+    def by_the_batch(self) -> bool:
+        """Whether pictures are whitened when asked for, too many to keep: their last bits are those of their batch."""
+        return self.preprocessing.whitening is not None and 4 * self.pixels.numel() > _KEPT_BYTES
 
-        Makes what is kept of all pictures, by all threads of the calling one; whitened by the batch, they may not.
-        """
-        if self.preprocessing.whitening is None:
-            return True
-        if 4 * self.pixels.numel() > _KEPT_BYTES:
-            return False
-        return len(self._whitened) > 0
+    def whiten(self) -> None:
+        """Make what is kept of whitened pictures now, by the calling thread's threads, before several ask for some."""
+        if self.preprocessing.whitening is not None and not self.by_the_batch:
+            _ = self._whitened
 
     def labels_at(self, index: Tensor) -> Int64[Tensor, " n"]:
         """Labels at `index`."""

@@ -13,11 +13,12 @@ import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, TypeGuard
+from typing import Any, Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Int64, UInt8
 from torch import Tensor, nn
 
 from fredbench.foundation.config import late
@@ -331,34 +332,29 @@ PREDICTED_AT_ONCE = 128
 @torch.no_grad()
 def predict(
     network: nn.Module,
-    images: Any,
+    images: Float[Tensor, "n c h w"] | UInt8[np.ndarray, "n h w c"] | Int64[Tensor, " n"],
     *,
     batch_size: int = PREDICTED_AT_ONCE,
     standardise: Standardisation = "none",
-    prepare: Callable[[Any], Float[Tensor, "n c h w"]] | None = None,
+    prepare: Callable[[Any], Float[Tensor, "m c h w"]] | None = None,
 ) -> Float[Tensor, "n k"]:
     """Logits in evaluation mode, (n, k), a batch at a time, in their order.
 
-    images: (n, c, h, w), or what `prepare` makes such of, slice by slice. Of a network of fused blocks a batch is one
-    thread's from there to what its head is given, and as many are made at once as there are threads. Standardised by
-    the batch, a picture's logits depend on the pictures beside it: on the order and the batches' size.
+    images: (n, c, h, w), or what `prepare` makes such of, slice by slice: grey levels, places. Of a network of fused
+    blocks a batch is one thread's from there to what its head is given, and as many are made at once as there are
+    threads. Standardised by the batch, a picture's logits depend on the pictures beside it: on order and batch size.
     """
     network.eval()
 
-    @torch.no_grad()
     def shown(first: int) -> Tensor:
-        given = images[first : first + batch_size]
+        given: Any = images[first : first + batch_size]
         return standardised(given if prepare is None else prepare(given), standardise)
 
     places = range(0, max(1, len(images)), batch_size)
-    if standardise == "none" and _heads_blocks(network):
-        embedded = in_rounds(torch.no_grad()(lambda first: network.embed(shown(first))), places)
-        # Where they always were: a product's last bits may be those of its number of threads.
-        return torch.cat([network.head(features) for features in embedded])
+    if standardise == "none" and isinstance(network, Network) and fused.runs_anywhere(network):
+        # Gradients are a thread's own to switch off.
+        embedded = torch.no_grad()(lambda first: network.embed(shown(first)))
+        floats = 4 * batch_size * network.signature.channels * math.prod(network.signature.size)
+        # Heads in the calling thread, as of a batch alone: a product's last bits may be those of its number of threads.
+        return torch.cat([network.head(features) for features in in_rounds(embedded, places, held=floats)])
     return torch.cat([network(shown(first)) for first in places])
-
-
-def _heads_blocks(network: nn.Module) -> TypeGuard[Network]:
-    """Whether its logits are the head's of what blocks give, in any thread."""
-    whole = isinstance(network, Network) and type(network).forward is Network.forward
-    return whole and fused.runs_anywhere(network)

@@ -17,7 +17,8 @@ from commands import TINY, Outcome, invoke
 from fredbench.corruptions import NAMES
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.domains import TestDomains
-from fredbench.evaluation.scoring import PROTOCOLS, Entrant, Evaluation
+from fredbench.evaluation.entrants import Entrant
+from fredbench.evaluation.scoring import PROTOCOLS, Evaluation
 from fredbench.evaluation.students import store_tensors
 from fredbench.report.table import notes
 from fredbench.runs.store import Store

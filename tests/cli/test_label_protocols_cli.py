@@ -15,9 +15,10 @@ import fredbench
 from fredbench import networks
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.evaluation.domains import domains_of
+from fredbench.evaluation.entrants import Entrant, with_companions
 from fredbench.evaluation.labelling import FOLDER, LABELS, Teacher
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.scoring import Entrant, Evaluation, with_companions
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.students import StudentPlan
 from fredbench.foundation.errors import UsageError
 from fredbench.foundation.rng import Stream

@@ -17,7 +17,8 @@ from spine import spec_of as small_spec_of
 import fredbench
 from fredbench.datasets import load_dataset
 from fredbench.evaluation.domains import TestDomains
-from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.entrants import Entrant
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.students import predictions_on, stored_predictions
 from fredbench.recipes import Case, look_up
 from fredbench.recipes.resolution import Request, resolve

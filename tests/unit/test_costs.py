@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from spine import set_of
+from torch import Tensor
 
 from fredbench import networks
 from fredbench.datasets import Dataset
@@ -28,7 +30,7 @@ from fredbench.runs.store import Store
 from fredbench.suites.grids import grid_named
 from fredbench.training import loop, timing
 from fredbench.training.batches import RealPictures
-from fredbench.training.loop import TrainingRecipe
+from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe
 
 GRID = """
 kind = "grid"
@@ -229,3 +231,33 @@ def test_a_rate_that_is_asked_for_is_no_part_of_an_epoch(monkeypatch: pytest.Mon
         return networks.build("convnet-d1-w4-in", channels=data.channels, classes=2, size=(8, 8), rng=rng)
 
     assert timing.epoch_seconds(blank, pictures, recipe) > 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_predictions_are_timed_as_they_are_made(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepared by the batch, a batch a thread, so that what threads gain is in the estimate."""
+    seen: list[tuple[int, int]] = []
+    images = RealPictures.images
+
+    def noted(pictures: RealPictures, index: Tensor) -> Tensor:
+        seen.append((len(index), torch.get_num_threads()))
+        return images(pictures, index)
+
+    monkeypatch.setattr(RealPictures, "images", noted)
+    levels, before = np.zeros((1200, 8, 8, 3), np.uint8), torch.get_num_threads()
+    pictures = RealPictures(
+        levels, np.arange(1200) % 3, mean=(0.5,) * 3, std=(0.2,) * 3, classes=3, device=torch.device("cpu")
+    )
+
+    def blank(stream: Stream) -> networks.Network:
+        network = networks.build("convnet-d1-w4-in", classes=3, size=8, rng=stream)
+        network.arithmetic = "fused"
+        return network
+
+    torch.set_num_threads(threads)
+    try:
+        assert timing.prediction_seconds(blank, pictures) > 0
+    finally:
+        torch.set_num_threads(before)
+    # Two small ones, a batch a thread to warm up, and three times as many.
+    assert seen[2:] == [(PREDICTED_AT_ONCE, 1)] * 4 * threads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
@@ -205,34 +206,43 @@ def test_pieces_have_all_pictures_of_all_classes_in_order(counts: list[int], at_
     assert found == labels
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("real", [7, 16, 33])
-@pytest.mark.parametrize("whitened", [False, True])
+def whitened(objective: DistributionMatching) -> None:
+    pictures = objective._context.real
+    fit = fit_whitening(pictures.preprocessing(pictures.pixels), "mtt")
+    pictures.preprocessing = dataclasses.replace(pictures.preprocessing, whitening=fit)
+
+
+@pytest.mark.parametrize("network", ["convnet-d1-w4-in", "convnet-d2-w64-in"])  # the second by Winograd's products
+@pytest.mark.parametrize("batch_real", [7, 16, 33])
+@pytest.mark.parametrize("white", [False, True])
 def test_real_means_of_blocks_are_those_of_chunks_one_after_the_other(
-    threads: int, real: int, whitened: bool, monkeypatch: pytest.MonkeyPatch
+    network: str, batch_real: int, white: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Bit by bit, whatever threads share them."""
-    objective = prepared(DMConfig(batch_real=real))
-    objective._network.arithmetic = "fused"
-    if whitened:
-        pictures = objective._context.real
-        fit = fit_whitening(pictures.preprocessing(pictures.pixels), "mtt")
-        pictures.preprocessing = dataclasses.replace(pictures.preprocessing, whitening=fit)
-    assert distribution.fused.runs_anywhere(objective._network)
+    """Bit by bit, with as many threads, of pictures that nothing was asked of before; what they see is one thread's."""
     monkeypatch.setattr(distribution.fused, "at_once", lambda network, pictures: 16)
-    rng, before, made = Stream(0).child("iteration", 0), torch.get_num_threads(), list[int]()
-    in_rounds = distribution.in_rounds
-    monkeypatch.setattr(
-        distribution,
-        "in_rounds",
-        lambda work, parts, **named: made.append(len(parts)) or in_rounds(work, parts, **named),
-    )
-    torch.set_num_threads(threads)
+    rng, before, made, in_rounds = Stream(0).child("iteration", 0), torch.get_num_threads(), [], distribution.in_rounds
+
+    def noted(work: Any, parts: Any, **named: Any) -> Any:
+        made.append(len(parts))
+        return in_rounds(work, parts, **named)
+
+    def means() -> Tensor:
+        objective = prepared(DMConfig(batch_real=batch_real), network)
+        objective._network.arithmetic = "fused"
+        if white:
+            whitened(objective)
+        return objective._real_means(rng)
+
+    monkeypatch.setattr(distribution, "in_rounds", noted)
     try:
-        found = objective._real_means(rng)
-        assert made == [-(-real * CLASSES // 16)]
-        monkeypatch.setattr(distribution.fused, "runs_anywhere", lambda network: False)
-        assert torch.equal(found, objective._real_means(rng)) and len(made) == 1
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            found = means()
+            assert made == [-(-batch_real * CLASSES // 16)]
+            with monkeypatch.context() as patch:
+                patch.setattr(distribution.fused, "runs_anywhere", lambda network: False)
+                assert torch.equal(found, means()) and len(made) == 1
+            made.clear()
     finally:
         torch.set_num_threads(before)
 
@@ -242,15 +252,18 @@ def test_pictures_whitened_by_the_batch_are_made_one_chunk_after_the_other(monke
     objective = prepared(DMConfig(batch_real=5))
     objective._network.arithmetic = "fused"
     pictures = objective._context.real
-    assert pictures.settle()
-    fit = fit_whitening(pictures.preprocessing(pictures.pixels), "mtt")
-    pictures.preprocessing = dataclasses.replace(pictures.preprocessing, whitening=fit)
+    assert not pictures.by_the_batch
+    whitened(objective)
     monkeypatch.setattr(batches, "_KEPT_BYTES", 4 * pictures.pixels.numel() - 1)
-    assert not pictures.settle()
-    monkeypatch.setattr(distribution, "in_rounds", lambda *_, **__: pytest.fail("side by side"))
-    assert objective._real_means(Stream(0).child("iteration", 0)).isfinite().all()
+    pictures.whiten()
+    assert pictures.by_the_batch and "_whitened" not in vars(pictures)
+    with monkeypatch.context() as patch:
+        patch.setattr(distribution, "in_rounds", lambda *_, **__: pytest.fail("side by side"))
+        assert objective._real_means(Stream(0).child("iteration", 0)).isfinite().all()
     monkeypatch.setattr(batches, "_KEPT_BYTES", 4 * pictures.pixels.numel())
-    assert pictures.settle() and "_whitened" in vars(pictures)
+    assert not pictures.by_the_batch and "_whitened" not in vars(pictures)
+    pictures.whiten()
+    assert "_whitened" in vars(pictures)
 
 
 def test_the_network_is_not_trained_and_the_real_side_is_a_constant() -> None:

@@ -16,7 +16,7 @@ from spine import real, set_of
 
 import fredbench
 from fredbench.datasets import Dataset
-from fredbench.evaluation.scoring import Entrant
+from fredbench.evaluation.entrants import Entrant
 from fredbench.foundation.config import from_mapping
 from fredbench.foundation.device import use_threads
 from fredbench.foundation.errors import ArtefactError, ResourceError, UsageError

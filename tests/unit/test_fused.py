@@ -351,6 +351,26 @@ def test_parts_come_in_order_with_one_thread_each() -> None:
     assert parallel.side_by_side(lambda part: torch.get_num_threads(), [0]) == [1]
 
 
+@pytest.mark.parametrize(("threads", "parts", "held", "alone"), [
+    (1, 5, 0, 5), (2, 0, 0, 0), (2, 1, 0, 1), (2, 35, 0, 1), (3, 5, 0, 2), (3, 33, 0, 0),
+    (9, 8, 0, 0),  # left over are more than a batch has parts: one after the other they would take longer
+    (9, 12, 0, 3), (9, 14, 0, 0), (3, 5, 1 << 27, 1), (3, 5, 1 << 28, 5), (3, 5, 1 << 40, 5),
+])  # fmt: skip
+def test_rounds_share_what_all_threads_have_as_many_of(threads: int, parts: int, held: int, alone: int) -> None:
+    torch.set_num_threads(threads)
+    found = list(parallel.in_rounds(lambda part: (part, torch.get_num_threads()), range(parts), held=held))
+    assert [part for part, _ in found] == list(range(parts))
+    assert [within for _, within in found] == [1] * (parts - alone) + [threads] * alone
+
+
+def test_nothing_is_worked_on_while_the_caller_has_what_a_round_made() -> None:
+    torch.set_num_threads(2)
+    begun: list[int] = []
+    for number in parallel.in_rounds(lambda part: begun.append(part) or part, range(100)):
+        first = number - number % 16
+        assert len(begun) == min(100, first + 16) and sorted(begun) == list(range(len(begun)))
+
+
 def test_an_error_in_a_part_is_raised() -> None:
     torch.set_num_threads(2)
 

@@ -18,7 +18,8 @@ from PIL import Image
 import fredbench
 from fredbench.datasets import Dataset, load_dataset
 from fredbench.evaluation.domains import TestDomains
-from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.entrants import Entrant
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.statistics import Sample
 from fredbench.foundation.errors import ArtefactError, FredbenchError, UsageError
 from fredbench.importing import Asked, adopt, found_runs, judging

@@ -8,7 +8,9 @@ import time
 
 import numpy as np
 import pytest
+import torch
 
+from fredbench.foundation import limits
 from fredbench.foundation.errors import ResourceError
 from fredbench.foundation.limits import held_bytes, limited
 
@@ -65,6 +67,59 @@ def test_the_next_one_begins_anew() -> None:
             time.sleep(60)
     with limited(30.0, None):
         time.sleep(0.3)
+
+
+class Slow:
+    """Takes a second to be entered and to be left, in Python; knows where it is."""
+
+    def __init__(self) -> None:
+        self.steps: list[str] = []
+
+    def _take(self, step: str) -> None:
+        end = time.monotonic() + 1
+        while time.monotonic() < end:
+            sum(range(100))
+        self.steps.append(step)
+
+    def __enter__(self) -> None:
+        self._take("entered")
+
+    def __exit__(self, *_: object) -> None:
+        self._take("left")
+
+
+def test_what_is_entered_when_time_is_up_is_entered_and_left_whole() -> None:
+    """Otherwise the gradients that `torch.no_grad` switched off stayed off for the cells that follow."""
+    slow = Slow()
+    with pytest.raises(ResourceError, match="took more"), limited(0.3, None), slow:
+        busy()
+    assert slow.steps == ["entered", "left"]
+
+
+def test_what_is_left_when_time_is_up_is_left_whole() -> None:
+    slow = Slow()
+    with pytest.raises(ResourceError, match="took more"), limited(1.3, None):
+        with slow:
+            pass
+        busy()
+    assert slow.steps == ["entered", "left"]
+
+
+def test_gradients_are_on_after_a_limit_whenever_it_was_raised() -> None:
+    for _ in range(5):
+        with pytest.raises(ResourceError), limited(0.05, None):
+            while True:
+                with torch.no_grad():
+                    pass
+        assert torch.is_grad_enabled()
+
+
+def test_who_waits_in_there_is_ended_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "_PATIENCE_SECONDS", 0.3)
+    slow, began = Slow(), time.monotonic()
+    with pytest.raises(ResourceError, match="took more"), limited(0.1, None), slow:
+        busy()
+    assert slow.steps == [] and time.monotonic() - began < 1
 
 
 def test_elsewhere_than_in_the_main_thread_a_limit_is_refused_rather_than_forgotten() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -19,6 +21,7 @@ from fredbench.objectives.alongside import IDCConfig
 from fredbench.objectives.gradient import DCConfig, gradient_distance, layer_distance, weight_gradients
 from fredbench.training.batches import RealPictures
 from fredbench.training.optimisation import Optimisers, ParameterGroup
+from fredbench.training.whitening import fit_whitening
 
 CLASSES, SIDE = 2, 8
 
@@ -71,6 +74,27 @@ def weights(objective: Objective) -> list[Tensor]:
 
 def same(first: list[Tensor], second: list[Tensor]) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("name", ["dc", "dsa"])
+def test_real_pictures_are_whitened_by_all_threads_before_classes_ask_for_them(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a start was made of them: otherwise a run that is resumed would have other bits."""
+    objective = prepared(name, blocks_of, batch_real=4)
+    real, within, before = vars(objective)["_context"].real, [], torch.get_num_threads()
+    fit = fit_whitening(real.preprocessing(real.pixels), "mtt")
+    white = RealPictures._whitened.func  # type: ignore[attr-defined]
+    made = cached_property(lambda of: within.append(torch.get_num_threads()) or white(of))
+    made.__set_name__(RealPictures, "_whitened")
+    monkeypatch.setattr(RealPictures, "_whitened", made)
+    real.preprocessing = replace(real.preprocessing, whitening=fit)
+    torch.set_num_threads(2)
+    try:
+        next(objective.iterate(0, Pixels()))
+    finally:
+        torch.set_num_threads(before)
+    assert within == [2]
 
 
 @pytest.mark.parametrize("name", ["dc", "dsa"])

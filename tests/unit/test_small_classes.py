@@ -9,7 +9,7 @@ import pytest
 from spine import set_of, spec_of
 
 from fredbench.datasets import Dataset
-from fredbench.evaluation.scoring import Entrant, with_companions
+from fredbench.evaluation.entrants import Entrant, with_companions
 from fredbench.runs import distillation
 from fredbench.runs.store import Store
 

@@ -17,7 +17,9 @@ from torch import Tensor, nn
 from fredbench import networks
 from fredbench.foundation.errors import FredbenchError, UsageError
 from fredbench.foundation.rng import Stream
-from fredbench.networks.fused import stack
+from fredbench.networks import Signature, fused
+from fredbench.networks.convnet import ConvNet, ConvNetConfig
+from fredbench.networks.names import Arithmetic
 from fredbench.training import loop
 from fredbench.training.batches import TensorPictures, standardised
 from fredbench.training.loop import PREDICTED_AT_ONCE, TrainingRecipe, cross_entropy, predict, train
@@ -166,30 +168,30 @@ def test_predictions_do_not_depend_on_the_batch_and_leave_the_network_alone(norm
 LEVELS = (0.5, 0.4, 0.3), (0.2, 0.3, 0.4)
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("arithmetic", ["fused", "fused-bf16"])
+@pytest.mark.parametrize("network", ["convnet-d2-w8-in", "convnet-d3-w64-in"])  # the second by Winograd
 @pytest.mark.parametrize("count", [1, 33, 97, 128, 129, 300, 545])
 @pytest.mark.parametrize("classes", [3, 100])
-def test_predictions_by_blocks_are_those_of_one_batch_after_the_other(threads: int, count: int, classes: int) -> None:
-    """Bit by bit, prepared whole or a batch at a time, whatever threads share them."""
-    net, before = networks.build("convnet-d2-w8-in", classes=classes, size=16, rng=Stream(0)), torch.get_num_threads()
-    net.arithmetic = "fused"
+def test_predictions_by_blocks_are_those_of_one_batch_after_the_other(
+    network: str, arithmetic: Arithmetic, count: int, classes: int
+) -> None:
+    """Bit by bit, prepared whole or by the batch, with as many threads; what heads are given is the same with any."""
+    net, before = networks.build(network, classes=classes, size=16, rng=Stream(0)), torch.get_num_threads()
+    net.arithmetic = arithmetic
     levels = np.random.default_rng(0).integers(0, 256, (count, 16, 16, 3), np.uint8)
-    torch.set_num_threads(threads)
+    features: list[Tensor] = []
     try:
-        whole = normalise(levels, *LEVELS)
-        with torch.no_grad():
-            wanted = torch.cat([net(part) for part in whole.split(PREDICTED_AT_ONCE)])
-        found = predict(net, levels, prepare=lambda pictures: normalise(pictures, *LEVELS))
-        assert torch.equal(found, wanted) and torch.equal(predict(net, whole), wanted) and not found.requires_grad
+        for threads in (1, 2, 3):
+            torch.set_num_threads(threads)
+            whole = normalise(levels, *LEVELS)
+            with torch.no_grad():
+                wanted = torch.cat([net(part) for part in whole.split(PREDICTED_AT_ONCE)])
+                features.append(torch.cat([net.embed(part) for part in whole.split(PREDICTED_AT_ONCE)]))
+            found = predict(net, levels, prepare=lambda pictures: normalise(pictures, *LEVELS))
+            assert torch.equal(found, wanted) and torch.equal(predict(net, whole), wanted) and not found.requires_grad
     finally:
         torch.set_num_threads(before)
-
-
-@pytest.mark.parametrize("count", [1, 7, 12, 13, 33, 65, 97, 128, 129, 161, 257])
-def test_no_picture_is_a_part_alone_where_nothing_is_kept(count: int) -> None:
-    """Torch makes a convolution of one small picture another way."""
-    size = stack._unkept_of(count, 4 * 32 * 32 * 32)
-    assert size <= 32 and (count == 1 or count % size != 1)
+    assert torch.equal(features[1], features[0]) and torch.equal(features[2], features[0])
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
@@ -220,12 +222,34 @@ def test_batches_that_have_a_say_in_their_pictures_or_are_listened_to_come_one_a
     predict(net, images)
     net.arithmetic = "fused"
     predict(net, images, standardise="batch")
+    with torch.autocast("cpu", torch.bfloat16):
+        predict(net, images)
+    torch.func.vmap(lambda one: predict(net, one[None]))(images[:3])
     heard: list[int] = []
     for listener in (net, net.features, net.features[1], net.classifier):  # type: ignore[index,union-attr]
         hook = listener.register_forward_hook(lambda *_: heard.append(1))  # type: ignore[union-attr]
         predict(net, images)
         hook.remove()
     assert len(heard) == 4 * 3
+
+
+class Drawing(ConvNet):
+    """A plug-in that drops features as it sees fit: what it draws depends on who comes first."""
+
+    def embed(self, images: Tensor) -> Tensor:
+        """Half of the features."""
+        return torch.nn.functional.dropout(super().embed(images))
+
+
+def test_networks_with_an_embedding_of_their_own_come_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "in_rounds", lambda *_, **__: pytest.fail("side by side"))
+    net, images = Drawing(ConvNetConfig(1, 4), Signature(3, 3, (8, 8))), torch.randn(300, 3, 8, 8)
+    net.arithmetic = "fused"
+    found = []
+    for _ in range(2):
+        torch.manual_seed(0)
+        found.append(predict(net, images))
+    assert not fused.runs(net) and fused.has_blocks(net) and torch.equal(*found)
 
 
 def test_no_pictures_have_no_logits() -> None:

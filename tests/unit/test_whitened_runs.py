@@ -20,7 +20,8 @@ import fredbench
 from fredbench import networks
 from fredbench.datasets import Dataset, Split, load_dataset
 from fredbench.evaluation.domains import TestDomains
-from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.entrants import Entrant
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.evaluation.students import stored_predictions
 from fredbench.execution.api import evaluate
 from fredbench.foundation.errors import ArtefactError, CompatibilityError, DataError, FredbenchError, UsageError

@@ -13,13 +13,14 @@ import torch
 
 from fredbench.datasets import PREFIXES, Dataset, data_root, load_dataset
 from fredbench.evaluation.domains import TestDomains, domains_of
+from fredbench.evaluation.entrants import Entrant
 from fredbench.evaluation.labelling import FOLDER as TEACHERS
 from fredbench.evaluation.labelling import Teacher
 from fredbench.evaluation.results.arithmetic import differences, numbers
 from fredbench.evaluation.results.claims import own_claims
 from fredbench.evaluation.results.reading import read_document
 from fredbench.evaluation.results.schema import VERSION, violations
-from fredbench.evaluation.scoring import Entrant, Evaluation
+from fredbench.evaluation.scoring import Evaluation
 from fredbench.foundation.checks import Check, equal
 from fredbench.foundation.coding import CODER
 from fredbench.foundation.errors import ArtefactError, FredbenchError

@@ -15,10 +15,10 @@ from typing import Any
 from fredbench.corruptions.severities import PIXELS
 from fredbench.datasets import Dataset
 from fredbench.evaluation.domains import CLEAN, TestDomains
+from fredbench.evaluation.entrants import Entrant
 from fredbench.evaluation.results.claims import suite_digest
 from fredbench.evaluation.results.schema import VERSION, violations
 from fredbench.evaluation.rows import Row
-from fredbench.evaluation.scoring import Entrant
 from fredbench.foundation.coding import CODER
 from fredbench.foundation.environment import without_places
 from fredbench.foundation.errors import ArtefactError, UsageError

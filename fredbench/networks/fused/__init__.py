@@ -52,8 +52,11 @@ def once() -> Iterator[None]:
 
 
 def runs(network: nn.Module) -> bool:
-    """Whether `network` is run by blocks at the size of its signature, and has no layer beside them and its head."""
-    return _running_blocks(network) is not None
+    """Whether `network` is run by blocks at the size of its signature, and by nothing beside them and its head.
+
+    What a plug-in's own `embed` does between them may draw, or keep what it sees: it is not for several threads.
+    """
+    return getattr(network, "is_stack_and_head", False) and _running_blocks(network) is not None
 
 
 def runs_anywhere(network: nn.Module) -> bool:

@@ -26,9 +26,6 @@ _PART = 20 << 20
 _PARTS, _WORTH_PARTING = 4, 12
 # Pictures that are two parts even so: one part would be for one thread.
 _WORTH_TWO = 8
-# Pictures of a part where nothing is kept: of few channels they stay nearer (2,560 of width 32, two threads: 78 ms of
-# 32 at once, 93 of 128), and of 128 channels the calls of less than 30 cost more than that gains.
-_UNKEPT = 32
 # Pictures whose convolved maps' gradient is held at once where it goes no further.
 _FEWEST = 5
 # Bytes of pictures' convolved maps beyond which they are made anew on the way back, a part at a time: of ConvNets that
@@ -58,15 +55,6 @@ def parts_of(count: int, each: int) -> int:
 def _apart_of(count: int, each: int) -> int:
     parts = max(2 if count >= _WORTH_TWO else 1, min(_PARTS, count // _WORTH_PARTING))
     return max(1, min(_PART // each, -(-count // parts)))
-
-
-def _unkept_of(count: int, each: int) -> int:
-    """As `parts_of` where nothing is kept: the same within a part, as there are no sums over parts.
-
-    Cut evenly: of one small picture alone torch makes a convolution another way, of other bits.
-    """
-    size = _apart_of(count, each)
-    return size if size <= _UNKEPT else -(-count // -(-count // _UNKEPT))
 
 
 def run(
@@ -136,7 +124,8 @@ class _Stack(torch.autograd.Function):
         blocks = _blocks(shapes, images, parameters, further)
         maps = last(images.detach())
         anew = blocks[0].convolution.channels <= FEW and len(images) * _convolved(blocks[0], images) > _WORTH_KEEPING
-        parts = maps.split((parts_of if keep else _unkept_of)(len(images), _convolved(blocks[0], images)))
+        # Where nothing is kept a part has parts as a batch has: of 32 pictures of 128 they stay near the caches.
+        parts = maps.split((parts_of if keep else _apart_of)(len(images), _convolved(blocks[0], images)))
         done = side_by_side(lambda part: _forward(blocks, part, keep, anew), parts)
         ctx.blocks, ctx.further = blocks, further
         kept = [value for _, of_part in done for of_block in of_part for value in of_block.values()]

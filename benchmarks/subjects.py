@@ -68,7 +68,7 @@ class Subject:
 
 
 _SMALL, _LARGE = Setting(), Setting(dataset="imagenette", side=128, pictures=80)
-_LIBRARIES = "torch, numba and what they load are most of it"
+_LIBRARIES = "torch, numba and what they load are .8 to .96 of it, before any work"
 _NEAR_PEAK = (
     "where torch's direct convolutions are near the processor's peak, Winograd's take half of their time, not a quarter"
 )
